@@ -1,0 +1,114 @@
+"""The record that everything starts from: one prompt, its responses, and the comparisons made between them."""
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+
+class Source(enum.Enum):
+    """Who judged. A source is never lost on the way from the record to the report."""
+
+    HUMAN = "human"
+    AI = "ai"
+    RULE = "rule"
+    SIMULATED = "simulated"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str  # "system", "user" or "assistant"
+    content: str
+
+
+Text = str | tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """One judgment: of two responses to the prompt, how likely a labeler prefers the left one.
+
+    Attributes:
+      left, right: indices into the record's responses.
+      probability: that left is preferred, in [0, 1]: 1 a hard label, 0.5 a tie, between them a soft label.
+      margin: how much better left is, in units of reward, signed towards left.
+      weight: what the comparison counts in the loss; a ranking of K responses has K(K-1)/2 comparisons of weight
+        1/(K(K-1)/2) each (Ouyang et al., 2022, section 3.5), so that no prompt counts more than another.
+      annotator: who made it, where that is known.
+      true_probability: the probability with which such a labeler prefers left, where it is known (simulated labelers);
+        ``probability`` is then one draw from it.
+    """
+
+    left: int
+    right: int
+    probability: float = 1.0
+    margin: float = 0.0
+    weight: float = 1.0
+    annotator: str | None = None
+    true_probability: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preference:
+    """One prompt, K >= 2 responses to it, and the comparisons made between them on one dimension.
+
+    Attributes:
+      prompt: plain text, or the messages of a conversation.
+      responses: plain texts (laid after the prompt as they are, without a separator), or the messages that follow.
+        Prompt and responses are of one kind.
+      comparisons: at least one.
+      dimension: what the labelers were asked to judge; a name of an open set.
+      source: who judged.
+      utilities: the true utility of each response on the dimension, where it is known (synthetic data).
+      origin: where the record came from, as messages show it (``FILE, line N``).
+    """
+
+    prompt: Text
+    responses: tuple[Text, ...]
+    comparisons: tuple[Comparison, ...]
+    dimension: str
+    source: Source
+    utilities: tuple[float, ...] | None = None
+    origin: str = ""
+
+
+class RowError(ValueError):
+    """A row that can't be used.
+
+    The message names the place, the field, what was found and what would be right; ``kind`` is a short name of the
+    fault ("empty field", "identical responses"), by which skipped rows are counted.
+    """
+
+    def __init__(self, *, origin: str, field: str, kind: str, found: str, right: str):
+        super().__init__(f"{origin}: field {field!r}: {kind}: found {found}; right would be {right}")
+        self.origin = origin
+        self.field = field
+        self.kind = kind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreferenceSet:
+    """The preferences of one data spec, in order, with the count of what was skipped on the way.
+
+    Attributes:
+      spec: the data spec as it was given.
+      preferences: the records.
+      skipped: how many rows were skipped, by kind of fault.
+    """
+
+    spec: str
+    preferences: tuple[Preference, ...]
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.preferences)
+
+    def __iter__(self) -> Iterator[Preference]:
+        return iter(self.preferences)
+
+
+def sources(preferences: Iterable[Preference]) -> str:
+    """The sources of the preferences, each once, joined by "+" in alphabetical order."""
+    return "+".join(sorted({preference.source.value for preference in preferences}))
