@@ -1,0 +1,121 @@
+"""How far a measured accuracy can be trusted: intervals that know that comparisons of one prompt belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+from scipy import stats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A value and the interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson_interval(
+    correct: Float[np.ndarray, "comparisons"], prompts: Int[np.ndarray, "comparisons"], *, level: float = 0.95
+) -> Estimate:
+    """The mean of ``correct`` with the Wilson score interval at the effective number of comparisons.
+
+    Comparisons of one prompt are not independent, so the number that enters Wilson's formula (Wilson, 1927) is not
+    their count but ``effective_count``; it is the modified Wilson interval for clustered samples (Franco, Little,
+    Louis and Slud, 2019). It stays inside [0, 1] and has a width at 0 and at 1 too. Where every prompt
+    has one comparison and every value is 0 or 1 it is exactly the Wilson interval of a binomial proportion.
+
+    Args:
+      correct: values in [0, 1]: 1 right, 0 wrong, 1/2 a tie of the rewards.
+      prompts: which prompt a comparison belongs to; any integers.
+      level: the coverage.
+
+    Returns:
+      The estimate; three NaN for no comparisons.
+    """
+    if not correct.size:
+        return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
+    share = float(np.mean(correct, dtype=np.float64))
+    count = effective_count(correct, prompts)
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    center = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return Estimate(value=share, low=max(0.0, float(center - half)), high=min(1.0, float(center + half)))
+
+
+def effective_count(correct: Float[np.ndarray, "comparisons"], prompts: Int[np.ndarray, "comparisons"]) -> float:
+    """How many independent comparisons would give a mean of the same variance (Kish, 1965).
+
+    The variance of the mean is the cluster-robust one, ``G/(G-1) * sum over prompts of (sum of residuals)**2 / m**2``
+    for m comparisons of G prompts (Liang and Zeger, 1986), and it is set against that of m independent ones,
+    ``share * (1 - share) / (m - 1)``. Never more than m. Where the residuals of every prompt add up to nothing (all
+    right, all wrong) they say nothing of the variance, and the prompts are counted, which is the careful choice.
+    """
+    _, cluster = np.unique(prompts, return_inverse=True)
+    groups, count = int(cluster.max()) + 1, correct.size
+    if groups == 1:
+        return 1.0
+    share = float(np.mean(correct, dtype=np.float64))
+    sums = np.bincount(cluster, weights=correct - share)
+    variance = groups / (groups - 1) * float(np.sum(sums**2)) / count**2
+    independent = share * (1 - share) / (count - 1)
+    if variance <= 1e-12 * independent or independent == 0:
+        return float(groups)
+    return min(count * independent / variance, float(count))
+
+
+def paired_bootstrap(
+    correct: Float[np.ndarray, "models comparisons"],
+    prompts: Int[np.ndarray, "comparisons"],
+    *,
+    contrast: Sequence[float | int] | None = None,
+    level: float = 0.95,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> Estimate:
+    """A weighted sum of the accuracies of several models, with its percentile interval over redrawn prompts.
+
+    Whole prompts are drawn with replacement (a cluster bootstrap: Efron and Tibshirani, 1993, chapter 8), the
+    same ones for every model, so what makes a prompt hard for all of them cancels in a difference. The interval
+    speaks of the test prompts, given these trained models; how much the models would differ under more seeds it
+    can't know.
+
+    Args:
+      correct: correctness of each model on the same comparisons, in the same order.
+      prompts: which prompt a comparison belongs to.
+      contrast: the weight of each model. None is the mean over the models, as over seeds; ``(1, -1)`` the difference
+        of two; ``(1/3, 1/3, 1/3, -1/3, -1/3, -1/3)`` the difference of two means over three seeds.
+      level: the coverage.
+      samples: how often the prompts are redrawn.
+      seed: of the draws; equal seeds give equal intervals.
+
+    Returns:
+      The weighted sum on all comparisons, and the bounds; three NaN for no comparisons.
+    """
+    models, count = correct.shape
+    weights = np.full(models, 1 / models) if contrast is None else np.asarray(contrast, np.float64)
+    if len(weights) != models:
+        raise ValueError(f"the contrast has {len(weights)} weights; it must have one for each of the {models} models")
+    if not count:
+        return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
+    _, cluster = np.unique(prompts, return_inverse=True)
+    # Every statistic is linear in the models, so one column of sums and one of counts for each prompt say it all.
+    sums = np.bincount(cluster, weights=weights @ correct.astype(np.float64))
+    counts = np.bincount(cluster).astype(np.float64)
+    draws = _redrawn(np.stack([sums, counts], axis=1), samples, seed)
+    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.5 - level / 2, 0.5 + level / 2])
+    return Estimate(value=float(sums.sum() / counts.sum()), low=float(low), high=float(high))
+
+
+def _redrawn(totals: Float64[np.ndarray, "prompts 2"], samples: int, seed: int) -> Float64[np.ndarray, "samples 2"]:
+    """The totals over as many prompts drawn with replacement, ``samples`` times, a block at a time."""
+    rng = np.random.default_rng(seed)
+    prompts = len(totals)
+    block = max(1, 4_000_000 // prompts)
+    parts = []
+    for start in range(0, samples, block):
+        drawn = rng.integers(0, prompts, size=(min(block, samples - start), prompts))
+        parts.append(totals[drawn].sum(axis=1))
+    return np.concatenate(parts)

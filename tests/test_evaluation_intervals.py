@@ -1,0 +1,104 @@
+"""Laws of the intervals."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rmjax.evaluation.intervals import effective_count, paired_bootstrap, wilson_interval
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 5), (1, 5), (5, 5), (37, 61), (700, 1000), (1000, 1000)])
+def test_one_comparison_a_prompt_is_the_binomial_wilson_interval(right, count):
+    correct = np.random.default_rng(0).permutation(np.repeat([1.0, 0.0], [right, count - right]))
+    found = wilson_interval(correct, np.arange(count))
+    exact = stats.binomtest(right, count).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    assert found.value == pytest.approx(right / count)
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_repeating_every_comparison_of_a_prompt_says_nothing_new(seed, copies):
+    correct = (np.random.default_rng(seed).random(80) < 0.7).astype(float)
+    prompts = np.arange(80)
+    once = wilson_interval(correct, prompts)
+    again = wilson_interval(np.repeat(correct, copies), np.repeat(prompts, copies))
+    assert again.low == pytest.approx(once.low, abs=2e-3)
+    assert again.high == pytest.approx(once.high, abs=2e-3)
+
+
+def test_many_comparisons_of_one_prompt_count_as_one():
+    one = wilson_interval(np.array([1.0, 0.0, 1.0, 1.0]), np.zeros(4, int))
+    assert effective_count(np.array([1.0, 0.0, 1.0, 1.0]), np.zeros(4, int)) == 1
+    assert one.high - one.low > 0.75
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_all_wrong_and_all_right_keep_a_width_that_counts_the_prompts(value):
+    found = wilson_interval(np.full(30, value), np.repeat(np.arange(10), 3))
+    exact = stats.binomtest(int(10 * value), 10).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_interval_lies_in_the_unit_interval_around_its_value(seed):
+    rng = np.random.default_rng(seed)
+    correct = rng.choice([0.0, 0.5, 1.0], size=seed * 7 + 1)
+    found = wilson_interval(correct, rng.integers(0, 5, size=correct.size))
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert effective_count(correct, rng.integers(0, 5, size=correct.size)) <= correct.size
+
+
+def test_coverage_holds_when_comparisons_of_a_prompt_agree():
+    rng = np.random.default_rng(0)
+    prompts = np.repeat(np.arange(60), 4)
+    clustered = naive = 0
+    for _ in range(400):
+        ability = rng.beta(1.4, 0.6, size=60)  # mean 0.7, and strong agreement within a prompt
+        correct = (rng.random(240) < ability[prompts]).astype(float)
+        found, blind = wilson_interval(correct, prompts), wilson_interval(correct, np.arange(240))
+        clustered += found.low <= 0.7 <= found.high
+        naive += blind.low <= 0.7 <= blind.high
+    assert 0.92 <= clustered / 400 <= 0.98
+    assert naive / 400 < 0.90
+
+
+def test_nothing_is_not_a_number():
+    assert np.isnan(wilson_interval(np.zeros(0), np.zeros(0, int)).low)
+    assert np.isnan(paired_bootstrap(np.zeros((2, 0)), np.zeros(0, int)).low)
+
+
+def test_bootstrap_of_one_model_is_near_the_wilson_interval():
+    correct = (np.random.default_rng(1).random(1000) < 0.65).astype(float)
+    found, wilson = paired_bootstrap(correct[None], np.arange(1000)), wilson_interval(correct, np.arange(1000))
+    assert found.value == pytest.approx(wilson.value)
+    assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high), abs=3e-3)
+
+
+def test_bootstrap_of_a_difference_is_paired():
+    rng = np.random.default_rng(2)
+    first = (rng.random(500) < 0.6).astype(float)
+    second = np.where(rng.random(500) < 0.05, 1 - first, first)
+    prompts = np.repeat(np.arange(250), 2)
+    equal = paired_bootstrap(np.stack([first, first]), prompts, contrast=(1, -1))
+    assert (equal.value, equal.low, equal.high) == (0, 0, 0)
+    close = paired_bootstrap(np.stack([first, second]), prompts, contrast=(1, -1))
+    assert close.value == pytest.approx(first.mean() - second.mean())
+    assert close.low <= close.value <= close.high
+    assert close.high - close.low < 0.06  # unpaired, 2 * 1.96 * sqrt(2 * 0.24 / 500) = 0.12
+
+
+def test_bootstrap_over_seeds_is_the_mean_and_repeats_by_seed():
+    rng = np.random.default_rng(3)
+    correct, prompts = (rng.random((3, 90)) < 0.7).astype(float), rng.integers(0, 30, size=90)
+    found = paired_bootstrap(correct, prompts, samples=500)
+    assert found.value == pytest.approx(correct.mean())
+    assert found == paired_bootstrap(correct, prompts, samples=500)
+    reordered = paired_bootstrap(correct[[2, 0, 1]], prompts, samples=500)
+    assert (reordered.low, reordered.high) == pytest.approx((found.low, found.high))
+    assert found != paired_bootstrap(correct, prompts, samples=500, seed=1)
+
+
+def test_a_contrast_of_the_wrong_length_is_refused():
+    with pytest.raises(ValueError, match="one for each of the 2 models"):
+        paired_bootstrap(np.ones((2, 3)), np.arange(3), contrast=(1, -1, 0))

@@ -1,0 +1,117 @@
+"""Laws of accuracy, likelihood, quartiles and rank correlation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rmjax.evaluation import pairwise
+
+
+def drawn(seed: int, comparisons: int = 200):
+    rng = np.random.default_rng(seed)
+    differences = rng.normal(size=comparisons).round(1)
+    probability = rng.choice([0.0, 0.2, 0.5, 0.7, 1.0], size=comparisons)
+    return differences, probability
+
+
+def test_differences_read_the_head_of_each_comparison():
+    rewards = np.array([[1.0, 10.0], [2.0, 30.0], [4.0, 70.0]], np.float32)
+    left, right, head = np.array([0, 0, 2]), np.array([1, 2, 1]), np.array([0, 1, 1])
+    assert pairwise.reward_differences(rewards, left, right, head).tolist() == [-1.0, -60.0, 40.0]
+
+
+def test_a_tie_of_rewards_counts_half_and_a_tie_of_labelers_not_at_all():
+    differences = np.array([1.0, -1.0, 0.0, 0.0, 5.0])
+    probability = np.array([1.0, 1.0, 1.0, 0.0, 0.5])
+    assert pairwise.correctness(differences, probability)[:4].tolist() == [1, 0, 0.5, 0.5]
+    assert pairwise.accuracy(differences, probability) == 0.5
+
+
+def test_the_right_answer_of_a_soft_label_is_its_greater_side():
+    assert pairwise.accuracy(np.array([0.1, 0.1, -3.0]), np.array([0.51, 0.49, 0.3])) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_swapping_left_and_right_changes_no_statistic(seed):
+    differences, probability = drawn(seed)
+    size = np.abs(np.random.default_rng(seed).integers(0, 50, len(differences))).astype(float)
+    flip = np.where(np.random.default_rng(seed + 100).random(len(differences)) < 0.5, -1.0, 1.0)
+    other = np.where(flip < 0, 1 - probability, probability)
+    assert pairwise.accuracy(flip * differences, other) == pairwise.accuracy(differences, probability)
+    assert pairwise.negative_log_likelihood(flip * differences, other) == pytest.approx(
+        pairwise.negative_log_likelihood(differences, probability), abs=1e-14
+    )
+    assert pairwise.accuracy_by_quartile(flip * differences, other, size) == pairwise.accuracy_by_quartile(
+        differences, probability, size
+    )
+
+
+def test_likelihood_of_ignorance_is_log_two_and_of_far_rewards_is_finite():
+    assert pairwise.negative_log_likelihood(np.zeros(3), np.array([0.0, 0.3, 1.0])) == pytest.approx(math.log(2))
+    assert pairwise.negative_log_likelihood(np.array([-1e4]), np.array([1.0])) == pytest.approx(1e4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_likelihood_is_least_at_the_log_odds_of_the_label(seed):
+    probability = np.random.default_rng(seed).uniform(0.05, 0.95, size=20)
+    best = np.log(probability / (1 - probability))
+    least = pairwise.negative_log_likelihood(best, probability)
+    assert least == pytest.approx(float(stats.entropy([probability, 1 - probability]).mean()))
+    assert pairwise.negative_log_likelihood(best + 0.01, probability) > least
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quartiles_average_to_the_whole(seed):
+    differences, probability = drawn(seed)
+    size = np.random.default_rng(seed).permutation(len(differences)).astype(float)
+    kept = pairwise.decided(probability)
+    quarters = pairwise.accuracy_by_quartile(differences, probability, size)
+    quarter = np.searchsorted(np.quantile(size[kept], [0.25, 0.5, 0.75]), size[kept])
+    counts = np.bincount(quarter, minlength=4)
+    assert counts.max() - counts.min() <= 1
+    assert np.dot(quarters, counts) / counts.sum() == pytest.approx(pairwise.accuracy(differences, probability))
+
+
+def test_quartiles_are_ordered_from_small_to_great_and_keep_equal_sizes_together():
+    differences = np.array([-1.0] * 4 + [1.0] * 4)
+    assert pairwise.accuracy_by_quartile(differences, np.ones(8), np.arange(8.0)) == [0, 0, 1, 1]
+    quarters = pairwise.accuracy_by_quartile(differences, np.ones(8), np.full(8, 3.0))
+    assert quarters[0] == 0.5
+    assert np.isnan(quarters[1:]).all()
+
+
+def test_bayes_accuracy_counts_the_decided_and_needs_every_true_probability():
+    assert pairwise.bayes_accuracy(np.array([0.9, 0.2, 1.0]), np.array([1.0, 1.0, 0.5])) == pytest.approx(0.85)
+    assert math.isnan(pairwise.bayes_accuracy(np.array([0.9, np.nan]), np.array([1.0, 0.0])))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spearman_does_not_see_order_repetition_prompt_constants_or_monotone_maps(seed):
+    rng = np.random.default_rng(seed)
+    utilities = rng.normal(size=60)
+    rewards = (utilities + 0.5 * rng.normal(size=60)).astype(np.float32)
+    left, right = np.arange(0, 60, 2), np.arange(1, 60, 2)
+    value = pairwise.spearman(rewards, utilities, left, right)
+    flip = rng.random(30) < 0.5
+    assert pairwise.spearman(rewards, utilities, np.where(flip, right, left), np.where(flip, left, right)) == value
+    twice = np.concatenate([left, right]), np.concatenate([right, left])
+    assert pairwise.spearman(rewards, utilities, *twice) == pytest.approx(value)
+    constants = np.repeat(rng.integers(-8, 8, size=30), 2)
+    assert pairwise.spearman(rewards.astype(np.float64) + constants, utilities, left, right) == pytest.approx(value)
+    assert pairwise.spearman(3 * utilities, utilities, left, right) == pytest.approx(1)
+    assert pairwise.spearman(-utilities, utilities, left, right) == pytest.approx(-1)
+
+
+def test_spearman_of_constant_rewards_or_unknown_utilities_is_not_a_number():
+    left, right = np.array([0]), np.array([1])
+    assert math.isnan(pairwise.spearman(np.ones(2), np.array([1.0, 2.0]), left, right))
+    assert math.isnan(pairwise.spearman(np.array([1.0, 2.0]), np.array([1.0, np.nan]), left, right))
+
+
+def test_nothing_gives_not_a_number_without_a_warning():
+    nothing = np.zeros(0)
+    assert math.isnan(pairwise.accuracy(nothing, nothing))
+    assert math.isnan(pairwise.negative_log_likelihood(nothing, nothing))
+    assert np.isnan(pairwise.accuracy_by_quartile(nothing, nothing, nothing)).all()
