@@ -1,0 +1,83 @@
+"""The reward model: the backbone, and a linear reward read at the last token of each response."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Float, Int
+
+from rmjax.arrays import Array
+from rmjax.batches.batch import PreferenceBatch
+from rmjax.config import ModelConfig
+from rmjax.models.attention import Attention, dense_attention
+from rmjax.models.transformer import Backbone, ModelShape, RMSNorm, model_shape
+
+Params = dict[str, Any]
+
+# Rewards start with a standard deviation of about 0.1: the first loss is close to log 2, as for a coin, and yet the
+# backbone has a gradient from the first step, which a head of zeros would keep from it.
+HEAD_INITIALIZER = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
+
+
+class RewardModel(nn.Module):
+    """Rewards of the responses in packed rows, one for each reward head.
+
+    Attributes:
+      config: what the model is made of; frozen when the module is made, so later changes to the config don't reach it.
+      vocabulary_size: number of rows of the embedding.
+      attention: the attention implementation, of the signature of ``dense_attention``.
+    """
+
+    config: ModelConfig | ModelShape
+    vocabulary_size: int
+    attention: Attention = dense_attention
+
+    def __post_init__(self) -> None:
+        self.config = model_shape(self.config)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Int[Array, "rows length"],
+        positions: Int[Array, "rows length"],
+        visible_until: Int[Array, "rows length"],
+        response_end: Int[Array, "rows responses"],
+    ) -> Float[Array, "rows responses heads"]:
+        """Float32 rewards; a slot that no response uses gets the reward of the token its response_end points to."""
+        shape = model_shape(self.config)
+        backbone = Backbone(shape, self.vocabulary_size, self.attention, name="backbone")
+        hidden = backbone(tokens, positions, visible_until)
+        # Only the tokens that are read go through the final norm and the head.
+        read = jnp.take_along_axis(hidden, response_end[:, :, None], axis=1)
+        read = RMSNorm(shape.norm_epsilon, jnp.dtype(jnp.float32), name="final_norm")(read)
+        outputs = max(1, len(shape.reward_heads))
+        head = nn.Dense(outputs, use_bias=False, dtype=jnp.float32, kernel_init=HEAD_INITIALIZER, name="reward_head")
+        return head(read)
+
+
+def init(model: RewardModel, key: Array) -> Params:
+    """Fresh float32 parameters, a function of the key alone."""
+    return _compiled_init(model, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled_init(model: RewardModel, key: Array) -> Params:
+    row = jnp.zeros((1, 2), jnp.int32)  # parameters don't depend on the shape of the rows
+    return model.init(key, row, row, row, row)["params"]
+
+
+def rewards(
+    model: RewardModel, params: Params, batch: PreferenceBatch, *, dropout_key: Array | None = None
+) -> Float[Array, "rows responses heads"]:
+    """The rewards of the batch's responses; dropout works if and only if a key is given."""
+    keys = None if dropout_key is None else {"dropout": jnp.asarray(dropout_key)}
+    rows = (batch.tokens, batch.positions, batch.visible_until, batch.response_end)
+    return model.apply({"params": params}, *rows, rngs=keys)  # pyright: ignore[reportReturnType] apply may return variables too, when asked
+
+
+def parameter_count(params: Params) -> int:
+    """How many numbers the parameters are."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,182 @@
+"""The backbone: a decoder-only transformer over packed rows, from tokens to the hidden states of its last layer.
+
+RMSNorm before each branch (Zhang and Sennrich, 2019, arXiv 1910.07467), rotary positions (Su et al., 2021, arXiv
+2104.09864), grouped-query attention and a SiLU-gated MLP (Shazeer, 2020, arXiv 2002.05202), as in Llama.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Float, Int
+
+from rmjax.arrays import Array
+from rmjax.config import ComputeDtype, ModelConfig, Remat
+from rmjax.models.attention import Attention
+
+Rotation = tuple[Float[Array, "rows length 1 half"], Float[Array, "rows length 1 half"]]
+
+# Embeddings start about as small as one residual branch, so that neither drowns the other in the first layers.
+EMBEDDING_INITIALIZER = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
+PROJECTION_INITIALIZER = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShape:
+    """A ModelConfig that can't change, so that modules made of it can be hashed, compared and closed over by jit."""
+
+    width: int
+    layers: int
+    attention_heads: int
+    key_value_heads: int
+    head_size: int
+    mlp_width: int
+    rope_theta: float
+    norm_epsilon: float
+    dropout: float
+    compute_dtype: ComputeDtype
+    remat: Remat
+    reward_heads: tuple[str, ...]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """Of matrix products and activations."""
+        return jnp.dtype(self.compute_dtype.value)
+
+
+def model_shape(config: ModelConfig | ModelShape) -> ModelShape:
+    """The config as it is now, frozen; equal configs give equal shapes."""
+    if isinstance(config, ModelShape):
+        return config
+    return ModelShape(**{part.name: getattr(config, part.name) for part in dataclasses.fields(config)})
+
+
+def rotation(positions: Int[Array, "rows length"], size: int, theta: float) -> Rotation:
+    """Cosine and sine of the angle ``position * theta**(-2k / size)`` for each pair k of a head's numbers, float32."""
+    frequency = theta ** (-jnp.arange(0, size, 2, dtype=jnp.float32) / size)
+    angle = positions[:, :, None, None].astype(jnp.float32) * frequency
+    return jnp.cos(angle), jnp.sin(angle)
+
+
+def rotate(heads: Float[Array, "rows length heads size"], by: Rotation) -> Float[Array, "rows length heads size"]:
+    """Turns number k of each head against number k + size/2, in float32."""
+    cosine, sine = by
+    first, second = jnp.split(heads.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+    return turned.astype(heads.dtype)
+
+
+class RMSNorm(nn.Module):
+    """Divides by the root mean square of the last axis and scales, in float32; the answer has ``dtype``."""
+
+    epsilon: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, values: Float[Array, "*rest width"]) -> Float[Array, "*rest width"]:
+        scale = self.param("scale", nn.initializers.ones, (values.shape[-1],), jnp.float32)
+        values = values.astype(jnp.float32)
+        mean_square = jnp.square(values).mean(axis=-1, keepdims=True)
+        return (values * (scale / jnp.sqrt(mean_square + self.epsilon))).astype(self.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Query, key and value heads, turned by position; what each token sees, mixed; back to the width."""
+
+    shape: ModelShape
+    attention: Attention
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "rows length width"], by: Rotation, visible_until: Int[Array, "rows length"]
+    ) -> Float[Array, "rows length width"]:
+        shape = self.shape
+        rows, length, width = hidden.shape
+
+        def heads(name: str, count: int) -> Float[Array, "rows length heads size"]:
+            projected = _projection(name, count * shape.head_size, shape)(hidden)
+            return projected.reshape(rows, length, count, shape.head_size)
+
+        query = rotate(heads("query", shape.attention_heads), by)
+        key = rotate(heads("key", shape.key_value_heads), by)
+        mixed = self.attention(query, key, heads("value", shape.key_value_heads), visible_until)
+        return _projection("output", width, shape, residual=True)(mixed.reshape(rows, length, -1))
+
+
+class GatedMLP(nn.Module):
+    """``down(silu(gate(x)) * up(x))``."""
+
+    shape: ModelShape
+
+    @nn.compact
+    def __call__(self, hidden: Float[Array, "rows length width"]) -> Float[Array, "rows length width"]:
+        gate = _projection("gate", self.shape.mlp_width, self.shape)(hidden)
+        up = _projection("up", self.shape.mlp_width, self.shape)(hidden)
+        return _projection("down", hidden.shape[-1], self.shape, residual=True)(nn.silu(gate) * up)
+
+
+class Layer(nn.Module):
+    """Two residual branches: attention, then the gated MLP. Carries the hidden states through the scan."""
+
+    shape: ModelShape
+    attention: Attention
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "rows length width"], by: Rotation, visible_until: Int[Array, "rows length"]
+    ) -> tuple[Float[Array, "rows length width"], None]:
+        shape = self.shape
+        dropout = nn.Dropout(shape.dropout, deterministic=not self.has_rng("dropout"))
+        normed = RMSNorm(shape.norm_epsilon, shape.dtype, name="attention_norm")(hidden)
+        hidden += dropout(SelfAttention(shape, self.attention, name="attention_branch")(normed, by, visible_until))
+        normed = RMSNorm(shape.norm_epsilon, shape.dtype, name="mlp_norm")(hidden)
+        return hidden + dropout(GatedMLP(shape, name="mlp_branch")(normed)), None
+
+
+class Backbone(nn.Module):
+    """Embeds tokens and runs the layers; the final norm is left to whoever reads the hidden states, of few tokens.
+
+    The parameters of all layers are stacked on a first axis. Dropout works where a ``dropout`` key is given.
+    """
+
+    shape: ModelShape
+    vocabulary_size: int
+    attention: Attention
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Int[Array, "rows length"],
+        positions: Int[Array, "rows length"],
+        visible_until: Int[Array, "rows length"],
+    ) -> Float[Array, "rows length width"]:
+        shape = self.shape
+        embed = nn.Embed(
+            self.vocabulary_size,
+            shape.width,
+            dtype=shape.dtype,
+            embedding_init=EMBEDDING_INITIALIZER,
+            name="embedding",
+        )
+        hidden = nn.Dropout(shape.dropout, deterministic=not self.has_rng("dropout"))(embed(tokens))
+        # Inside a scan nothing can be merged with the forward pass, so remat needs no barrier against it.
+        layer = nn.remat(Layer, prevent_cse=False) if shape.remat is Remat.FULL else Layer
+        layers = nn.scan(
+            layer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType] annotated as int, documented as this too
+            length=shape.layers,
+        )
+        by = rotation(positions, shape.head_size, shape.rope_theta)
+        hidden, _ = layers(shape, self.attention, name="layers")(hidden, by, visible_until)
+        return hidden
+
+
+def _projection(name: str, features: int, shape: ModelShape, *, residual: bool = False) -> nn.Dense:
+    """A matrix without bias. Those that write to the residual stream start smaller, by sqrt(2 * layers), so that the
+    stream of a deep model starts no larger than that of a shallow one (GPT-2)."""
+    shrunk = nn.initializers.variance_scaling(0.5 / shape.layers, "fan_in", "normal")
+    initializer = shrunk if residual else PROJECTION_INITIALIZER
+    return nn.Dense(features, use_bias=False, dtype=shape.dtype, kernel_init=initializer, name=name)
