@@ -62,7 +62,8 @@ class Preference:
       dimension: what the labelers were asked to judge; a name of an open set.
       source: who judged.
       utilities: the true utility of each response on the dimension, where it is known (synthetic data).
-      origin: where the record came from, as messages show it (``FILE, line N``).
+      origin: where the record came from, as messages show it (``FILE, line N``); it says nothing about the preference
+        itself, so two records that differ in it alone are equal.
     """
 
     prompt: Text
@@ -71,21 +72,33 @@ class Preference:
     dimension: str
     source: Source
     utilities: tuple[float, ...] | None = None
-    origin: str = ""
+    origin: str = field(default="", compare=False)
 
 
 class RowError(ValueError):
     """A row that can't be used.
 
     The message names the place, the field, what was found and what would be right; ``kind`` is a short name of the
-    fault ("empty field", "identical responses"), by which skipped rows are counted.
+    fault ("empty field", "identical responses"), by which skipped rows are counted. ``field`` is empty where the row as
+    a whole is at fault (a line that is not JSON).
     """
 
     def __init__(self, *, origin: str, field: str, kind: str, found: str, right: str):
-        super().__init__(f"{origin}: field {field!r}: {kind}: found {found}; right would be {right}")
+        place = f"{origin}: field {field!r}" if field else origin
+        super().__init__(f"{place}: {kind}: found {found}; right would be {right}")
         self.origin = origin
         self.field = field
         self.kind = kind
+        self.found = found
+        self.right = right
+
+
+class FileError(ValueError):
+    """A file that can't be read at all (missing, cut off, of another format); no setting skips it."""
+
+    def __init__(self, file: str, *, found: str, right: str):
+        super().__init__(f"{file}: found {found}; right would be {right}")
+        self.file = file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,86 @@
+"""Texts and conversations: reading messages, and finding the prompt that several conversations share."""
+
+from collections.abc import Mapping
+
+from rmjax.preferences.fields import Fields, shown
+from rmjax.preferences.record import Message, Text
+
+ROLES = ("system", "user", "assistant")
+_MESSAGES = 'a list of messages, as [{"role": "user", "content": "Hi."}]'
+_TEXT = f"text, or {_MESSAGES}"
+
+
+def read_text(fields: Fields, name: str) -> Text:
+    """The field as text or messages; RowError where it is neither."""
+    return checked_text(fields, name, fields.required(name, right=_TEXT))
+
+
+def checked_text(fields: Fields, name: str, value: object) -> Text:
+    """The value as text or messages; RowError where it is neither."""
+    if isinstance(value, list):
+        return _read_messages(fields, name, value)
+    return fields.checked_string(name, value, right=_TEXT)
+
+
+def _read_messages(fields: Fields, name: str, values: list[object]) -> tuple[Message, ...]:
+    messages = []
+    for position, value in enumerate(values):
+        place = f"{name}[{position}]"
+        if not isinstance(value, Mapping):
+            raise fields.error(place, "wrong type", found=shown(value), right='a message with "role" and "content"')
+        message = Fields(value, fields.origin, f"{fields.path}{place}.")
+        roles = "one of " + ", ".join(repr(role) for role in ROLES)
+        role = message.string("role", right=roles)
+        if role not in ROLES:
+            raise message.error("role", "unknown role", found=shown(role), right=roles)
+        messages.append(Message(role=role, content=message.string("content")))
+    return tuple(messages)
+
+
+def is_blank(text: Text) -> bool:
+    """Whether there is nothing to read in it: no message, or only white space."""
+    if isinstance(text, str):
+        return not text or text.isspace()
+    return all(is_blank(message.content) for message in text)
+
+
+def without_prompt(
+    fields: Fields, prompt: tuple[Message, ...], conversations: dict[str, tuple[Message, ...]]
+) -> tuple[tuple[Message, ...], ...]:
+    """The responses of conversations that were written out with their prompt, or without it, by the fields' names.
+
+    Either all of them begin with the prompt's messages, or all begin with an assistant message, which comes after the
+    prompt; anything else is a RowError.
+    """
+    length = len(prompt)
+    if all(messages[:length] == prompt for messages in conversations.values()):
+        return tuple(messages[length:] for messages in conversations.values())
+    if not all(messages[:1] and messages[0].role == "assistant" for messages in conversations.values()):
+        for name, messages in conversations.items():
+            if messages and messages[:length] != prompt:
+                place = next(
+                    (i for i, (a, b) in enumerate(zip(prompt, messages, strict=False)) if a != b), len(messages)
+                )
+                found = shown(messages[place].content) if place < len(messages) else "the end of the messages"
+                right = f"the prompt's message {shown(prompt[place].content)}, or an assistant message at the start"
+                raise fields.error(f"{name}[{place}]", "prompts that differ", found=found, right=right)
+    return tuple(conversations.values())
+
+
+def split_conversations(
+    chosen: tuple[Message, ...], rejected: tuple[Message, ...]
+) -> tuple[tuple[Message, ...], tuple[Message, ...], tuple[Message, ...]] | None:
+    """Two whole conversations as (prompt, chosen response, rejected response); None where they share no prompt.
+
+    Both responses begin at the last place after the first message where all messages before are equal and both go on
+    with an assistant message.
+    """
+    shared = 0
+    for left, right in zip(chosen, rejected, strict=False):
+        if left != right:
+            break
+        shared += 1
+    for place in range(min(shared, len(chosen) - 1, len(rejected) - 1), 0, -1):
+        if chosen[place].role == rejected[place].role == "assistant":
+            return chosen[:place], chosen[place:], rejected[place:]
+    return None

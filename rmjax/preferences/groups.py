@@ -1,0 +1,166 @@
+"""What all row forms share: the checks and defaults that turn a prompt, responses and comparisons into a record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rmjax.preferences.conversations import is_blank
+from rmjax.preferences.fields import LARGEST, Fields, shown
+from rmjax.preferences.record import Comparison, Preference, Source, Text
+
+JUDGMENT_FIELDS = ("probability", "margin", "weight", "annotator", "true_probability")
+COMPARISON_FIELDS = ("left", "right", *JUDGMENT_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class RowDefaults:
+    """What rows that don't say it themselves were judged on, and by whom."""
+
+    dimension: str
+    source: Source = Source.HUMAN
+
+
+def read_judgment(fields: Fields, left: int, right: int, annotator: str | None) -> Comparison:
+    """The comparison of two responses whose judgment the fields hold; absent fields take Comparison's defaults."""
+    values: dict[str, float] = {}
+    for name in ("probability", "true_probability"):
+        if fields.has(name):
+            values[name] = fields.number(
+                name, low=0.0, high=1.0, right="a probability from 0 to 1 that left is preferred"
+            )
+    if fields.has("margin"):
+        values["margin"] = fields.number("margin", right="a finite number, in units of reward")
+    if fields.has("weight"):
+        values["weight"] = fields.number("weight", low=1e-30, high=LARGEST, right="a finite number above 0")
+    if fields.has("annotator"):
+        annotator = fields.string("annotator", right="the annotator's name as text")
+    return Comparison(left=left, right=right, annotator=annotator, **values)
+
+
+def read_comparisons(fields: Fields, count: int) -> tuple[Comparison, ...]:
+    """The field ``comparisons`` of a row with so many responses."""
+    right = 'a list of comparisons, as [{"left": 0, "right": 1, "probability": 0.8}]'
+    values = fields.sequence("comparisons", right=right)
+    if not values:
+        raise fields.error("comparisons", "empty field", found="[]", right=right)
+    annotator = read_annotator(fields)
+    return tuple(_read_comparison(fields, position, value, count, annotator) for position, value in enumerate(values))
+
+
+def _read_comparison(fields: Fields, position: int, value: object, count: int, annotator: str | None) -> Comparison:
+    place = f"comparisons[{position}]"
+    if not isinstance(value, Mapping):
+        raise fields.error(place, "wrong type", found=shown(value), right='an object, as {"left": 0, "right": 1}')
+    inner = Fields(value, fields.origin, f"{place}.")
+    for name in value:
+        if name not in COMPARISON_FIELDS:  # a misspelt probability would be a wrong label
+            raise inner.error(str(name), "unknown field", found=shown(name), right=", ".join(COMPARISON_FIELDS))
+    right = f"the index of a response, from 0 to {count - 1}"
+    first = inner.integer("left", low=0, high=count - 1, right=right)
+    second = inner.integer("right", low=0, high=count - 1, right=right)
+    if first == second:
+        raise inner.error(
+            "right", "same response twice", found=shown(second), right=f"another index than left, {first}"
+        )
+    return read_judgment(inner, first, second, annotator)
+
+
+def read_annotator(fields: Fields) -> str | None:
+    """The annotator of a whole row, where the row names one."""
+    return fields.string("annotator", right="the annotator's name as text") if fields.has("annotator") else None
+
+
+def build(
+    fields: Fields,
+    defaults: RowDefaults,
+    *,
+    prompt: tuple[str, Text],
+    responses: Sequence[tuple[str, Text]],
+    comparisons: tuple[Comparison, ...],
+    accepts_empty: bool = False,
+) -> Preference:
+    """The record of a row.
+
+    Args:
+      fields: the row; its dimension, source and utilities go before the defaults.
+      defaults: what the row was judged on and by whom, where it doesn't say so itself.
+      prompt: the prompt, after the name of the field that it came from.
+      responses: likewise the responses.
+      comparisons: between them.
+      accepts_empty: whether the form allows empty responses, of which the end token alone is scored. Any row allows
+        them by its own field ``allow_empty``.
+
+    Raises:
+      RowError: for an empty prompt, an empty response that isn't allowed, a response that is of another kind than the
+        prompt or doesn't begin with an assistant message, and for two identical responses.
+    """
+    if is_blank(prompt[1]):
+        raise fields.error(prompt[0], "empty field", found=_shown(prompt[1]), right="a prompt that is not blank")
+    accepts_empty = fields.flag("allow_empty") or accepts_empty
+    for name, response in responses:
+        _check_response(fields, name, response, prompt[1], accepts_empty)
+    _check_distinct(fields, responses)
+    return Preference(
+        prompt=prompt[1],
+        responses=tuple(response for _, response in responses),
+        comparisons=comparisons,
+        dimension=_read_dimension(fields, defaults),
+        source=_read_source(fields, defaults),
+        utilities=_read_utilities(fields, len(responses)),
+        origin=fields.origin,
+    )
+
+
+def _check_response(fields: Fields, name: str, response: Text, prompt: Text, accepts_empty: bool) -> None:
+    if isinstance(response, str) != isinstance(prompt, str):
+        right = "text, as the prompt is" if isinstance(prompt, str) else "a list of messages, as the prompt is"
+        raise fields.error(name, "mixed kinds", found=_shown(response), right=right)
+    if is_blank(response) and not accepts_empty:
+        right = 'a response that is not blank, or "allow_empty": true in the row where a blank one is meant'
+        raise fields.error(name, "empty field", found=_shown(response), right=right)
+    if not isinstance(response, str) and (not response or response[0].role != "assistant"):
+        right = "messages that go on after the prompt, from an assistant message on"
+        raise fields.error(name, "wrong role", found=_shown(response), right=right)
+
+
+def _check_distinct(fields: Fields, responses: Sequence[tuple[str, Text]]) -> None:
+    first_names: dict[Text, str] = {}
+    for name, response in responses:
+        first = first_names.setdefault(response, name)
+        if first != name:
+            right = f"another response than {first!r}"
+            raise fields.error(name, "identical responses", found=_shown(response), right=right)
+
+
+def _shown(text: Text) -> str:
+    return shown(text if isinstance(text, str) else [f"{message.role}: {message.content}" for message in text])
+
+
+def _read_dimension(fields: Fields, defaults: RowDefaults) -> str:
+    if not fields.has("dimension"):
+        return defaults.dimension
+    right = "the name of a dimension, as 'helpfulness'"
+    dimension = fields.string("dimension", right=right)
+    if is_blank(dimension):
+        raise fields.error("dimension", "empty field", found=shown(dimension), right=right)
+    return dimension
+
+
+def _read_source(fields: Fields, defaults: RowDefaults) -> Source:
+    if not fields.has("source"):
+        return defaults.source
+    right = "one of " + ", ".join(repr(source.value) for source in Source)
+    value = fields.string("source", right=right)
+    try:
+        return Source(value)
+    except ValueError:
+        raise fields.error("source", "unknown source", found=shown(value), right=right) from None
+
+
+def _read_utilities(fields: Fields, count: int) -> tuple[float, ...] | None:
+    if not fields.has("utilities"):
+        return None
+    right = f"{count} finite numbers, one for each response"
+    values = fields.sequence("utilities", right=right)
+    if len(values) != count:
+        raise fields.error("utilities", "wrong length", found=f"{len(values)} values", right=right)
+    return tuple(fields.checked_number(f"utilities[{i}]", value) for i, value in enumerate(values))

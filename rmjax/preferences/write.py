@@ -1,0 +1,86 @@
+"""Preferences as rows, and rows in files; what is written is read back equal."""
+
+import gzip
+import json
+import os
+from collections.abc import Iterable
+from typing import IO, Any
+
+from rmjax.preferences.conversations import is_blank
+from rmjax.preferences.record import Comparison, FileError, Preference, Text
+from rmjax.preferences.row_forms import RowDefaults, parse_row
+
+
+def to_row(preference: Preference) -> dict[str, Any]:
+    """The preference as ``{prompt, responses, comparisons, dimension, source}``, JSON values only.
+
+    ``utilities`` follow where they are known, and ``allow_empty`` where a response is empty. RowError where the record
+    could not be read back (identical responses, half a surrogate pair, a NaN).
+    """
+    row: dict[str, Any] = {
+        "prompt": _plain(preference.prompt),
+        "responses": [_plain(response) for response in preference.responses],
+        "comparisons": [_comparison(comparison) for comparison in preference.comparisons],
+        "dimension": preference.dimension,
+        "source": preference.source.value,
+    }
+    if preference.utilities is not None:
+        row["utilities"] = list(preference.utilities)
+    if any(is_blank(response) for response in preference.responses):
+        row["allow_empty"] = True
+    parse_row(row, origin=preference.origin or "a record", defaults=RowDefaults(preference.dimension))
+    return row
+
+
+def _plain(text: Text) -> str | list[dict[str, str]]:
+    if isinstance(text, str):
+        return text
+    return [{"role": message.role, "content": message.content} for message in text]
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "left": comparison.left,
+        "right": comparison.right,
+        "probability": comparison.probability,
+        "margin": comparison.margin,
+        "weight": comparison.weight,
+    }
+    if comparison.annotator is not None:
+        row["annotator"] = comparison.annotator
+    if comparison.true_probability is not None:
+        row["true_probability"] = comparison.true_probability
+    return row
+
+
+def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Preference]) -> None:
+    """Writes the preferences to a .jsonl or .jsonl.gz file, whole or not at all; equal records give equal bytes.
+
+    Raises:
+      RowError: for a record that could not be read back.
+      FileError: for another suffix, or when there is nothing to write.
+    """
+    # Imported here for etils, so that turning records into rows needs the standard library alone.
+    from rmjax.files import written_whole
+
+    name = os.fspath(path)
+    if not name.endswith((".jsonl", ".jsonl.gz")):
+        raise FileError(name, found="the suffix of another format", right=".jsonl or .jsonl.gz")
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        if name.endswith(".gz"):
+            with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as zipped:
+                count = _write_rows(zipped, preferences)
+        else:
+            count = _write_rows(file, preferences)
+        if not count:
+            raise FileError(
+                name, found="no preferences to write", right="at least one, since an empty file is an error"
+            )
+
+
+def _write_rows(file: IO[bytes] | gzip.GzipFile, preferences: Iterable[Preference]) -> int:
+    count = 0
+    for preference in preferences:
+        file.write(json.dumps(to_row(preference), ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        count += 1
+    return count
