@@ -66,7 +66,7 @@ def init(model: RewardModel, key: Array) -> Params:
 @functools.partial(jax.jit, static_argnums=0)
 def _compiled_init(model: RewardModel, key: Array) -> Params:
     row = jnp.zeros((1, 2), jnp.int32)  # parameters don't depend on the shape of the rows
-    return model.init(key, row, row, row, row)["params"]
+    return dict(model.init(jnp.asarray(key), row, row, row, row)["params"])
 
 
 def rewards(
