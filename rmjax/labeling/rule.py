@@ -1,0 +1,71 @@
+"""Labelers that follow a rule: a measure of the response, and nothing hidden."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rmjax.preferences.record import Comparison, Preference, Source, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleLabeler:
+    """Prefers the response with the higher measure.
+
+    Attributes:
+      dimension: what the rule judges.
+      measure: (prompt, response) -> a finite number; more is better.
+      tie_margin: measures that differ by no more than this are a tie, of probability 0.5.
+    """
+
+    dimension: str
+    measure: Callable[[Text, Text], float]
+    tie_margin: float = 0.0
+
+    @property
+    def source(self) -> Source:
+        return Source.RULE
+
+    def judge(self, preference: Preference) -> Preference:
+        """The same pairs judged by the rule; ValueError when the measure of a response is not a finite number.
+
+        Utilities are dropped, for they belong to the dimension that was judged before.
+        """
+        measures = [float(self.measure(preference.prompt, response)) for response in preference.responses]
+        for index, value in enumerate(measures):
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"{preference.origin}: the rule for {self.dimension} measures response {index} as {value}; "
+                    "a measure must be a finite number"
+                )
+        comparisons = tuple(
+            Comparison(
+                left=old.left,
+                right=old.right,
+                probability=self._probability(measures[old.left], measures[old.right]),
+                weight=old.weight,
+            )
+            for old in preference.comparisons
+        )
+        return dataclasses.replace(
+            preference, comparisons=comparisons, dimension=self.dimension, source=self.source, utilities=None
+        )
+
+    def _probability(self, left: float, right: float) -> float:
+        if abs(left - right) <= self.tie_margin:
+            return 0.5
+        return float(left > right)
+
+
+def characters(text: Text) -> int:
+    """The number of characters (code points) of a text, or of all contents of its messages."""
+    if isinstance(text, str):
+        return len(text)
+    return sum(len(message.content) for message in text)
+
+
+def _fewer_characters(prompt: Text, response: Text) -> float:
+    return -float(characters(response))
+
+
+BREVITY = RuleLabeler(dimension="brevity", measure=_fewer_characters)
