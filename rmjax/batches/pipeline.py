@@ -74,7 +74,9 @@ class PreferencePipeline:
 
         Close the iterator (or let go of it) to end its threads.
         """
-        if start.epoch < 0 or not 0 <= start.step <= self.steps_in(start.epoch):
+        if start.epoch < 0:
+            raise ValueError(f"the data state is {start}; epochs count from 0")
+        if not 0 <= start.step <= self.steps_in(start.epoch):
             raise ValueError(f"the data state is {start}; epoch {start.epoch} has {self.steps_in(start.epoch)} steps")
         return self._batches(start)
 

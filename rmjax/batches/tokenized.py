@@ -54,7 +54,7 @@ class TokenizedPreferences:
     def comparisons(self) -> int:
         return len(self.left)
 
-    def conversation(self, response: int) -> Int[np.ndarray, "tokens"]:
+    def conversation(self, response: int | np.integer) -> Int[np.ndarray, "tokens"]:
         """The tokens of one response's whole conversation."""
         return self.tokens[self.response_offsets[response] : self.response_offsets[response + 1]]
 

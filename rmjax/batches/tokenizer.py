@@ -50,7 +50,10 @@ def load_tokenizer(path: epath.PathLike) -> tokenizers.Tokenizer:
     file = epath.Path(path)
     if not file.exists():
         raise FileNotFoundError(f"{path}: no such tokenizer file; right would be the path of a tokenizer.json")
-    text = file.read_text()
+    try:
+        text = file.read_text()
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{path}: found bytes that are not UTF-8; right would be a tokenizer.json") from error
     try:
         tokenizer = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the Rust library raises a bare Exception, so no narrower class can be named

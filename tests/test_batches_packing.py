@@ -1,0 +1,214 @@
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenized_data import random_tokenized
+
+from rmjax.batches import packing
+from rmjax.batches.packing import RowShape, measure, pack, plan_epoch, plan_in_order
+from rmjax.config import BatchConfig
+
+SHAPES = [
+    RowShape(length=64, responses=16, comparisons=24),
+    RowShape(length=64, responses=3, comparisons=24),  # groups are split for their responses
+    RowShape(length=64, responses=16, comparisons=1),  # and for their comparisons
+    RowShape(length=28, responses=16, comparisons=24),  # and for their tokens: a prompt of 12 and twice 8
+    RowShape(length=301, responses=40, comparisons=40),
+]
+
+
+def seen_from(batch, row, index):
+    """The indices that an index sees by the one rule of visibility."""
+    every = np.arange(batch.tokens.shape[1])
+    return every[(every <= index) & (index < batch.visible_until[row])]
+
+
+def check_rows(tokenized, batch):
+    """Each response's end sees exactly its conversation, at positions 0..n-1; whatever is unused is marked so."""
+    covered = np.zeros(batch.tokens.shape, bool)
+    for row, slot in np.argwhere(batch.response_id >= 0):
+        seen = seen_from(batch, row, batch.response_end[row, slot])
+        conversation = tokenized.conversation(batch.response_id[row, slot])
+        assert batch.tokens[row, seen].tolist() == conversation.tolist()
+        assert batch.positions[row, seen].tolist() == list(range(len(conversation)))
+        covered[row, seen] = True
+    padding = batch.visible_until == 0
+    assert (covered == ~padding).all()  # no token is laid that no response reads
+    assert not batch.tokens[padding].any()
+    assert not batch.positions[padding].any()
+    assert not batch.response_end[batch.response_id < 0].any()
+    unused = batch.comparison_id < 0
+    for name in ("left", "right", "head", "probability", "margin", "weight"):
+        assert not getattr(batch, name)[unused].any()
+
+
+def comparisons_of(batch):
+    """(id, left and right response, head, probability, margin, weight) of each comparison laid."""
+    rows, slots = np.nonzero(batch.comparison_id >= 0)
+    return [
+        (
+            int(batch.comparison_id[row, slot]),
+            int(batch.response_id[row, batch.left[row, slot]]),
+            int(batch.response_id[row, batch.right[row, slot]]),
+            int(batch.head[row, slot]),
+            *(float(getattr(batch, name)[row, slot]) for name in ("probability", "margin", "weight")),
+        )
+        for row, slot in zip(rows, slots, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("all_pairs", [False, True])
+def test_an_epoch_lays_every_comparison_once_and_every_conversation_whole(seed, shape, all_pairs):
+    tokenized = random_tokenized(seed, all_pairs=all_pairs)
+    plan = plan_epoch(measure(tokenized), shape, seed=seed, epoch=seed + 1)
+    batch = pack(tokenized, plan, slice(None))
+    assert batch.tokens.shape == (plan.rows, shape.length)
+    assert batch.response_end.shape == (plan.rows, shape.responses)
+    assert batch.left.shape == (plan.rows, shape.comparisons)
+    assert plan.tokens == (batch.visible_until > 0).sum()
+    check_rows(tokenized, batch)
+    columns = (tokenized.left, tokenized.right, tokenized.head, tokenized.probability, tokenized.margin)
+    expected = zip(
+        range(tokenized.comparisons), *(column.tolist() for column in (*columns, tokenized.weight)), strict=True
+    )
+    assert sorted(comparisons_of(batch)) == list(expected)
+    compared = set(tokenized.left) | set(tokenized.right)
+    assert set(batch.response_id[batch.response_id >= 0]) == compared
+
+
+@pytest.mark.parametrize("shape", SHAPES[1:4])
+def test_the_small_shapes_do_split_groups(shape):
+    lengths = measure(random_tokenized(0, all_pairs=True))
+    assert plan_epoch(lengths, shape, seed=0, epoch=0).split_groups > 0
+    assert plan_epoch(lengths, SHAPES[0], seed=0, epoch=0).split_groups == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shape", [*SHAPES, RowShape(length=21, responses=1, comparisons=0)])
+@pytest.mark.parametrize("most_responses", [2, 9])
+def test_in_order_every_response_is_read_once(seed, shape, most_responses):
+    tokenized = random_tokenized(seed, most_responses=most_responses)
+    plan = plan_in_order(measure(tokenized), shape)
+    batch = pack(tokenized, plan, slice(None))
+    check_rows(tokenized, batch)
+    read = batch.response_id[batch.response_id >= 0]
+    assert sorted(read.tolist()) == list(range(tokenized.responses))
+    assert batch.left.shape == (plan.rows, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_rows_of_a_plan_can_be_packed_and_minus_one_is_empty(seed):
+    tokenized = random_tokenized(seed)
+    plan = plan_epoch(measure(tokenized), SHAPES[0], seed=seed, epoch=0)
+    whole = pack(tokenized, plan, slice(None))
+    numbers = np.random.default_rng(seed).permutation(np.concatenate([np.arange(plan.rows), [-1, -1]]))
+    some = pack(tokenized, plan, numbers)
+    for name in whole._fields:
+        all_rows, rows = getattr(whole, name), getattr(some, name)
+        assert rows.dtype == all_rows.dtype
+        assert (rows[numbers >= 0] == all_rows[numbers[numbers >= 0]]).all()
+        assert (rows[numbers < 0] == (-1 if name.endswith("_id") else 0)).all()
+
+
+def same(plan, other):
+    return np.array_equal(plan.order, other.order) and np.array_equal(plan.row_offsets, other.row_offsets)
+
+
+def test_the_plan_is_a_function_of_lengths_seed_and_epoch():
+    lengths = measure(random_tokenized(0))
+    plans = {
+        (seed, epoch): plan_epoch(lengths, SHAPES[0], seed=seed, epoch=epoch) for seed in (-1, 0, 1) for epoch in (0, 1)
+    }
+    for (seed, epoch), plan in plans.items():
+        assert same(plan, plan_epoch(measure(random_tokenized(0)), SHAPES[0], seed=seed, epoch=epoch))
+        assert all(not same(plan, other) for key, other in plans.items() if key != (seed, epoch))
+
+
+def hh_like(seed, groups):
+    """Lengths in the manner of HH: log-normal, nothing longer than 900 tokens with its group."""
+    random = np.random.default_rng(seed)
+    prefix = np.minimum(random.lognormal(4.3, 1.0, groups), 500).astype(np.int64)
+    own = np.clip(random.lognormal(3.7, 0.9, 2 * groups), 1, 200).astype(np.int64)
+    every = np.arange(groups + 1)
+    return packing.GroupLengths(
+        prefix=prefix,
+        own=own,
+        group_offsets=2 * every,
+        comparison_offsets=every,
+        left=2 * every[:-1],
+        right=2 * every[:-1] + 1,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_are_full_and_the_stream_has_no_trend(seed):
+    lengths = hh_like(seed, 20_000)
+    shape = packing.choose_row_shape(lengths, BatchConfig(row_length=1024))
+    plan = plan_epoch(lengths, shape, seed=seed, epoch=0)
+    assert plan.fill >= 0.985
+    groups_in_row = np.diff(plan.row_offsets)
+    group_of_row = np.repeat(np.arange(plan.rows), groups_in_row)
+    assert abs(np.corrcoef(np.arange(plan.rows), groups_in_row)[0, 1]) < 0.05
+    neighbours = np.corrcoef(groups_in_row[:-1], groups_in_row[1:])[0, 1]
+    assert abs(neighbours) < 0.08  # nor do rows of many short groups stand together
+    assert abs(np.corrcoef(group_of_row, plan.order)[0, 1]) < 0.05  # nor does the order of the data show
+
+
+def test_a_row_takes_the_largest_group_that_fits_by_tokens():
+    tokenized = random_tokenized(0, groups=30, most_responses=9, all_pairs=True)
+    lengths = measure(tokenized)
+    shape = packing.choose_row_shape(lengths, BatchConfig(row_length=12 + 9 * 8))
+    assert plan_epoch(lengths, shape, seed=1, epoch=1).split_groups == 0
+    asked = BatchConfig(row_length=84, responses_per_row=5, comparisons_per_row=7)
+    assert packing.choose_row_shape(lengths, asked) == RowShape(length=84, responses=5, comparisons=7)
+
+
+def test_a_ranking_is_split_into_few_parts():
+    """Ten responses of 10 tokens after a prompt of 20, six of them to a row: 45 comparisons, at most 15 in a part."""
+    tokenized_lengths = packing.GroupLengths(
+        prefix=np.array([20]),
+        own=np.full(10, 10),
+        group_offsets=np.array([0, 10]),
+        comparison_offsets=np.array([0, 45]),
+        left=np.array([left for left in range(10) for right in range(left)]),
+        right=np.array([right for left in range(10) for right in range(left)]),
+    )
+    plan = plan_epoch(tokenized_lengths, RowShape(length=80, responses=6, comparisons=15), seed=0, epoch=0)
+    assert sorted(plan.parts.comparisons.tolist()) == list(range(45))
+    assert 3 < plan.rows <= 7
+
+
+def test_what_fits_no_row_is_an_error_that_says_what_would():
+    lengths = hh_like(0, 50)
+    need = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
+    with pytest.raises(packing.RowTooShortError, match=rf"1 comparisons don't fit .* batch.row_length={need}"):
+        plan_epoch(lengths, RowShape(length=need - 1, responses=8, comparisons=8), seed=0, epoch=0)
+    assert plan_epoch(lengths, RowShape(length=need, responses=8, comparisons=8), seed=0, epoch=0).rows
+    with pytest.raises(packing.RowTooShortError, match="doesn't fit a row of 3 tokens"):
+        plan_in_order(lengths, RowShape(length=3, responses=8, comparisons=8))
+    with pytest.raises(packing.RowTooShortError, match="at least 2 responses"):
+        plan_epoch(lengths, RowShape(length=900, responses=1, comparisons=8), seed=0, epoch=0)
+
+
+def test_no_more_rows_than_first_fit_would_need_under_slot_limits():
+    tokenized = random_tokenized(3, groups=300)
+    lengths = measure(tokenized)
+    plan = plan_epoch(lengths, RowShape(length=301, responses=9, comparisons=6), seed=0, epoch=0)
+    parts = plan.parts
+    responses, comparisons = np.diff(parts.response_offsets), np.diff(parts.comparison_offsets)
+    least = max(parts.size.sum() / 301, responses.sum() / 9, comparisons.sum() / 6)
+    assert plan.rows <= 1.25 * least
+    assert Counter(plan.order.tolist()) == Counter(range(len(parts)))
+
+
+def test_packing_needs_no_tokenizer_and_no_grain():
+    others = ("tokenizers", "grain", "tensorflow_datasets", "orbax", "absl", "etils", "ml_collections")
+    code = f"import sys\nsys.modules.update(dict.fromkeys({others}))\nimport rmjax.batches.packing, rmjax.batches.batch"
+    root = Path(__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,128 @@
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenized_data import random_tokenized
+
+from rmjax.batches.packing import RowShape
+from rmjax.batches.pipeline import DataState, PreferencePipeline
+
+SHAPE = RowShape(length=96, responses=16, comparisons=16)
+
+
+def pipeline(seed=0, rows=4, process_index=0, process_count=1, **data):
+    return PreferencePipeline(
+        random_tokenized(0, **data), SHAPE, rows, seed=seed, process_index=process_index, process_count=process_count
+    )
+
+
+def take(stream, count):
+    taken = list(itertools.islice(stream, count))
+    stream.close()
+    return taken
+
+
+def equal(batch, other):
+    return all(np.array_equal(ours, theirs) for ours, theirs in zip(batch, other, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_from_any_state_the_stream_goes_on_exactly(seed):
+    made = pipeline(seed=seed)
+    steps = made.steps_in(0) + made.steps_in(1) + 2
+    whole = take(made.batches(DataState(0, 0)), steps)
+    for done in range(steps):
+        start = whole[done - 1][0] if done else DataState(0, 0)
+        for (state, batch), (expected_state, expected) in zip(
+            take(pipeline(seed=seed).batches(start), min(3, steps - done)), whole[done:], strict=False
+        ):
+            assert state == expected_state
+            assert equal(batch, expected)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 1000])
+def test_an_epoch_has_every_comparison_once_and_all_batches_one_shape(rows):
+    made = pipeline(rows=rows)
+    everything = made._tokenized.comparisons
+    state, orders = DataState(0, 0), []
+    for epoch in range(3):
+        batches = take(made.batches(DataState(epoch, 0)), made.steps_in(epoch))
+        assert {batch.tokens.shape for _, batch in batches} == {(rows, SHAPE.length)}
+        ids = np.concatenate([batch.comparison_id[batch.comparison_id >= 0] for _, batch in batches])
+        assert sorted(ids.tolist()) == list(range(everything))
+        orders.append(tuple(ids.tolist()))
+        state = batches[-1][0]
+        assert state == DataState(epoch + 1, 0)
+        used = sum((batch.visible_until > 0).sum() for _, batch in batches)
+        assert made.fill(epoch) == used / (len(batches) * rows * SHAPE.length)
+    assert len(set(orders)) == 3
+
+
+def test_seeds_give_different_streams():
+    ((_, first),) = take(pipeline(seed=0).batches(DataState(0, 0)), 1)
+    ((_, second),) = take(pipeline(seed=1).batches(DataState(0, 0)), 1)
+    assert not equal(first, second)
+
+
+@pytest.mark.parametrize("process_count", [2, 4])
+def test_processes_together_have_the_batch_of_one(process_count):
+    steps = pipeline().steps_in(0) + 1
+    whole = take(pipeline().batches(DataState(0, 0)), steps)
+    parts = [
+        take(pipeline(process_index=index, process_count=process_count).batches(DataState(0, 0)), steps)
+        for index in range(process_count)
+    ]
+    for (state, batch), *shares in zip(whole, *parts, strict=True):
+        assert all(share_state == state for share_state, _ in shares)
+        assert {share.tokens.shape[0] for _, share in shares} == {4 // process_count}
+        joined = [np.concatenate(arrays) for arrays in zip(*(share for _, share in shares), strict=True)]
+        assert equal(batch, joined)
+
+
+def test_a_state_at_the_end_of_an_epoch_is_the_start_of_the_next():
+    made = pipeline()
+    ((state, batch),) = take(made.batches(DataState(0, made.steps_in(0))), 1)
+    ((expected_state, expected),) = take(made.batches(DataState(1, 0)), 1)
+    assert state == expected_state
+    assert equal(batch, expected)
+
+
+def test_what_cannot_be_streamed_is_an_error():
+    with pytest.raises(ValueError, match=r"3 rows .*config.batch.rows.* multiple of the 2 processes"):
+        pipeline(rows=3, process_count=2)
+    with pytest.raises(ValueError, match="process_index is 2"):
+        pipeline(process_index=2, process_count=2)
+    made = pipeline()
+    for state in (DataState(0, made.steps_in(0) + 1), DataState(0, -1), DataState(-1, 0)):
+        with pytest.raises(ValueError, match="the data state is"):
+            made.batches(state)
+
+
+def test_threads_end_with_the_iterator():
+    before = threading.active_count()
+    stream = pipeline().batches(DataState(0, 0))
+    next(stream)
+    assert threading.active_count() > before
+    stream.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_program_ends_though_its_stream_is_open_and_absl_never_parsed_flags():
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from test_batches_pipeline import DataState, pipeline\n"
+        "stream = pipeline().batches(DataState(0, 0)); print(next(stream)[0])"
+    )
+    root = Path(__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "DataState(epoch=0, step=1)" in result.stdout
