@@ -64,7 +64,7 @@ def read_file(name: str, skipped: Counter[str] | None = None) -> Rows:
         raise FileError(name, found="no rows, an empty file", right="at least one row")
 
 
-def _unzipped(name: str, file: IO[bytes]) -> Iterator[bytes]:
+def unzipped(name: str, file: IO[bytes]) -> Iterator[bytes]:
     """Yields the lines of a gzipped file."""
     right = "a whole gzip file (a file without compression has no .gz at the end of its name)"
     with gzip.GzipFile(fileobj=file, mode="rb") as unzipped:
@@ -246,11 +246,11 @@ def _lines(name: str, file: IO[bytes], skipped: Counter[str] | None) -> Rows:
 
 
 def _unzipped_lines(name: str, file: IO[bytes], skipped: Counter[str] | None) -> Rows:
-    return read_lines(name, _unzipped(name, file), skipped)
+    return read_lines(name, unzipped(name, file), skipped)
 
 
 def _unzipped_array(name: str, file: IO[bytes], skipped: Counter[str] | None) -> Rows:
-    return _rows_of_array(name, _unzipped(name, file), skipped)
+    return _rows_of_array(name, unzipped(name, file), skipped)
 
 
 _ROWS_OF: dict[str, Callable[[str, IO[bytes], Counter[str] | None], Rows]] = {

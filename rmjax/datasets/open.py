@@ -1,0 +1,138 @@
+"""Opening data specs: from the text of a command to preferences."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import tensorflow_datasets as tfds
+from absl import logging
+from etils import epath
+
+from rmjax.config import DataConfig, OnError
+from rmjax.datasets.examples import parse_examples
+from rmjax.datasets.hh_rlhf import HhRlhf, SkippedRow
+from rmjax.datasets.preferences_builder import PreferencesBuilder, from_example
+from rmjax.datasets.prepare import folder_for_manual, prepare
+from rmjax.datasets.spec import DatasetSpec, DataSpecError, FileSpec, parse_spec
+from rmjax.datasets.stored import decode, places, serialized_examples
+from rmjax.datasets.synthetic import Synthetic
+from rmjax.labeling.labeler import Labeler, find_labeler
+from rmjax.preferences.groups import RowDefaults
+from rmjax.preferences.merge import merge_prompts
+from rmjax.preferences.read import read_preferences
+from rmjax.preferences.record import Preference, PreferenceSet, Source
+
+OWN_BUILDERS = (HhRlhf, Synthetic)
+
+
+def open_many(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tuple[PreferenceSet, ...]:
+    """Opens each spec, in order; see ``open_preferences``."""
+    return tuple(open_preferences(spec, data, dimension=dimension) for spec in specs)
+
+
+def open_preferences(spec: str, data: DataConfig, *, dimension: str) -> PreferenceSet:
+    """The preferences that a data spec names; ``rmjax.datasets.spec`` says what a spec looks like.
+
+    A data set is prepared first where it isn't yet. Any data set that TFDS knows will do, if its examples have the
+    fields of a row form. After ``@LABELER`` the dimension and the source are the labeler's.
+
+    Args:
+      spec: the data spec.
+      data: where data sets lie, and what happens to rows that can't be used.
+      dimension: of rows that don't say which they were judged on.
+
+    Raises:
+      DataSpecError: if the spec can't be opened or holds nothing that can be used.
+      RowError: for a row that can't be used, unless it's to be skipped.
+    """
+    parsed = parse_spec(spec)
+    labeler = None if parsed.labeler is None else _find_labeler(parsed)
+    defaults = RowDefaults(dimension=dimension, source=Source.HUMAN)
+    if isinstance(parsed, FileSpec):
+        found = read_preferences(parsed.path, defaults=defaults, on_error=data.on_error)
+        preferences, skipped = found.preferences, found.skipped
+    else:
+        preferences, skipped = _read_dataset(parsed, data, defaults)
+    if not preferences:
+        raise DataSpecError(spec, f"it holds no preferences (skipped: {dict(skipped)})", "at least one usable row")
+    if skipped:
+        logging.info("%s: %d rows skipped: %s", spec, skipped.total(), dict(skipped))
+    if labeler is not None:
+        preferences = tuple(labeler.judge(preference) for preference in preferences)
+    if data.merge_prompts:
+        preferences = merge_prompts(preferences)
+    return PreferenceSet(spec=spec, preferences=preferences, skipped=skipped)
+
+
+def _find_labeler(spec: FileSpec | DatasetSpec) -> Labeler:
+    try:
+        return find_labeler(str(spec.labeler))
+    except ValueError as error:
+        raise DataSpecError(spec.text, str(error), "one of these after the @") from None
+
+
+def _read_dataset(
+    spec: DatasetSpec, data: DataConfig, defaults: RowDefaults
+) -> tuple[tuple[Preference, ...], Counter[str]]:
+    builder = prepare(lambda: _find_builder(spec, data), manual_dir=data.manual_dir)
+    ranges = places(builder, spec)
+    origins = [f"{_full_name(builder)}:{split}, record {place}" for split, part in ranges for place in part]
+    records = serialized_examples(builder, spec, len(origins))
+    if not isinstance(builder, PreferencesBuilder):
+        return parse_examples(builder.info.features, zip(records, origins, strict=True), defaults, data.on_error)
+    skipped = _skipped_at_preparation(builder, ranges)
+    for row in skipped:
+        if data.on_error is OnError.ERROR or (data.on_error is OnError.DEFAULT and not row.by_default):
+            raise row.error
+    preferences = tuple(from_example(decode(record), origin) for record, origin in zip(records, origins, strict=True))
+    return preferences, Counter(row.error.kind for row in skipped)
+
+
+def _full_name(builder: tfds.core.DatasetBuilder) -> str:
+    return "/".join(filter(None, (builder.name, builder.builder_config_name)))
+
+
+def _find_builder(spec: DatasetSpec, data: DataConfig) -> tfds.core.DatasetBuilder:
+    """The builder of the spec's data set and config, with the folder that its prepared form belongs into."""
+    try:
+        kind = tfds.builder_cls(spec.name)
+    except tfds.core.DatasetNotFoundError:
+        own = ", ".join(builder.name for builder in OWN_BUILDERS)
+        raise DataSpecError(
+            spec.text,
+            f"no data set is called {spec.name!r}",
+            f"{own}, another data set of tensorflow_datasets, or a file (and this is no file that exists)",
+        ) from None
+    configs = tuple(kind.builder_configs)
+    if (spec.config is None and configs) or (spec.config is not None and spec.config not in configs):
+        found = f"{spec.name!r} has no config {spec.config!r}" if spec.config else "it names no config"
+        right = " or ".join(f"{spec.name}/{config}:{spec.split}" for config in configs) or f"{spec.name}:{spec.split}"
+        raise DataSpecError(spec.text, found, right)
+    if issubclass(kind, HhRlhf):
+        return kind(config=spec.config, data_dir=data.data_dir, manual_dir=data.manual_dir)
+    data_dir = data.data_dir
+    if data.manual_dir is not None and kind.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        data_dir = _folder_for_manual(data.manual_dir, data_dir)
+    return kind(config=spec.config, data_dir=data_dir)
+
+
+def _folder_for_manual(manual_dir: str, data_dir: str | None) -> str:
+    """A folder of its own for what is prepared from these files, so that other files never pass for them."""
+    root = epath.Path(manual_dir).expanduser()
+    files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    return folder_for_manual(data_dir, ((name, root / name) for name in files))
+
+
+def _skipped_at_preparation(builder: PreferencesBuilder, ranges: list[tuple[str, range]]) -> list[SkippedRow]:
+    """The rows that preparation skipped between the records of the ranges.
+
+    A row that was skipped belongs to the record after it, and one at the end of its split to the last record, so parts
+    of a split share out its skipped rows.
+    """
+    metadata = builder.info.metadata
+    skipped = metadata.get("skipped", {}) if isinstance(metadata, dict) else {}
+    rows = []
+    for split, part in ranges:
+        last = builder.info.splits[split].num_examples - 1
+        noted = skipped.get(split, ())
+        rows += [SkippedRow.from_json(entry) for entry in noted if min(entry["place"], last) in part]
+    return rows
