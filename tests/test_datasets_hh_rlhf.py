@@ -193,10 +193,6 @@ def test_no_network_is_told_at_once(tmp_path, monkeypatch):
             opened("hh_rlhf/helpful-base:train", DataConfig(data_dir=str(tmp_path / "prepared")))
 
 
-def test_published_address():
-    assert hh_rlhf.PUBLISHED == "https://huggingface.co/datasets/Anthropic/hh-rlhf/resolve/main"
-
-
 def test_preparation_prints_nothing_to_stdout(data, capfd):
     opened("hh_rlhf/helpful-base:train", data)
     captured = capfd.readouterr()
@@ -206,6 +202,7 @@ def test_preparation_prints_nothing_to_stdout(data, capfd):
 
 
 def test_info(data):
+    assert hh_rlhf.PUBLISHED == "https://huggingface.co/datasets/Anthropic/hh-rlhf/resolve/main"
     info = HhRlhf(config="helpful-base", data_dir=data.data_dir).info
     assert info.redistribution_info.license == "MIT"
     assert "2204.05862" in info.citation
@@ -257,19 +254,14 @@ def test_killed_preparation_leaves_nothing_that_opens(data):
     assert (len(found), found.skipped.total()) == (20, 3)
 
 
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("modes", [("apart", "apart"), ("process 0", "process 1")], ids=["apart", "jax.distributed"])
 def test_two_processes_at_once(data, modes):
-    address = free_address()
+    with socket.socket() as probe:  # for a port that is free
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
     running = [start(data, mode, address) for mode in modes]
     for out, err in [process.communicate(timeout=120) for process in running]:
         assert out.split()[-2:] == ["20", "3"], err
-    # and the folder is sound
     assert len(opened("hh_rlhf/helpful-base:train", data)) == 20
 
 
