@@ -53,11 +53,14 @@ def without_prompt(
     prompt; anything else is a RowError.
     """
     length = len(prompt)
+    for name, messages in conversations.items():
+        if not messages:
+            raise fields.error(name, "empty field", found="[]", right="the messages of a response")
     if all(messages[:length] == prompt for messages in conversations.values()):
         return tuple(messages[length:] for messages in conversations.values())
-    if not all(messages[:1] and messages[0].role == "assistant" for messages in conversations.values()):
+    if not all(messages[0].role == "assistant" for messages in conversations.values()):
         for name, messages in conversations.items():
-            if messages and messages[:length] != prompt:
+            if messages[:length] != prompt:
                 place = next(
                     (i for i, (a, b) in enumerate(zip(prompt, messages, strict=False)) if a != b), len(messages)
                 )

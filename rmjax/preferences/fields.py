@@ -45,7 +45,7 @@ class Fields:
 
     def names(self) -> str:
         """The names of the fields that are there, quoted, for messages."""
-        return ", ".join(repr(name) for name in list(self.values)[:12]) or "none"
+        return ", ".join(repr(name) for name in list(self.values)[:12]) or "(none)"
 
     def required(self, name: str, *, right: str) -> object:
         """The value of a field that must be there."""

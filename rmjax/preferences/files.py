@@ -37,6 +37,8 @@ def find_files(path: str | os.PathLike[str]) -> list[str]:
     first = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), None)
     if first is None:
         raise FileError(name, found="no such file", right="a file that exists, or a glob that matches some")
+    if "**" in name:
+        raise FileError(name, found="a glob with **", right="a * for each folder (** would list a whole bucket)")
     folder = epath.Path(*parts[:first])
     matches = folder.glob("/".join(parts[first:])) if folder.is_dir() else ()
     files = sorted(os.fspath(match) for match in matches if not match.is_dir())

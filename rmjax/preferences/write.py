@@ -1,10 +1,11 @@
 """Preferences as rows, and rows in files; what is written is read back equal."""
 
 import gzip
+import itertools
 import json
 import os
-from collections.abc import Iterable
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rmjax.preferences.conversations import is_blank
 from rmjax.preferences.record import Comparison, FileError, Preference, Text
@@ -66,21 +67,18 @@ def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Prefer
     name = os.fspath(path)
     if not name.endswith((".jsonl", ".jsonl.gz")):
         raise FileError(name, found="the suffix of another format", right=".jsonl or .jsonl.gz")
+    lines = _lines(preferences)
+    first = next(lines, None)
+    if first is None:
+        raise FileError(name, found="no preferences to write", right="at least one, since an empty file is an error")
     with written_whole(path) as temporary, temporary.open("wb") as file:
         if name.endswith(".gz"):
             with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as zipped:
-                count = _write_rows(zipped, preferences)
+                zipped.writelines(itertools.chain([first], lines))
         else:
-            count = _write_rows(file, preferences)
-        if not count:
-            raise FileError(
-                name, found="no preferences to write", right="at least one, since an empty file is an error"
-            )
+            file.writelines(itertools.chain([first], lines))
 
 
-def _write_rows(file: IO[bytes] | gzip.GzipFile, preferences: Iterable[Preference]) -> int:
-    count = 0
+def _lines(preferences: Iterable[Preference]) -> Iterator[bytes]:
     for preference in preferences:
-        file.write(json.dumps(to_row(preference), ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        count += 1
-    return count
+        yield json.dumps(to_row(preference), ensure_ascii=False, allow_nan=False).encode() + b"\n"
