@@ -1,0 +1,160 @@
+"""How a step is laid over devices: the only module that knows about them."""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jaxtyping import Float
+
+from rmjax.arrays import Array
+from rmjax.batches.batch import PreferenceBatch
+from rmjax.config import ConfigError, ExperimentConfig, Strategy
+from rmjax.training.state import TrainState
+from rmjax.training.step import StepResult, TrainStep
+
+Device = Any  # jax.Device is a variable, not a type
+Item = TypeVar("Item")
+AXIS = "devices"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """Data parallelism as the config says: rows are split over devices, the state is one for all of them.
+
+    Attributes:
+      config: whose ``parallel.strategy`` and ``batch.rows`` are followed.
+      devices: of this process; under ``Strategy.JIT`` there is one.
+    """
+
+    config: ExperimentConfig
+    devices: tuple[Device, ...]
+
+    @property
+    def device_count(self) -> int:
+        """Devices that share a step, over all processes."""
+        return len(self.devices) * (jax.process_count() if self._pmap else 1)
+
+    @property
+    def _pmap(self) -> bool:
+        return self.config.parallel.strategy is Strategy.PMAP
+
+    def compile_train(self, step: TrainStep) -> Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]:
+        """The step over all devices. The state that is given in is donated: use the one that comes out.
+
+        Takes batches of this process's rows, as numpy arrays or as they come from ``prefetch``. Sums in the result are
+        over all devices, and the same on each. Raises ConfigError where the rows can't be split evenly.
+        """
+        self._check_rows()
+        if self._pmap:
+            compiled = jax.pmap(
+                functools.partial(step, axis_name=AXIS),
+                axis_name=AXIS,
+                in_axes=(None, 0),
+                out_axes=None,
+                donate_argnums=0,
+                devices=None if jax.process_count() > 1 else self.devices,
+            )
+        else:
+            compiled = jax.jit(step, donate_argnums=0)
+
+        def train(state: TrainState, batch: PreferenceBatch) -> tuple[TrainState, StepResult]:
+            return compiled(state, self.put(batch))
+
+        return train
+
+    def compile_rewards(self, fn: Callable[..., Array]) -> Callable[..., Float[np.ndarray, "rows responses heads"]]:
+        """``fn(params, tokens, positions, visible_until, response_end)`` over this process's devices, on numpy rows.
+
+        Any number of rows will do: empty ones are added for the devices that would stay without, and cut off again.
+        """
+        count = len(self.devices)
+        if self._pmap:
+            devices = None if jax.process_count() > 1 else self.devices
+            compiled = jax.pmap(fn, in_axes=(None, 0, 0, 0, 0), devices=devices)
+        else:
+            compiled = jax.jit(fn)
+
+        def rewards(params: Any, *rows: np.ndarray) -> Float[np.ndarray, "rows responses heads"]:
+            given = len(rows[0])
+            missing = -given % count
+            filled = [np.pad(array, ((0, missing), (0, 0))) for array in map(np.asarray, rows)]
+            values = np.asarray(compiled(params, *self._put(filled)))
+            return values.reshape(given + missing, *values.shape[-2:])[:given]
+
+        return rewards
+
+    def put(self, batch: PreferenceBatch) -> PreferenceBatch:
+        """The batch on the devices, laid out as the compiled step takes it; one that is there already stays."""
+        if isinstance(batch.tokens, jax.Array) and batch.tokens.sharding == self._sharding:
+            return batch
+        return self._put(batch)
+
+    def prefetch(self, items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
+        """The items in order, with each PreferenceBatch that is one or lies in one (as in a tuple) put on the devices.
+
+        Another thread prepares the next items meanwhile, at most ``ahead`` of them, so they must not share memory with
+        each other. What it raises is raised here, at the item where it happened. The thread ends with the iteration:
+        at the last item, an error, or when this iterator is closed.
+        """
+        iterator = iter(items)
+        end = object()
+
+        def prepare() -> Any:
+            item = next(iterator, end)
+            return jax.tree.map(lambda part: self.put(part) if _is_batch(part) else part, item, is_leaf=_is_batch)
+
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+        try:
+            waiting: collections.deque[Future] = collections.deque(executor.submit(prepare) for _ in range(ahead))
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(executor.submit(prepare))
+                yield item
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    @functools.cached_property
+    def _sharding(self) -> NamedSharding | SingleDeviceSharding:
+        """Of a batch: its first axis over the devices of this process, or all of it on one."""
+        if self._pmap:
+            return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(AXIS))
+        return SingleDeviceSharding(self.devices[0])
+
+    def _put(self, rows: Any) -> Any:
+        """Arrays of this process's rows, [rows, ...], on its devices; under pmap as [devices, rows / devices, ...]."""
+        if self._pmap:
+            rows = jax.tree.map(lambda array: array.reshape(len(self.devices), -1, *array.shape[1:]), rows)
+        return jax.device_put(rows, self._sharding)
+
+    def _check_rows(self) -> None:
+        rows, microbatches = self.config.batch.rows, self.config.parallel.microbatches
+        parts = self.device_count * microbatches
+        if rows % parts:
+            below, above = rows // parts * parts, -(-rows // parts) * parts
+            right = f"{below} or {above}" if below else f"{above}"
+            raise ConfigError(
+                f"config.batch.rows is {rows!r}; it must be a multiple of {parts} = {self.device_count} devices * "
+                f"config.parallel.microbatches = {microbatches}, such as {right}"
+            )
+
+
+def make_parallel(config: ExperimentConfig, devices: tuple[Device, ...] | None = None) -> Parallel:
+    """Over the given devices of this process, by default all of them (``Strategy.JIT`` takes the first)."""
+    devices = tuple(jax.local_devices()) if devices is None else devices
+    if config.parallel.strategy is Strategy.PMAP:
+        return Parallel(config, devices)
+    if jax.process_count() > 1:
+        raise ConfigError(
+            f"config.parallel.strategy is {Strategy.JIT.value!r}, which is for one device; it must be "
+            f"{Strategy.PMAP.value!r} over {jax.process_count()} processes"
+        )
+    return Parallel(config, devices[:1])
+
+
+def _is_batch(value: Any) -> bool:
+    return isinstance(value, PreferenceBatch)

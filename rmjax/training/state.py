@@ -1,0 +1,35 @@
+"""All that changes from step to step."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Int, UInt32
+
+from rmjax.arrays import Array
+from rmjax.models.reward import Params, RewardModel, init
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """One state goes into a step and one comes out.
+
+    Attributes:
+      step: how many steps have been taken, int32.
+      params: the model's parameters, float32.
+      opt_state: the optimizer's.
+      key: never changes; the randomness of a step comes from it and the step's number, so a resumed run goes on alike.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    opt_state: Any
+    key: UInt32[Array, "2"]
+
+
+def new_state(model: RewardModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    """The state before the first step: a function of the seed."""
+    init_key, key = jax.random.split(jax.random.PRNGKey(seed))
+    params = init(model, init_key)
+    return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params), key=key)

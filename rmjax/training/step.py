@@ -1,0 +1,87 @@
+"""One training step: gradients of a sum of losses, one division, one update."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Float
+
+from rmjax.arrays import Array
+from rmjax.batches.batch import PreferenceBatch
+from rmjax.config import ExperimentConfig
+from rmjax.models.reward import Params, RewardModel, rewards
+from rmjax.training.loss import Loss, LossSums, pairwise_loss
+from rmjax.training.optimizer import learning_rate
+from rmjax.training.state import TrainState
+
+
+class StepResult(NamedTuple):
+    """What a step says of itself: sums over all devices and microbatches, the gradient's norm before clipping, and the
+    learning rate of the update."""
+
+    sums: LossSums
+    gradient_norm: Float[Array, ""]
+    learning_rate: Float[Array, ""]
+
+
+TrainStep = Callable[..., tuple[TrainState, StepResult]]
+"""(state, batch, axis_name=None) -> (state after the step, what happened); axis_name is that of a pmap around it."""
+
+
+def make_train_step(
+    model: RewardModel, config: ExperimentConfig, optimizer: optax.GradientTransformation, loss: Loss = pairwise_loss
+) -> TrainStep:
+    """The step of an experiment as a pure function, to be compiled by ``rmjax.training.parallel``.
+
+    The gradient is that of the weighted mean loss over the batch of all devices: gradients of sums are summed over
+    microbatches and devices, then divided once by the summed weight (a batch of no weight has zero gradients). The rows
+    of a device must be divisible by ``config.parallel.microbatches``.
+    """
+    schedule = learning_rate(config.optimizer, config.steps)
+    accumulated = make_accumulated_gradients(model, config, loss)
+
+    def step(state: TrainState, batch: PreferenceBatch, axis_name: str | None = None) -> tuple[TrainState, StepResult]:
+        key = jax.random.fold_in(state.key, state.step)
+        key = jax.random.fold_in(key, 0 if axis_name is None else jax.lax.axis_index(axis_name))
+        gradients, sums = accumulated(state.params, batch, key)
+        if axis_name is not None:
+            gradients, sums = jax.lax.psum((gradients, sums), axis_name)
+        scale = jnp.where(sums.weight > 0, 1 / jnp.where(sums.weight > 0, sums.weight, 1.0), 0.0)
+        gradients = jax.tree.map(lambda gradient: gradient * scale, gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        result = StepResult(sums, optax.tree.norm(gradients), schedule(state.step))
+        params = optax.apply_updates(state.params, updates)
+        return state.replace(step=state.step + 1, params=params, opt_state=opt_state), result
+
+    return step
+
+
+def make_accumulated_gradients(
+    model: RewardModel, config: ExperimentConfig, loss: Loss
+) -> Callable[[Params, PreferenceBatch, Array], tuple[Params, LossSums]]:
+    """A function of (params, batch, key) to the gradient of the loss sum and the sums, over a device's microbatches."""
+    microbatches = config.parallel.microbatches
+
+    def loss_sum(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Array, LossSums]:
+        values = rewards(model, params, batch, dropout_key=key if config.model.dropout > 0 else None)
+        return loss(values, batch, config.loss)
+
+    def gradients(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
+        return jax.grad(loss_sum, has_aux=True)(params, batch, key)
+
+    def accumulated(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
+        if microbatches == 1:
+            return gradients(params, batch, jax.random.fold_in(key, 0))
+        parts = jax.tree.map(lambda rows: rows.reshape(microbatches, -1, *rows.shape[1:]), batch)
+
+        def add(total: tuple, part: tuple) -> tuple[tuple, None]:
+            index, rows = part
+            return jax.tree.map(jnp.add, total, gradients(params, rows, jax.random.fold_in(key, index))), None
+
+        nothing = (jax.tree.map(jnp.zeros_like, params), LossSums(*(jnp.zeros(()) for _ in LossSums._fields)))
+        total, _ = jax.lax.scan(add, nothing, (jnp.arange(microbatches), parts))
+        return total
+
+    return accumulated
