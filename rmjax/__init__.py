@@ -1,0 +1,48 @@
+"""rmjax: reward models from preference judgments, in JAX.
+
+The public names, each loaded when it is first asked for, so that ``import rmjax`` itself costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rmjax.config import ExperimentConfig
+    from rmjax.evaluation.evaluate import evaluate
+    from rmjax.preferences.read import read_preferences
+    from rmjax.preferences.record import Comparison, Message, Preference, Source
+    from rmjax.preferences.write import write_preferences
+    from rmjax.scoring.scorer import RewardScorer
+    from rmjax.training.loop import train
+
+_HOME = {
+    "Comparison": "rmjax.preferences.record",
+    "ExperimentConfig": "rmjax.config",
+    "Message": "rmjax.preferences.record",
+    "Preference": "rmjax.preferences.record",
+    "RewardScorer": "rmjax.scoring.scorer",
+    "Source": "rmjax.preferences.record",
+    "evaluate": "rmjax.evaluation.evaluate",
+    "read_preferences": "rmjax.preferences.read",
+    "train": "rmjax.training.loop",
+    "write_preferences": "rmjax.preferences.write",
+}
+
+__all__ = [
+    "Comparison",
+    "ExperimentConfig",
+    "Message",
+    "Preference",
+    "RewardScorer",
+    "Source",
+    "evaluate",
+    "read_preferences",
+    "train",
+    "write_preferences",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"rmjax has no public name {name!r}; its names are {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOME[name]), name)

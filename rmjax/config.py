@@ -201,16 +201,27 @@ def _checks(config: ExperimentConfig):
     yield "dimension", config.dimension, bool(config.dimension.strip()), "the name of a dimension"
     yield "data.train", config.data.train, bool(config.data.train), "at least one data spec"
     text, batch, model = config.text, config.batch, config.model
-    yield "text.vocabulary_size", text.vocabulary_size, text.vocabulary_size >= 258, "at least 258 (256 bytes, pad, end)"
+    yield (
+        "text.vocabulary_size",
+        text.vocabulary_size,
+        text.vocabulary_size >= 258,
+        "at least 258 (bytes, pad, end)",
+    )
     smallest = text.max_prompt_tokens + 2 * text.max_response_tokens
-    yield "batch.row_length", batch.row_length, batch.row_length >= smallest, (
-        f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row"
+    yield (
+        "batch.row_length",
+        batch.row_length,
+        batch.row_length >= smallest,
+        (f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row"),
     )
     rows = config.parallel.microbatches
     yield "batch.rows", batch.rows, batch.rows % rows == 0, f"a multiple of parallel.microbatches = {rows}"
     groups = model.key_value_heads
-    yield "model.attention_heads", model.attention_heads, model.attention_heads % groups == 0, (
-        f"a multiple of model.key_value_heads = {groups}"
+    yield (
+        "model.attention_heads",
+        model.attention_heads,
+        model.attention_heads % groups == 0,
+        (f"a multiple of model.key_value_heads = {groups}"),
     )
     yield "model.head_size", model.head_size, model.head_size % 2 == 0, "even, for rotary positions"
     heads = model.reward_heads

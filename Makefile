@@ -1,0 +1,33 @@
+# `make train` and `make test` set up what they need; PYTHON chooses the interpreter the environment is made from.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKDIR ?= runs/quick_helpfulness
+STEPS ?= 600
+
+.PHONY: setup train test lint clean
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	touch $@
+
+# The helpfulness experiment with fewer steps, then its report.
+train: setup
+	$(BIN)/python -m rmjax.train --config=experiments/helpfulness.py --workdir=$(WORKDIR) \
+	  --config.steps=$(STEPS) --config.evaluate_every=200
+	$(BIN)/python -m rmjax.evaluate --workdir=$(WORKDIR) --data=synthetic/helpfulness:test --report=$(WORKDIR)/report
+
+test: setup
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache

@@ -1,0 +1,110 @@
+"""The rules of the layout, read from the import statements of the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "rmjax"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# A package imports only itself and those before it.
+ORDER = ("preferences", "labeling", "datasets", "batches", "models", "training", "evaluation", "scoring")
+SHARED = {"config", "files", "arrays"}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules a file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def modules_of(package: str) -> list[Path]:
+    return [path for path in MODULES if path.parent.name == package]
+
+
+def test_every_package_of_the_order_exists_and_holds_modules():
+    assert all(len(modules_of(package)) > 1 for package in ORDER)
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_a_package_imports_only_those_before_it(package):
+    allowed = set(ORDER[: ORDER.index(package) + 1]) | SHARED
+    for path in modules_of(package):
+        parts = {name.split(".")[1] for name in imported(path) if name.startswith("rmjax.")}
+        assert parts <= allowed, f"{path.relative_to(ROOT)} imports {sorted(parts - allowed)}"
+
+
+@pytest.mark.parametrize(
+    ("library", "where"),
+    [("orbax", ["training/checkpoint.py"]), ("tensorflow_datasets", ["datasets"]), ("tensorflow", []), ("torch", [])],
+)
+def test_a_library_is_imported_only_where_it_belongs(library, where):
+    for path in MODULES:
+        place = path.relative_to(PACKAGE)
+        if str(place) not in where and place.parts[0] not in where:
+            assert not any(name.split(".")[0] == library for name in imported(path)), place
+
+
+def test_commands_are_short_and_files_fit_on_a_few_screens():
+    for path in PACKAGE.glob("*.py"):
+        if path.stem not in SHARED:
+            assert len(path.read_text().splitlines()) <= 60, path
+    for path in [*MODULES, *ROOT.glob("tests/*.py"), *ROOT.glob("experiments/*.py")]:
+        assert len(path.read_text().splitlines()) <= 350, path
+
+
+def run_python(code: str, *options: str) -> str:
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_rmjax_loads_nothing_but_itself():
+    """No jax, so no device is touched; no numpy even, so the import takes milliseconds."""
+    loaded = run_python("import sys; before = set(sys.modules); import rmjax; print(*(set(sys.modules) - before))")
+    standard = set(sys.stdlib_module_names)
+    assert {name.split(".")[0] for name in loaded.split()} - standard == {"rmjax"}
+
+
+def test_public_names_resolve():
+    run_python("import rmjax\nfor name in rmjax.__all__: assert getattr(rmjax, name).__name__, name")
+
+
+CORE = ("rmjax.batches.packing", "rmjax.models.reward", "rmjax.models.transformer", "rmjax.training.step")
+
+
+def test_packing_models_and_step_need_only_jax_flax_optax_jaxtyping_and_numpy():
+    """The other requirements are made impossible to import, as if they weren't installed."""
+    others = [
+        "absl",
+        "array_record",
+        "etils",
+        "grain",
+        "matplotlib",
+        "ml_collections",
+        "orbax",
+        "pyarrow",
+        "scipy.stats",
+        "tensorboardX",
+        "tensorflow_datasets",
+        "tokenizers",
+        "tqdm",
+    ]
+    # jax, flax and optax bring some of these themselves (etils, absl, orbax): only what rmjax adds may count.
+    code = (
+        "import sys, jax, flax.linen, optax, jaxtyping, numpy\n"
+        f"others = {others!r}\n"
+        "for name in others:\n"
+        "    if name not in sys.modules: sys.modules[name] = None\n"
+        f"for module in {CORE!r}: __import__(module)\n"
+    )
+    run_python(code)
