@@ -1,0 +1,53 @@
+"""Evaluates reward models on preferences: one JSON line on stdout for every model and data set, and a report.
+
+python -m rmjax.evaluate --workdir=runs/helpfulness,runs/brevity --data=synthetic/helpfulness:test --report=report
+"""
+
+import contextlib
+import sys
+
+from absl import app, flags, logging
+
+from rmjax.config import OnError
+from rmjax.evaluation.compare import compare
+from rmjax.evaluation.measure import Evaluation
+
+WORKDIRS = flags.DEFINE_list(
+    "workdir", None, "The workdirs of the runs to evaluate, separated by commas.", required=True
+)
+DATA = flags.DEFINE_list(
+    "data", None, "The data specs (name/config:split, a file or a glob), separated by commas.", required=True
+)
+REPORT = flags.DEFINE_string("report", None, "A folder for report.html, its pictures and results.jsonl.")
+STEP = flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the best by validation accuracy if not given.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where prepared data sets lie; as in the first run if not given.")
+MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Published files to read instead of downloading them.")
+ON_ERROR = flags.DEFINE_enum_class("on_error", OnError.DEFAULT, OnError, "What happens to rows that can't be used.")
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(arguments[1:])}; every option begins with --")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.INFO)
+    lines = sys.stdout
+
+    def write(evaluation: Evaluation) -> None:
+        lines.write(evaluation.to_json() + "\n")
+        lines.flush()
+
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the results alone, whatever a library prints
+        compare(
+            WORKDIRS.value,
+            DATA.value,
+            step=STEP.value,
+            data_dir=DATA_DIR.value,
+            manual_dir=MANUAL_DIR.value,
+            on_error=ON_ERROR.value,
+            report=REPORT.value,
+            each=write,
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)

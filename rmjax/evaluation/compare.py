@@ -1,0 +1,145 @@
+"""Every model on every data set: what ``python -m rmjax.evaluate`` runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from absl import logging
+from etils import epath
+
+from rmjax.batches.contract import TextContract
+from rmjax.batches.tokenize import tokenize
+from rmjax.batches.tokenized import TokenizedPreferences
+from rmjax.config import ConfigError, DataConfig, OnError
+from rmjax.datasets.open import open_preferences
+from rmjax.evaluation.measure import Evaluation, JudgedPairs, judged_pairs, measure
+from rmjax.evaluation.report import read_curve, write_report
+from rmjax.evaluation.rewards import RewardComputer
+from rmjax.preferences.record import PreferenceSet, sources
+from rmjax.training.trained import TrainedModel, load_trained
+
+
+class EvaluationError(ValueError):
+    """A model that can't be evaluated on a data set: the message names both and says what would be right."""
+
+
+class DataSets:
+    """Data sets that are opened once, and tokenized once for each text contract that differs."""
+
+    def __init__(self, config: DataConfig, dimension: str):
+        self._config = config
+        self._dimension = dimension
+        self._opened: dict[str, PreferenceSet] = {}
+        self._tokenized: dict[tuple, tuple[TokenizedPreferences, JudgedPairs]] = {}
+
+    def open(self, spec: str) -> PreferenceSet:
+        """The preferences of a data spec; a data set with nothing in it is an error."""
+        if spec not in self._opened:
+            preferences = open_preferences(spec, self._config, dimension=self._dimension)
+            if not len(preferences):
+                raise EvaluationError(
+                    f"data {spec}: there are no preferences in it (skipped: {dict(preferences.skipped)})"
+                )
+            self._opened[spec] = preferences
+        return self._opened[spec]
+
+    def tokenize(
+        self, spec: str, contract: TextContract, heads: tuple[str, ...]
+    ) -> tuple[TokenizedPreferences, JudgedPairs]:
+        """The data set as a model reads it."""
+        limits = (contract.max_prompt_tokens, contract.max_response_tokens, contract.template)
+        key = (spec, contract.tokenizer.to_str(), *limits, heads)
+        if key not in self._tokenized:
+            preferences = self.open(spec).preferences
+            tokenized = tokenize(preferences, contract, heads=heads, on_error=self._config.on_error)
+            self._tokenized[key] = tokenized, judged_pairs(tokenized, preferences)
+        return self._tokenized[key]
+
+
+def compare(
+    workdirs: Sequence[str],
+    specs: Sequence[str],
+    *,
+    step: int | None = None,
+    data_dir: str | None = None,
+    manual_dir: str | None = None,
+    on_error: OnError = OnError.DEFAULT,
+    report: epath.PathLike | None = None,
+    each: Callable[[Evaluation], None] = lambda evaluation: None,
+) -> list[Evaluation]:
+    """Evaluates every model on every data set, one model at a time in memory.
+
+    Args:
+      workdirs: runs; of each the best checkpoint by validation accuracy, unless ``step`` says otherwise.
+      specs: data specs. What they were judged on may differ from what a model was trained on: that is the
+        cross-dimension matrix. Rows that name no dimension are taken to be of the first model's.
+      step: the checkpoint of every run that is evaluated.
+      data_dir, manual_dir: where data sets lie; None is where the first model's config has them.
+      on_error: what happens to rows that can't be used and to responses beyond a model's limits.
+      report: a folder for the report; None writes none.
+      each: called with every evaluation as soon as it is there.
+
+    Returns:
+      The evaluations, models in order and the data sets of each in order.
+    """
+    for name, given in (("workdir", workdirs), ("data", specs)):
+        if not given or len(set(given)) != len(given) or not all(given):
+            raise EvaluationError(
+                f"--{name} is {','.join(given)!r}; it must be one or more that differ from each other"
+            )
+    evaluations, sets = [], None
+    for workdir in workdirs:
+        trained = load_trained(workdir, step)
+        logging.info("%s: evaluating step %d", workdir, trained.step)
+        sets = sets or _data_sets(trained, data_dir, manual_dir, on_error)
+        compute = RewardComputer(trained.model, trained.config)
+        for spec in specs:
+            evaluations.append(evaluate(workdir, trained, compute, spec, sets))
+            each(evaluations[-1])
+    _log_differences(evaluations)
+    if report is not None:
+        curves = [curve for curve in map(read_curve, workdirs) if curve is not None]
+        logging.info("wrote %s", write_report(report, evaluations, curves))
+    return evaluations
+
+
+def evaluate(workdir: str, trained: TrainedModel, compute: RewardComputer, spec: str, sets: DataSets) -> Evaluation:
+    """One model on one data set; a model with several reward heads is read on that of each comparison's dimension."""
+    preferences = sets.open(spec)
+    dimensions = "+".join(sorted({preference.dimension for preference in preferences}))
+    heads = trained.config.model.reward_heads
+    try:
+        tokenized, pairs = sets.tokenize(spec, trained.contract, heads if len(heads) > 1 else ())
+    except ConfigError as error:
+        raise EvaluationError(
+            f"model {workdir} has the reward heads {', '.join(heads)}, but {spec} was judged on {dimensions}; "
+            "right would be data of dimensions that it has heads for"
+        ) from error
+    if not tokenized.comparisons:
+        raise EvaluationError(
+            f"model {workdir} on {spec}: nothing is left to evaluate, every comparison was skipped "
+            f"({dict(tokenized.skipped)})"
+        )
+    return Evaluation(
+        model=workdir,
+        data=spec,
+        dimension=dimensions,
+        source=sources(preferences),
+        comparisons=tokenized.comparisons,
+        skipped=(preferences.skipped + tokenized.skipped).total(),
+        measurement=measure(compute(trained.params, tokenized), pairs),
+    )
+
+
+def _data_sets(trained: TrainedModel, data_dir: str | None, manual_dir: str | None, on_error: OnError) -> DataSets:
+    own = trained.config.data
+    places = {"data_dir": data_dir or own.data_dir, "manual_dir": manual_dir or own.manual_dir}
+    return DataSets(replace(own, on_error=on_error, **places), trained.config.dimension)
+
+
+def _log_differences(evaluations: Sequence[Evaluation]) -> None:
+    """Says where models were not evaluated on the same comparisons, because their limits skip others."""
+    for spec in dict.fromkeys(entry.data for entry in evaluations):
+        found = {entry.model: entry.comparisons for entry in evaluations if entry.data == spec}
+        if len(set(found.values())) > 1:
+            counts = ", ".join(f"{model}: {count}" for model, count in found.items())
+            logging.warning("%s: the models' limits leave different comparisons (%s)", spec, counts)

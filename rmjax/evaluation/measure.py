@@ -1,0 +1,174 @@
+"""From the rewards of single responses to everything that is said of one model on one data set."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from rmjax.batches.tokenized import TokenizedPreferences
+from rmjax.evaluation import calibration, pairwise
+from rmjax.evaluation.intervals import wilson_interval
+from rmjax.preferences.record import Preference, Text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedPairs:
+    """The comparisons of a data set, as the statistics need them.
+
+    Attributes:
+      left, right: indices into the responses.
+      head: which reward head they are read on.
+      probability: that the labelers prefer left.
+      true_probability: the probability of which that is one draw; NaN where unknown.
+      prompts: a number for each distinct prompt; comparisons of one prompt are not independent.
+      characters: the length of each response.
+      utilities: the true utility of each response; NaN where unknown.
+    """
+
+    left: Int[np.ndarray, "comparisons"]
+    right: Int[np.ndarray, "comparisons"]
+    head: Int[np.ndarray, "comparisons"]
+    probability: Float64[np.ndarray, "comparisons"]
+    true_probability: Float64[np.ndarray, "comparisons"]
+    prompts: Int[np.ndarray, "comparisons"]
+    characters: Int[np.ndarray, "responses"]
+    utilities: Float64[np.ndarray, "responses"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What was found of one model on one data set.
+
+    Attributes:
+      numbers: the statistics by name, in the order in which they are shown.
+      reliability: confidence against correctness.
+      correct: the correctness of each decided comparison, for intervals over several models.
+      prompts: the prompt of each decided comparison.
+      preferred, other: the rewards of the two responses of each decided comparison.
+    """
+
+    numbers: dict[str, Any]
+    reliability: calibration.Reliability
+    correct: Float64[np.ndarray, "decided"]
+    prompts: Int[np.ndarray, "decided"]
+    preferred: Float64[np.ndarray, "decided"]
+    other: Float64[np.ndarray, "decided"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """One model on one data set: a line of the results.
+
+    Attributes:
+      model: the workdir as it was given.
+      data: the data spec as it was given.
+      dimension: what the data set was judged on, which need not be what the model was trained on.
+      source: who judged.
+      comparisons: how many were evaluated.
+      skipped: how many rows, responses and comparisons could not be used.
+      measurement: what was found.
+    """
+
+    model: str
+    data: str
+    dimension: str
+    source: str
+    comparisons: int
+    skipped: int
+    measurement: Measurement
+
+    def to_json(self) -> str:
+        """The line: one JSON object; a number that doesn't exist (an accuracy of nothing) is null."""
+        fields = ("model", "data", "dimension", "source", "comparisons", "skipped")
+        line = {name: getattr(self, name) for name in fields} | self.measurement.numbers
+        return json.dumps({name: _json_number(value) for name, value in line.items()}, ensure_ascii=False)
+
+
+def _json_number(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json_number(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def judged_pairs(tokenized: TokenizedPreferences, preferences: Sequence[Preference]) -> JudgedPairs:
+    """Joins the tokenized comparisons with what only the records know, by the origins that tokenizing kept."""
+    numbers: dict[Text, int] = {}
+    prompt_of = [numbers.setdefault(preference.prompt, len(numbers)) for preference in preferences]
+    characters, utilities = [], []
+    for record, index in tokenized.response_origin:
+        preference = preferences[record]
+        characters.append(length_in_characters(preference.responses[index]))
+        utilities.append(math.nan if preference.utilities is None else preference.utilities[index])
+    probability, known, prompts = [], [], []
+    for record, index in tokenized.comparison_origin:
+        comparison = preferences[record].comparisons[index]
+        probability.append(comparison.probability)
+        known.append(math.nan if comparison.true_probability is None else comparison.true_probability)
+        prompts.append(prompt_of[record])
+    return JudgedPairs(
+        left=tokenized.left,
+        right=tokenized.right,
+        head=tokenized.head,
+        probability=np.array(probability, np.float64),
+        true_probability=np.array(known, np.float64),
+        prompts=np.array(prompts, np.int64),
+        characters=np.array(characters, np.int64),
+        utilities=np.array(utilities, np.float64),
+    )
+
+
+def length_in_characters(text: Text) -> int:
+    """Characters of a text, or of the contents of messages."""
+    return len(text) if isinstance(text, str) else sum(len(message.content) for message in text)
+
+
+def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -> Measurement:
+    """Every statistic of the rewards on the pairs; those that need the truth, only where it is known."""
+    differences = pairwise.reward_differences(rewards, pairs.left, pairs.right, pairs.head)
+    probability = pairs.probability
+    kept = pairwise.decided(probability)
+    correct, prompts = pairwise.correctness(differences, probability)[kept], pairs.prompts[kept]
+    accuracy = wilson_interval(correct, prompts)
+    table = calibration.reliability(differences, probability)
+    longer = (pairs.characters[pairs.left] - pairs.characters[pairs.right]).astype(np.float64)
+    numbers = {
+        "decided": int(kept.sum()),
+        "accuracy": accuracy.value,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "nll": pairwise.negative_log_likelihood(differences, probability),
+        "ece": table.ece,
+        "ece_if_calibrated": calibration.ece_if_calibrated(differences),
+        "overconfidence": table.overconfidence,
+        "length_baseline_accuracy": pairwise.accuracy(longer, probability),
+        "accuracy_by_length_quartile": pairwise.accuracy_by_quartile(differences, probability, np.abs(longer)),
+    }
+    numbers |= _against_the_truth(rewards, pairs)
+    preferred_left = probability[kept] > 0.5
+    exact = rewards.astype(np.float64)
+    left, right = (exact[side[kept], pairs.head[kept]] for side in (pairs.left, pairs.right))
+    return Measurement(
+        numbers=numbers,
+        reliability=table,
+        correct=correct,
+        prompts=prompts,
+        preferred=np.where(preferred_left, left, right),
+        other=np.where(preferred_left, right, left),
+    )
+
+
+def _against_the_truth(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -> dict[str, float]:
+    """The statistics that need what only a simulation knows; those that aren't known are left out."""
+    numbers = {}
+    best = pairwise.bayes_accuracy(pairs.true_probability, pairs.probability)
+    if not math.isnan(best):
+        numbers["bayes_accuracy"] = best
+    compared = np.concatenate([pairs.left, pairs.right])
+    heads = np.unique(pairs.head)
+    if len(heads) == 1 and np.isfinite(pairs.utilities[compared]).all():  # dimensions have no common scale
+        numbers["spearman"] = pairwise.spearman(rewards[:, heads[0]], pairs.utilities, pairs.left, pairs.right)
+    return numbers

@@ -1,0 +1,169 @@
+"""The report: one HTML page that needs nothing beside it, the pictures as PNG, and the results as JSON lines."""
+
+import base64
+import contextlib
+import html
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from etils import epath
+
+from rmjax.evaluation import plots
+from rmjax.evaluation.measure import Evaluation
+from rmjax.evaluation.plots import TrainingCurve
+from rmjax.files import written_whole
+
+PICTURES = {
+    "matrix.png": (
+        "Accuracy of each model on each data set",
+        "The large number is the share of pairs whose greater reward is on the labelers' side, the small "
+        "ones its 95 % Wilson interval, which counts comparisons of one prompt as belonging together.",
+    ),
+    "reliability.png": (
+        "Calibration",
+        "Dots show how often the labelers agree with the model, by the model's confidence in the response that it "
+        "prefers; below the dashed line it claims more than it keeps. Grey bars show how many pairs there are.",
+    ),
+    "rewards.png": (
+        "Rewards of preferred and other responses",
+        "A reward is known up to a constant for each prompt; the filled histograms are rewards less the mean of their "
+        "pair, the outlines rewards as they are.",
+    ),
+    "training_curves.png": ("Training", "Smoothed over a fiftieth of the steps; the raw values lie behind, pale."),
+}
+COLUMNS = {
+    "model": "model",
+    "data": "data",
+    "dimension": "dimension",
+    "source": "source",
+    "comparisons": "comparisons",
+    "skipped": "skipped",
+    "accuracy": "accuracy (95 %)",
+    "nll": "nll",
+    "ece": "ECE",
+    "ece_if_calibrated": "ECE if calibrated",
+    "length_baseline_accuracy": "longer wins",
+    "accuracy_by_length_quartile": "accuracy by length difference, least to most",
+    "bayes_accuracy": "Bayes-optimal",
+    "spearman": "Spearman",
+}
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Reward models: evaluation</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2.5rem auto; padding: 0 1.5rem; }}
+h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.6rem; }}
+p {{ max-width: 46rem; color: #555; }} img {{ max-width: 100%; height: auto; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }}
+th, td {{ padding: .4rem .7rem; text-align: right; border-bottom: 1px solid #e6e6e6; white-space: nowrap; }}
+th {{ border-bottom: 2px solid #8a8a8a; white-space: normal; vertical-align: bottom; }}
+th:nth-child(-n+4), td:nth-child(-n+4) {{ text-align: left; }} small {{ color: #777; }}
+</style></head><body>
+<h1>Reward models: evaluation</h1>
+{sections}
+</body></html>
+"""
+
+
+def write_report(
+    folder: epath.PathLike, evaluations: Sequence[Evaluation], curves: Sequence[TrainingCurve]
+) -> epath.Path:
+    """Writes the report, whole or not at all, and returns the path of its ``report.html``.
+
+    All files are made beside their places first and take their names at the end, ``report.html`` last, so a reader
+    never meets a half-written page, and an error leaves an earlier report as it was.
+    """
+    folder = epath.Path(folder)
+    names = short_names([entry.model for entry in evaluations]) | short_names([entry.data for entry in evaluations])
+    names |= short_names([curve.model for curve in curves])
+    pictures = {
+        "matrix.png": plots.matrix_picture(evaluations, names),
+        "reliability.png": plots.reliability_picture(evaluations, names),
+        "rewards.png": plots.rewards_picture(evaluations, names),
+    }
+    if curves:
+        pictures["training_curves.png"] = plots.training_picture(curves, names)
+    lines = "".join(entry.to_json() + "\n" for entry in evaluations)
+    page = _page(evaluations, pictures)
+    _write_together(folder, {**pictures, "results.jsonl": lines.encode(), "report.html": page.encode()})
+    return folder / "report.html"
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """The shortest ends of the paths (whole parts of them) that tell them apart."""
+    distinct = list(dict.fromkeys(paths))
+    parts = {path: path.rstrip("/").split("/") for path in distinct}
+    for depth in range(1, max((len(entry) for entry in parts.values()), default=0) + 1):
+        names = {path: "/".join(entry[-depth:]) for path, entry in parts.items()}
+        if len(set(names.values())) == len(distinct):
+            return names
+    return {path: path for path in distinct}
+
+
+def read_curve(workdir: str) -> TrainingCurve | None:
+    """The training curve of a run from its ``metrics.jsonl``; None where there is none."""
+    path = epath.Path(workdir) / "metrics.jsonl"
+    if not path.exists():
+        return None
+    points: dict[str, list[tuple[int, float]]] = {"loss": [], "accuracy": [], "validation": []}
+    for text in path.read_text().splitlines(keepends=True):
+        if not text.endswith("\n"):
+            break  # a run that is still writing, or that was cut off
+        line = json.loads(text)
+        values = {**line, "validation": line.get("validation", {}).get("accuracy")}
+        for name, found in points.items():
+            if values.get(name) is not None:
+                found.append((line["step"], values[name]))
+    arrays = {name: np.array(found, np.float64).reshape(-1, 2) for name, found in points.items()}
+    loss, accuracy, validation = arrays.values()
+    return TrainingCurve(
+        model=workdir,
+        steps=loss[:, 0].astype(np.int64),
+        loss=loss[:, 1],
+        accuracy_steps=accuracy[:, 0].astype(np.int64),
+        accuracy=accuracy[:, 1],
+        validation_steps=validation[:, 0].astype(np.int64),
+        validation_accuracy=validation[:, 1],
+    )
+
+
+def _page(evaluations: Sequence[Evaluation], pictures: dict[str, bytes]) -> str:
+    sections = [f"<h2>Results</h2>\n<div class=wide>{_table(evaluations)}</div>"]
+    for name, picture in pictures.items():
+        title, caption = (html.escape(text) for text in PICTURES[name])
+        data = base64.b64encode(picture).decode()
+        sections.append(f'<h2>{title}</h2>\n<p>{caption}</p>\n<img alt="{title}" src="data:image/png;base64,{data}">')
+    return PAGE.format(sections="\n".join(sections))
+
+
+def _table(evaluations: Sequence[Evaluation]) -> str:
+    """All results; columns that no line has a value in are left out."""
+    rows = [json.loads(entry.to_json()) for entry in evaluations]
+    columns = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
+    head = "".join(f"<th>{html.escape(COLUMNS[key])}</th>" for key in columns)
+    body = "\n".join("<tr>" + "".join(f"<td>{_cell(row, key)}</td>" for key in columns) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+
+
+def _cell(row: dict, key: str) -> str:
+    value = row.get(key)
+    if key == "accuracy" and value is not None:
+        return f"{value:.3f} <small>{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}</small>"
+    if isinstance(value, list):
+        return " · ".join(_number(entry) for entry in value)
+    return html.escape(value) if isinstance(value, str) else _number(value)
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def _write_together(folder: epath.Path, files: dict[str, bytes]) -> None:
+    """Writes all files beside their places, then renames them; the last of ``files`` takes its name last."""
+    with contextlib.ExitStack() as stack:
+        for name, content in reversed(files.items()):  # the stack closes what was opened first last
+            stack.enter_context(written_whole(folder / name)).write_bytes(content)

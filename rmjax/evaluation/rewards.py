@@ -1,0 +1,67 @@
+"""The rewards of tokenized responses, on all devices."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from rmjax.arrays import Array
+from rmjax.batches.packing import RowShape, measure, pack, plan_in_order
+from rmjax.batches.tokenized import TokenizedPreferences
+from rmjax.config import ExperimentConfig
+from rmjax.models.reward import Params, RewardModel
+from rmjax.training.parallel import Parallel, make_parallel
+
+_MULTIPLE = 128  # row lengths are rounded up to what attention kernels and TPU lanes like
+_TOKENS_A_RESPONSE = 16  # one slot for so many tokens: rarely what a row runs out of
+
+
+class RewardComputer:
+    """Computes the reward of every tokenized response, packed in order.
+
+    The rows are as long as the text contract asks (prompt and response at their limits, rounded up to 128), never as
+    the training row, so whatever the contract lets through has a reward. Batches have a few static shapes, each
+    compiled once: a full one has about as many tokens as a training batch, a last one the next power of two of rows on
+    each device, filled up with empty rows. Neither the batch nor the device count changes a reward beyond float
+    tolerance.
+
+    Args:
+      model: the model.
+      config: its experiment; of its batch only the number of tokens matters here.
+      parallel: the devices; all of this process by default.
+    """
+
+    def __init__(self, model: RewardModel, config: ExperimentConfig, *, parallel: Parallel | None = None):
+        longest = config.text.max_prompt_tokens + config.text.max_response_tokens
+        length = -(-longest // _MULTIPLE) * _MULTIPLE
+        self.shape = RowShape(length=length, responses=max(2, length // _TOKENS_A_RESPONSE), comparisons=0)
+        self._heads = max(1, len(config.model.reward_heads))
+        parallel = parallel or make_parallel(config)
+        self._devices = len(parallel.devices)
+        self._rows_a_device = max(1, config.batch.rows * config.batch.row_length // (length * self._devices))
+
+        def rewards_of_rows(params: Params, *rows: Array) -> Array:
+            return model.apply({"params": params}, *rows)  # pyright: ignore[reportReturnType] it returns variables only when asked to
+
+        self._compute = parallel.compile_rewards(rewards_of_rows)
+
+    def __call__(self, params: Params, tokenized: TokenizedPreferences) -> Float32[np.ndarray, "responses heads"]:
+        """The rewards of all responses of ``tokenized``, in its order."""
+        result = np.full((tokenized.responses, self._heads), np.nan, np.float32)
+        plan = plan_in_order(measure(tokenized), self.shape)
+        for numbers in self._batches(plan.rows):
+            batch = pack(tokenized, plan, numbers)
+            rows = (batch.tokens, batch.positions, batch.visible_until, batch.response_end)
+            values = self._compute(params, *rows)
+            used = batch.response_id >= 0
+            result[batch.response_id[used]] = values[used]
+        return result
+
+    def _batches(self, rows: int) -> Iterator[Int[np.ndarray, "batch"]]:
+        """Yields the row numbers of each batch, -1 for an empty row."""
+        full = self._rows_a_device * self._devices
+        for start in range(0, rows, full):
+            numbers = np.arange(start, min(start + full, rows))
+            needed = -(-len(numbers) // self._devices)
+            size = min(1 << (needed - 1).bit_length(), self._rows_a_device) * self._devices
+            yield np.concatenate([numbers, np.full(size - len(numbers), -1)])
