@@ -1,0 +1,182 @@
+"""Laws of measurements, pictures and the report."""
+
+import json
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+
+from rmjax.evaluation import plots, report
+from rmjax.evaluation.measure import Evaluation, JudgedPairs, measure
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def pairs(seed: int, count: int, known: bool = True) -> tuple[np.ndarray, JudgedPairs]:
+    rng = np.random.default_rng(seed)
+    utilities = rng.normal(size=2 * count)
+    left, right = np.arange(0, 2 * count, 2), np.arange(1, 2 * count, 2)
+    true = 1 / (1 + np.exp(utilities[right] - utilities[left]))
+    nothing = np.full(2 * count, np.nan)
+    judged = JudgedPairs(
+        left=left,
+        right=right,
+        head=np.zeros(count, np.int32),
+        probability=(rng.random(count) < true).astype(float),
+        true_probability=true if known else nothing[:count],
+        prompts=np.arange(count) // 2,
+        characters=rng.integers(0, 30, size=2 * count),
+        utilities=utilities if known else nothing,
+    )
+    return (utilities + rng.normal(size=2 * count)).astype(np.float32)[:, None], judged
+
+
+def evaluation(model: str, data: str, seed: int = 0, count: int = 40, known: bool = True) -> Evaluation:
+    fields = {"dimension": "help<b>fulness", "source": "human", "comparisons": count, "skipped": 3}
+    return Evaluation(model=model, data=data, **fields, measurement=measure(*pairs(seed, count, known)))
+
+
+def curve(model: str) -> plots.TrainingCurve:
+    steps = np.arange(1, 31)
+    few = np.array([10, 20, 30])
+    return plots.TrainingCurve(
+        model=model,
+        steps=steps,
+        loss=1 / steps,
+        accuracy_steps=steps,
+        accuracy=1 - 1 / steps,
+        validation_steps=few,
+        validation_accuracy=few / 30,
+    )
+
+
+def test_a_line_has_every_number_and_the_truth_only_where_it_is_known():
+    line = json.loads(evaluation("a", "b").to_json())
+    always = {
+        "model", "data", "dimension", "source", "comparisons", "skipped", "decided", "accuracy", "accuracy_low",
+        "accuracy_high", "nll", "ece", "ece_if_calibrated", "overconfidence", "length_baseline_accuracy",
+        "accuracy_by_length_quartile",
+    }  # fmt: skip
+    assert set(line) == always | {"bayes_accuracy", "spearman"}
+    assert set(json.loads(evaluation("a", "b", known=False).to_json())) == always
+    assert line["accuracy_low"] < line["accuracy"] < line["accuracy_high"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_measurement_does_not_depend_on_the_order_of_the_pairs(seed):
+    rewards, judged = pairs(seed, 50)
+    order = np.random.default_rng(seed).permutation(50)
+    fields = ("left", "right", "head", "probability", "true_probability", "prompts")
+    moved = {name: getattr(judged, name)[order] for name in fields}
+    again = JudgedPairs(**moved, characters=judged.characters, utilities=judged.utilities)
+    numbers = measure(rewards, judged).numbers
+    numbers.pop("ece_if_calibrated")  # drawn anew for each comparison
+    found = measure(rewards, again).numbers
+    for name, value in numbers.items():
+        assert found[name] == pytest.approx(value), name
+
+
+def test_preferred_and_other_rewards_are_told_by_the_label():
+    rewards, judged = pairs(0, 30)
+    found = measure(rewards, judged)
+    assert found.correct.mean() == np.mean(found.preferred > found.other)
+    assert found.numbers["accuracy"] == found.correct.mean()
+
+
+def test_numbers_that_do_not_exist_are_null_and_the_line_is_json():
+    rewards, judged = pairs(0, 2)
+    ties = JudgedPairs(**{name: getattr(judged, name) for name in judged.__slots__} | {"probability": np.full(2, 0.5)})
+    entry = Evaluation(
+        model="a", data="b", dimension="d", source="ai", comparisons=2, skipped=0, measurement=measure(rewards, ties)
+    )
+    line = json.loads(entry.to_json(), parse_constant=pytest.fail)
+    assert line["accuracy"] is None
+    assert line["accuracy_by_length_quartile"] == [None] * 4
+    assert line["decided"] == 0
+    assert line["nll"] > 0
+
+
+def test_the_report_is_whole_self_contained_and_escaped(tmp_path):
+    models, data = ["/runs/<script>x", "/runs/b&b$_{$"], ["x/a:test", "y/a:test"]
+    entries = [evaluation(model, spec, seed) for seed, model in enumerate(models) for spec in data]
+    page = report.write_report(tmp_path / "out", entries, [curve(model) for model in models]).read_text()
+    pictures = {"matrix.png", "reliability.png", "rewards.png", "training_curves.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == pictures | {"report.html", "results.jsonl"}
+    for name in pictures:
+        assert (tmp_path / "out" / name).read_bytes().startswith(PNG)
+    assert (tmp_path / "out" / "results.jsonl").read_text() == "".join(entry.to_json() + "\n" for entry in entries)
+    assert "<script" not in page
+    assert "&lt;script&gt;x" in page
+    assert "help&lt;b&gt;fulness" in page
+    assert page.count("data:image/png;base64,") == 4
+    assert all(link.startswith("data:") for link in re.findall(r"(?:src|href)=\W*(\w+:?)", page))
+    assert "http" not in page
+
+
+def test_one_model_without_curves_and_with_nothing_decided_has_a_report(tmp_path):
+    rewards, judged = pairs(0, 2, known=False)
+    ties = JudgedPairs(**{name: getattr(judged, name) for name in judged.__slots__} | {"probability": np.full(2, 0.5)})
+    entry = Evaluation(
+        model="a", data="b", dimension="d", source="ai", comparisons=2, skipped=0, measurement=measure(rewards, ties)
+    )
+    report.write_report(tmp_path, [entry], [])
+    assert not (tmp_path / "training_curves.png").exists()
+    assert "Bayes" not in (tmp_path / "report.html").read_text()
+
+
+def test_an_error_leaves_an_earlier_report_as_it_was(tmp_path, monkeypatch):
+    report.write_report(tmp_path, [evaluation("a", "b")], [])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(*_):
+        raise RuntimeError("the third picture")
+
+    monkeypatch.setattr(plots, "rewards_picture", fail)
+    with pytest.raises(RuntimeError, match="third picture"):
+        report.write_report(tmp_path, [evaluation("other", "b", 5)], [])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    plots.training_picture([curve("a")], {"a": "a"})
+    assert dict(matplotlib.rcParams) == before
+    assert "matplotlib.pyplot" not in vars(plots)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/runs/a", "/runs/b/"], ["a", "b"]),
+        (["/x/run", "/y/run"], ["x/run", "y/run"]),
+        (["only"], ["only"]),
+        (["a/b", "b"], ["a/b", "b"]),
+        (["synthetic/a:test", "hh/a:test@brevity"], ["a:test", "a:test@brevity"]),
+    ],
+)
+def test_short_names_are_the_shortest_ends_that_differ(paths, names):
+    assert list(report.short_names(paths).values()) == names
+
+
+def test_a_curve_is_read_from_metrics_and_a_torn_last_line_is_left_out(tmp_path):
+    lines = [
+        {"step": 1, "loss": 0.7, "accuracy": None},
+        {"step": 2, "loss": 0.6, "accuracy": 0.8},
+        {"step": 2, "validation": {"accuracy": 0.75, "nll": 0.6}},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 3, "lo')
+    found = report.read_curve(str(tmp_path))
+    assert found is not None
+    assert found.steps.tolist() == [1, 2]
+    assert found.loss.tolist() == [0.7, 0.6]
+    assert found.accuracy.tolist() == [0.8]
+    assert found.accuracy_steps.tolist() == [2]
+    assert found.validation_accuracy.tolist() == [0.75]
+    assert report.read_curve(str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 400])
+def test_smoothing_keeps_constants_and_length(count):
+    assert plots.smoothed(np.full(count, 3.0)) == pytest.approx(np.full(count, 3.0))

@@ -1,0 +1,178 @@
+"""Laws of the rewards of tokenized responses: batches and devices don't matter."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from rmjax.batches import packing
+from rmjax.batches.contract import TextContract
+from rmjax.batches.tokenize import tokenize, tokenize_responses
+from rmjax.batches.tokenizer import train_tokenizer
+from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, ParallelConfig, Strategy, TextConfig
+from rmjax.evaluation.rewards import RewardComputer
+from rmjax.evaluation.validation import make_evaluator
+from rmjax.models import reward
+from rmjax.preferences.record import Comparison, Preference, Source
+from rmjax.training.parallel import make_parallel
+
+WORDS = (
+    "river",
+    "stone",
+    "green",
+    "walks",
+    "slowly",
+    "under",
+    "seven",
+    "bridges",
+    "never",
+    "asks",
+    "why",
+    "it",
+    "rains",
+)
+
+
+def config(**changes) -> ExperimentConfig:
+    model = ModelConfig(width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32)
+    base = ExperimentConfig(
+        text=TextConfig(vocabulary_size=300, max_prompt_tokens=60, max_response_tokens=40),
+        batch=BatchConfig(row_length=256, rows=8),
+        model=model,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def preferences(seed: int, count: int) -> list[Preference]:
+    rng = np.random.default_rng(seed)
+
+    def text(most):
+        return " ".join(rng.choice(WORDS, size=rng.integers(1, most)))
+
+    found = []
+    for _ in range(count):
+        responses = tuple(f" {text(9)} {number}" for number in range(rng.integers(2, 6)))
+        comparison = Comparison(left=0, right=len(responses) - 1, probability=float(rng.choice([0.0, 0.5, 1.0])))
+        found.append(
+            Preference(
+                prompt=text(30), responses=responses, comparisons=(comparison,), dimension="d", source=Source.RULE
+            )
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def contract() -> TextContract:
+    return TextContract.from_config(config().text, train_tokenizer(list(WORDS) * 3, 300))
+
+
+@functools.cache
+def initialized(model, seed):
+    return reward.init(model, jax.random.key(seed))
+
+
+def trained(contract, settings, seed=0):
+    model = reward.RewardModel(settings.model, contract.tokenizer.get_vocab_size())
+    return model, initialized(model, seed)
+
+
+@pytest.fixture(scope="module")
+def compute(contract) -> RewardComputer:
+    return RewardComputer(trained(contract, config())[0], config())
+
+
+def test_batch_size_row_length_and_device_count_do_not_matter(contract, compute):
+    model, _ = trained(contract, config())
+    one_device = RewardComputer(model, config(), parallel=make_parallel(config(), tuple(jax.devices()[:1])))
+    others = [
+        compute,
+        RewardComputer(model, config(batch=BatchConfig(row_length=256, rows=1))),
+        RewardComputer(model, config(parallel=ParallelConfig(strategy=Strategy.JIT), batch=BatchConfig(rows=3))),
+    ]
+    for seed in range(3):
+        tokenized = tokenize(preferences(seed, 25), contract)
+        _, params = trained(contract, config(), seed)
+        expected = one_device(params, tokenized)
+        assert np.isfinite(expected).all()
+        assert expected.std() > 0.01
+        for other in others:
+            np.testing.assert_allclose(other(params, tokenized), expected, rtol=0, atol=1e-5)
+
+
+def test_rewards_are_those_of_the_training_rows(contract, compute):
+    tokenized = tokenize(preferences(5, 20), contract)
+    model, params = trained(contract, config())
+    expected = compute(params, tokenized)
+    lengths = packing.measure(tokenized)
+    shape = packing.choose_row_shape(lengths, config().batch)
+    batch = packing.pack(tokenized, packing.plan_epoch(lengths, shape, seed=3, epoch=1), slice(None))
+    found = np.asarray(jax.jit(functools.partial(reward.rewards, model))(params, batch))
+    used = batch.response_id >= 0
+    np.testing.assert_allclose(found[used], expected[batch.response_id[used]], rtol=0, atol=1e-5)
+
+
+def test_a_response_scored_alone_has_the_reward_that_it_has_among_others(contract, compute):
+    records = preferences(6, 6)
+    requests = [(record.prompt, record.responses) for record in records]
+    _, params = trained(contract, config())
+    together = compute(params, tokenize_responses(requests, contract))
+    alone = [
+        compute(params, tokenize_responses([(prompt, [response])], contract))
+        for prompt, responses in requests
+        for response in responses
+    ]
+    np.testing.assert_allclose(np.concatenate(alone), together, rtol=0, atol=1e-5)
+
+
+def test_few_rows_are_not_padded_to_a_full_batch_and_shapes_are_few(contract):
+    model, _ = trained(contract, config())
+    compute = RewardComputer(model, config(batch=BatchConfig(row_length=256, rows=40)))
+    sizes = {rows: [len(numbers) for numbers in compute._batches(rows)] for rows in range(100)}
+    for rows, found in sizes.items():
+        numbers = np.concatenate([*compute._batches(rows), np.zeros(0, int)])
+        assert numbers[numbers >= 0].tolist() == list(range(rows))
+        assert sum(found) < 2 * rows + 4
+    assert len({size for found in sizes.values() for size in found}) <= 6
+
+
+def test_the_longest_that_the_contract_lets_through_has_a_reward(contract, compute):
+    _, params = trained(contract, config())
+    prompt, response = "why " * 200, "x"
+    while True:
+        try:
+            contract.encode(prompt, [response + " z"])
+        except ValueError:
+            break
+        response += " z"
+    tokenized = tokenize_responses([(prompt, [response] * 50)], contract)
+    assert tokenized.cut_prompts == 1
+    found = compute(params, tokenized)
+    np.testing.assert_allclose(found, np.repeat(found[:1], 50, axis=0), rtol=0, atol=1e-5)
+
+
+def test_nothing_has_no_rewards(contract, compute):
+    _, params = trained(contract, config())
+    assert compute(params, tokenize_responses([], contract)).shape == (0, 1)
+
+
+def test_several_heads_are_read_by_dimension(contract):
+    settings = config(model=dataclasses.replace(config().model, reward_heads=("other", "d")))
+    model, params = trained(contract, settings)
+    tokenized = tokenize(preferences(7, 10), contract, heads=("other", "d"))
+    found = make_evaluator(model, tokenized, settings)(params)
+    rewards = RewardComputer(model, settings)(params, tokenized)
+    assert rewards.shape == (tokenized.responses, 2)
+    differences = rewards[tokenized.left, 1] - rewards[tokenized.right, 1]
+    kept = tokenized.probability != 0.5
+    assert found["accuracy"] == np.mean((differences > 0) == (tokenized.probability > 0.5), where=kept)
+
+
+def test_the_evaluator_says_what_the_loop_logs(contract):
+    tokenized = tokenize(preferences(8, 10), contract)
+    model, params = trained(contract, config())
+    found = make_evaluator(model, tokenized, config())(params)
+    assert set(found) == {"accuracy", "nll", "ece", "comparisons"}
+    assert found["comparisons"] == 10
+    assert found["nll"] == pytest.approx(np.log(2), abs=0.2)

@@ -1,0 +1,228 @@
+"""Laws of scoring: rows come back in order with their rewards, and a reward does not depend on what is beside it."""
+
+import dataclasses
+import gzip
+import json
+import tracemalloc
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from rmjax.batches.contract import ResponseTooLongError, TextContract
+from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
+from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, to_json
+from rmjax.models import reward
+from rmjax.preferences.record import Message, RowError
+from rmjax.scoring import scorer as scoring
+from rmjax.scoring.scorer import RewardScorer, score_file
+from rmjax.training.checkpoint import Checkpoints
+from rmjax.training.state import new_state
+from rmjax.training.trained import TrainedModel
+
+WORDS = (
+    "river",
+    "stone",
+    "green",
+    "walks",
+    "slowly",
+    "under",
+    "seven",
+    "bridges",
+    "never",
+    "asks",
+    "why",
+    "it",
+    "rains",
+)
+LONG = "rains " * 200
+
+
+def make(heads: tuple[str, ...] = ()) -> TrainedModel:
+    model = ModelConfig(width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32)
+    config = ExperimentConfig(
+        text=TextConfig(vocabulary_size=300, max_prompt_tokens=60, max_response_tokens=40),
+        batch=BatchConfig(row_length=256, rows=8),
+        model=dataclasses.replace(model, reward_heads=heads),
+    )
+    contract = TextContract.from_config(config.text, train_tokenizer(list(WORDS) * 3, 300))
+    network = reward.RewardModel(config.model, contract.tokenizer.get_vocab_size())
+    params = reward.init(network, jax.random.key(1))
+    return TrainedModel(config=config, model=network, params=params, contract=contract, step=3)
+
+
+@pytest.fixture(scope="module")
+def scorer() -> RewardScorer:
+    return RewardScorer(make())
+
+
+def text(rng, most: int) -> str:
+    return " ".join(rng.choice(WORDS, size=rng.integers(1, most)))
+
+
+def random_rows(seed: int, count: int) -> list[dict]:
+    """Rows of every form, with further fields."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        messages = [{"role": "user", "content": text(rng, 9)}, {"role": "assistant", "content": text(rng, 9)}]
+        forms = (
+            {"prompt": text(rng, 20), "response": text(rng, 9)},
+            {"prompt": text(rng, 20), "responses": [text(rng, 9) for _ in range(rng.integers(1, 5))]},
+            {"messages": messages},
+            {"prompt": messages[:1], "response": messages[1]["content"]},
+        )
+        found.append({"id": number, "extra": [None, "ü"], **forms[rng.integers(4)]})
+    return found
+
+
+def written(path, rows) -> str:
+    data = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows).encode()
+    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+    return str(path)
+
+
+def read(path) -> list[dict]:
+    data = gzip.decompress(path.read_bytes()) if path.name.endswith(".gz") else path.read_bytes()
+    return [json.loads(line) for line in data.decode().splitlines()]
+
+
+@pytest.mark.parametrize(("suffix", "chunk"), [("jsonl", 1024), ("jsonl.gz", 1024), ("jsonl", 7)])
+def test_rows_come_back_in_order_with_all_fields_and_their_rewards(tmp_path, scorer, monkeypatch, suffix, chunk):
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", chunk)
+    rows, target = random_rows(0, 24), tmp_path / f"out.{suffix}"
+    counts = score_file(scorer, written(tmp_path / f"in.{suffix}", rows), str(target))
+    assert counts == {"scored": 24}
+    found = read(target)
+    assert [{name: row[name] for name in row if name not in ("reward", "rewards")} for row in found] == rows
+    for row in found:
+        if "messages" in row:
+            alone = scorer.score(row["messages"][:-1], [row["messages"][-1:]])
+        else:
+            alone = scorer.score(row["prompt"], row.get("responses", [row.get("response")]))
+        rewards = row["rewards"] if "responses" in row else [row["reward"]]
+        np.testing.assert_allclose(rewards, alone, rtol=0, atol=1e-5)
+
+
+def test_one_response_at_a_time_is_all_at_once(scorer):
+    responses = [text(np.random.default_rng(seed), 9) for seed in range(12)]
+    together = scorer.score("why", responses)
+    assert len(set(together)) == len(set(responses))
+    alone = [scorer.score("why", [response])[0] for response in responses]
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(scorer.score("why", responses[::-1]), together[::-1], rtol=0, atol=1e-5)
+
+
+def test_messages_may_be_objects_dicts_or_the_text_that_they_render_to(scorer):
+    dicts = [{"role": "user", "content": "why"}]
+    objects = [Message(role="user", content="why")]
+    expected = scorer.score(dicts, ["it rains"])
+    assert scorer.score(objects, [[Message(role="assistant", content="it rains")]]) == expected
+    assert scorer.score("\n\nHuman: why\n\nAssistant:", [" it rains"]) == expected
+    assert all(type(value) is float for value in expected)
+
+
+def test_several_heads_give_a_reward_for_each_by_name(tmp_path):
+    scorer = RewardScorer(make(("helpfulness", "brevity")))
+    (found,) = scorer.score("why", ["it rains"])
+    assert isinstance(found, dict)
+    assert list(found) == ["helpfulness", "brevity"]
+    score_file(
+        scorer, written(tmp_path / "in.jsonl", [{"prompt": "why", "response": "it rains"}]), str(tmp_path / "out")
+    )
+    assert read(tmp_path / "out")[0]["reward"] == pytest.approx(found)
+    assert RewardScorer(make(("helpfulness",))).score("why", ["it"])[0] == pytest.approx(
+        RewardScorer(make()).score("why", ["it"])[0]
+    )
+
+
+BAD = [
+    ("{", "invalid JSON", "(line)"),
+    ({"prompt": "p"}, "missing or ambiguous field", "response"),
+    ({"prompt": "p", "response": LONG}, "response too long", "responses[0]"),
+    ({"prompt": [{"role": "robot", "content": "x"}], "response": "r"}, "unknown role", "prompt"),
+    ({"prompt": "p", "response": "r", "reward": 4}, "field already there", "reward"),
+]
+
+
+@pytest.mark.parametrize(("row", "kind", "field"), BAD)
+def test_a_bad_row_is_an_error_that_names_it_and_nothing_is_written(tmp_path, scorer, row, kind, field):
+    source = written(tmp_path / "in.jsonl", [{"prompt": "p", "response": "r"}, "", row])
+    with pytest.raises(RowError) as told:
+        score_file(scorer, source, str(tmp_path / "out.jsonl"))
+    assert told.value.kind == kind
+    assert f"{source}, line 3: field {field!r}" in str(told.value)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_skipped_rows_keep_their_place_and_say_why(tmp_path, scorer):
+    good = {"prompt": "why", "response": "it rains"}
+    rows = [good, *[row for row, _, _ in BAD], {"prompt": "why", "responses": ["it", LONG, "rains"]}, good]
+    target = tmp_path / "out.jsonl"
+    counts = score_file(scorer, written(tmp_path / "in.jsonl", rows), str(target), on_error=OnError.SKIP)
+    found = read(target)
+    assert len(found) == len(rows)
+    assert counts == {"scored": 2, "response too long": 2} | {kind: 1 for _, kind, _ in BAD if "long" not in kind}
+    for answer, (row, kind, field) in zip(found[1:6], BAD, strict=True):
+        assert answer["reward"] is None
+        assert f"field {field!r}: {kind}" in answer["error"]
+        if row == "{" or "reward" in row:
+            assert answer["line" if row == "{" else "row"] == row
+        else:
+            assert row.items() <= answer.items()
+    assert found[6]["rewards"][1] is None
+    assert "responses[1]" in found[6]["error"]
+    assert found[6]["rewards"][::2] == pytest.approx(scorer.score("why", ["it", "rains"]), abs=1e-5)
+    assert found[0]["reward"] == pytest.approx(found[7]["reward"], abs=1e-6)
+    assert "error" not in found[0]
+
+
+def test_faults_of_a_call_are_raised(scorer):
+    with pytest.raises(ResponseTooLongError, match=r"the limit text\.max_response_tokens is 40"):
+        scorer.score("why", [LONG])
+    with pytest.raises(TypeError, match="must be a list of responses"):
+        scorer.score("why", "it rains")
+    with pytest.raises(RowError, match="text, as the prompt is"):
+        scorer.score("why", [[{"role": "assistant", "content": "it rains"}]])
+
+
+class BlindScorer(RewardScorer):
+    """Answers without a model, so that the file is all that there is."""
+
+    def __init__(self):
+        pass
+
+    def score_many(self, requests, *, origins=()):
+        return [[0.0] for _ in requests]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 100)
+    peaks = []
+    for count in (300, 3000):
+        rows = [{"prompt": "p" * 2000, "response": "r"}] * count
+        source = written(tmp_path / "in.jsonl", rows)
+        tracemalloc.start()
+        score_file(BlindScorer(), source, str(tmp_path / "out.jsonl"))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(read(tmp_path / "out.jsonl")) == count
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_a_saved_and_loaded_model_scores_the_same_bits(tmp_path, scorer):
+    trained = scorer.trained
+    (tmp_path / "config.json").write_text(to_json(trained.config))
+    save_tokenizer(trained.contract.tokenizer, tmp_path / "tokenizer.json")
+    fresh = new_state(trained.model, optax.sgd(1.0), seed=0)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        worse = jax.tree.map(lambda leaf: leaf * 0.5, trained.params)
+        for step, params, accuracy in ((3, trained.params, 0.8), (4, worse, 0.7)):
+            state = dataclasses.replace(fresh, params=params)
+            checkpoints.save(step, state, data={"epoch": 0, "step": step}, validation={"accuracy": accuracy})
+    prompt, responses = "why", ["it rains", "", "never asks why", "stone"]
+    expected = scorer.score(prompt, responses)
+    assert RewardScorer.from_workdir(tmp_path).score(prompt, responses) == expected
+    assert RewardScorer.from_workdir(str(tmp_path), step=3).score(prompt, responses) == expected
+    assert RewardScorer.from_workdir(tmp_path, step=4).score(prompt, responses) != expected
