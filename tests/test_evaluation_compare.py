@@ -1,0 +1,116 @@
+"""Models on data sets, from workdirs to lines and report."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import optax
+import pytest
+
+from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
+from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, to_json
+from rmjax.evaluation.compare import EvaluationError, compare
+from rmjax.models import reward
+from rmjax.training.checkpoint import Checkpoints
+from rmjax.training.state import new_state
+
+WORDS = ["river", "stone", "green", "walks", "slowly", "under", "seven", "bridges", "never", "asks", "why", "rains"]
+
+
+def workdir(path, *, seed: int = 0, heads: tuple[str, ...] = (), response_tokens: int = 60) -> str:
+    """A run that was saved and never trained."""
+    model = ModelConfig(width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32)
+    config = ExperimentConfig(
+        text=TextConfig(vocabulary_size=300, max_prompt_tokens=60, max_response_tokens=response_tokens),
+        batch=BatchConfig(row_length=256, rows=8),
+        model=dataclasses.replace(model, reward_heads=heads),
+    )
+    path.mkdir()
+    (path / "config.json").write_text(to_json(config))
+    tokenizer = train_tokenizer(WORDS * 3, 300)
+    save_tokenizer(tokenizer, path / "tokenizer.json")
+    state = new_state(reward.RewardModel(config.model, tokenizer.get_vocab_size()), optax.sgd(1.0), seed=seed)
+    with Checkpoints(path / "checkpoints") as checkpoints:
+        checkpoints.save(5, state, data={"epoch": 0, "step": 5}, validation={"accuracy": 0.6})
+    return str(path)
+
+
+def pairs(path, *, seed: int, count: int = 30, dimension: str = "helpfulness") -> str:
+    rng = np.random.default_rng(seed)
+
+    def text(most):
+        return " ".join(rng.choice(WORDS, size=rng.integers(1, most)))
+
+    rows = [
+        {"prompt": text(9), "chosen": f" {text(9)}", "rejected": f" {text(9)} no", "dimension": dimension}
+        for _ in range(count)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return [workdir(folder / "a"), workdir(folder / "b", seed=1, response_tokens=12)]
+
+
+def test_every_model_on_every_data_set_and_a_report(tmp_path, runs):
+    specs = [pairs(tmp_path / "x.jsonl", seed=0), pairs(tmp_path / "y.jsonl", seed=1, dimension="brevity")]
+    seen = []
+    found = compare(runs, specs, on_error=OnError.SKIP, report=tmp_path / "report", each=seen.append)
+    assert found == seen
+    assert [(entry.model, entry.data) for entry in found] == [(run, spec) for run in runs for spec in specs]
+    assert [entry.dimension for entry in found] == ["helpfulness", "brevity"] * 2
+    assert {entry.source for entry in found} == {"human"}
+    assert all(entry.comparisons + entry.skipped == 30 for entry in found)
+    assert [entry.skipped > 0 for entry in found] == [False, False, True, True]
+    lines = (tmp_path / "report" / "results.jsonl").read_text().splitlines()
+    assert lines == [entry.to_json() for entry in found]
+    assert all(str(run) in (tmp_path / "report" / "report.html").read_text() for run in runs)
+
+
+def test_a_response_that_is_too_long_is_an_error_by_default(tmp_path, runs):
+    with pytest.raises(ValueError, match="response too long"):
+        compare(runs[1:], [pairs(tmp_path / "x.jsonl", seed=0)])
+
+
+def test_several_heads_need_one_for_what_was_judged(tmp_path):
+    run = workdir(tmp_path / "run", heads=("harmlessness", "brevity"))
+    (found,) = compare([run], [pairs(tmp_path / "x.jsonl", seed=0, dimension="brevity")])
+    assert found.dimension == "brevity"
+    with pytest.raises(EvaluationError, match=r"reward heads harmlessness, brevity, but .* was judged on helpfulness"):
+        compare([run], [pairs(tmp_path / "y.jsonl", seed=0)])
+
+
+@pytest.mark.parametrize("given", [{"workdirs": []}, {"specs": ["a", "a"]}, {"specs": [""]}])
+def test_what_is_asked_for_must_be_told_apart(given):
+    with pytest.raises(EvaluationError, match="one or more that differ"):
+        compare(**{"workdirs": ["a"], "specs": ["b"], **given})
+
+
+def test_the_command_writes_lines_and_nothing_else_to_stdout(tmp_path, runs):
+    spec = pairs(tmp_path / "x.jsonl", seed=0)
+    command = [sys.executable, "-m", "rmjax.evaluate", f"--workdir={runs[0]}", f"--data={spec}"]
+    done = subprocess.run([*command, f"--report={tmp_path / 'report'}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (line,) = [json.loads(line) for line in done.stdout.splitlines()]
+    (here,) = compare(runs[:1], [spec])
+    expected = json.loads(here.to_json())
+    assert line.keys() == expected.keys()
+    assert line["nll"] == pytest.approx(expected["nll"], abs=1e-6)  # another number of devices
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_the_score_command_streams_stdin_to_stdout(runs):
+    command = [sys.executable, "-m", "rmjax.score", f"--workdir={runs[0]}", "--input=-", "--output=-"]
+    rows = [{"prompt": "why", "response": " rains"}, {"id": 2, "prompt": "why", "responses": [" rains", " stone"]}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads(line) for line in done.stdout.splitlines())
+    assert two["id"] == 2
+    assert two["rewards"][0] == pytest.approx(one["reward"], abs=1e-5)
+    assert two["rewards"][0] != two["rewards"][1]
