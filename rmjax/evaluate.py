@@ -9,7 +9,7 @@ import sys
 from absl import app, flags, logging
 
 from rmjax.config import OnError
-from rmjax.evaluation.compare import compare
+from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
 
 WORKDIRS = flags.DEFINE_list(
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
         lines.flush()
 
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the results alone, whatever a library prints
-        compare(
+        evaluate(
             WORKDIRS.value,
             DATA.value,
             step=STEP.value,

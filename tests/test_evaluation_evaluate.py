@@ -11,7 +11,7 @@ import pytest
 
 from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
 from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, to_json
-from rmjax.evaluation.compare import EvaluationError, compare
+from rmjax.evaluation.evaluate import EvaluationError, evaluate
 from rmjax.models import reward
 from rmjax.training.checkpoint import Checkpoints
 from rmjax.training.state import new_state
@@ -60,7 +60,7 @@ def runs(tmp_path_factory):
 def test_every_model_on_every_data_set_and_a_report(tmp_path, runs):
     specs = [pairs(tmp_path / "x.jsonl", seed=0), pairs(tmp_path / "y.jsonl", seed=1, dimension="brevity")]
     seen = []
-    found = compare(runs, specs, on_error=OnError.SKIP, report=tmp_path / "report", each=seen.append)
+    found = evaluate(runs, specs, on_error=OnError.SKIP, report=tmp_path / "report", each=seen.append)
     assert found == seen
     assert [(entry.model, entry.data) for entry in found] == [(run, spec) for run in runs for spec in specs]
     assert [entry.dimension for entry in found] == ["helpfulness", "brevity"] * 2
@@ -74,21 +74,21 @@ def test_every_model_on_every_data_set_and_a_report(tmp_path, runs):
 
 def test_a_response_that_is_too_long_is_an_error_by_default(tmp_path, runs):
     with pytest.raises(ValueError, match="response too long"):
-        compare(runs[1:], [pairs(tmp_path / "x.jsonl", seed=0)])
+        evaluate(runs[1:], [pairs(tmp_path / "x.jsonl", seed=0)])
 
 
 def test_several_heads_need_one_for_what_was_judged(tmp_path):
     run = workdir(tmp_path / "run", heads=("harmlessness", "brevity"))
-    (found,) = compare([run], [pairs(tmp_path / "x.jsonl", seed=0, dimension="brevity")])
+    (found,) = evaluate([run], [pairs(tmp_path / "x.jsonl", seed=0, dimension="brevity")])
     assert found.dimension == "brevity"
     with pytest.raises(EvaluationError, match=r"reward heads harmlessness, brevity, but .* was judged on helpfulness"):
-        compare([run], [pairs(tmp_path / "y.jsonl", seed=0)])
+        evaluate([run], [pairs(tmp_path / "y.jsonl", seed=0)])
 
 
 @pytest.mark.parametrize("given", [{"workdirs": []}, {"specs": ["a", "a"]}, {"specs": [""]}])
 def test_what_is_asked_for_must_be_told_apart(given):
     with pytest.raises(EvaluationError, match="one or more that differ"):
-        compare(**{"workdirs": ["a"], "specs": ["b"], **given})
+        evaluate(**{"workdirs": ["a"], "specs": ["b"], **given})
 
 
 def test_the_command_writes_lines_and_nothing_else_to_stdout(tmp_path, runs):
@@ -97,7 +97,7 @@ def test_the_command_writes_lines_and_nothing_else_to_stdout(tmp_path, runs):
     done = subprocess.run([*command, f"--report={tmp_path / 'report'}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (line,) = [json.loads(line) for line in done.stdout.splitlines()]
-    (here,) = compare(runs[:1], [spec])
+    (here,) = evaluate(runs[:1], [spec])
     expected = json.loads(here.to_json())
     assert line.keys() == expected.keys()
     assert line["nll"] == pytest.approx(expected["nll"], abs=1e-6)  # another number of devices

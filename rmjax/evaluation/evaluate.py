@@ -55,7 +55,7 @@ class DataSets:
         return self._tokenized[key]
 
 
-def compare(
+def evaluate(
     workdirs: Sequence[str],
     specs: Sequence[str],
     *,
@@ -93,7 +93,7 @@ def compare(
         sets = sets or _data_sets(trained, data_dir, manual_dir, on_error)
         compute = RewardComputer(trained.model, trained.config)
         for spec in specs:
-            evaluations.append(evaluate(workdir, trained, compute, spec, sets))
+            evaluations.append(evaluate_one(workdir, trained, compute, spec, sets))
             each(evaluations[-1])
     _log_differences(evaluations)
     if report is not None:
@@ -102,7 +102,7 @@ def compare(
     return evaluations
 
 
-def evaluate(workdir: str, trained: TrainedModel, compute: RewardComputer, spec: str, sets: DataSets) -> Evaluation:
+def evaluate_one(workdir: str, trained: TrainedModel, compute: RewardComputer, spec: str, sets: DataSets) -> Evaluation:
     """One model on one data set; a model with several reward heads is read on that of each comparison's dimension."""
     preferences = sets.open(spec)
     dimensions = "+".join(sorted({preference.dimension for preference in preferences}))
