@@ -1,6 +1,8 @@
 """rmjax: reward models from preference judgments, in JAX.
 
 The public names, each loaded when it is first asked for, so that ``import rmjax`` itself costs nothing.
+(``rmjax.train`` and ``rmjax.evaluate`` are the commands; their functions are ``rmjax.training.loop.train`` and
+``rmjax.evaluation.evaluate.evaluate``.)
 """
 
 import importlib
@@ -8,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmjax.config import ExperimentConfig
-    from rmjax.evaluation.evaluate import evaluate
     from rmjax.preferences.read import read_preferences
     from rmjax.preferences.record import Comparison, Message, Preference, Source
     from rmjax.preferences.write import write_preferences
     from rmjax.scoring.scorer import RewardScorer
-    from rmjax.training.loop import train
 
 _HOME = {
     "Comparison": "rmjax.preferences.record",
@@ -22,9 +22,7 @@ _HOME = {
     "Preference": "rmjax.preferences.record",
     "RewardScorer": "rmjax.scoring.scorer",
     "Source": "rmjax.preferences.record",
-    "evaluate": "rmjax.evaluation.evaluate",
     "read_preferences": "rmjax.preferences.read",
-    "train": "rmjax.training.loop",
     "write_preferences": "rmjax.preferences.write",
 }
 
@@ -35,9 +33,7 @@ __all__ = [
     "Preference",
     "RewardScorer",
     "Source",
-    "evaluate",
     "read_preferences",
-    "train",
     "write_preferences",
 ]
 
