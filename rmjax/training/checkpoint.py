@@ -1,0 +1,230 @@
+"""Checkpoints: what a run resumes from and what scoring loads. The only module that imports Orbax.
+
+A checkpoint is three items: ``params`` (all that scoring needs), ``state`` (the rest of the train state: optimizer,
+step and key) and ``meta`` (the data state, as JSON); one that was validated has ``metrics`` too. It is written under a
+temporary name and takes its own when it is whole, so what a crash left half-written is never listed. The latest two are
+kept, and the best by validation accuracy; of equal ones the earlier is the best.
+"""
+
+import logging as standard_logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from orbax.checkpoint import checkpoint_managers as managers
+
+from rmjax.training.state import TrainState
+
+DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that isn't there, or a state that must not become one."""
+
+
+class _OrbaxFilter(standard_logging.Filter):
+    """Drops what Orbax logs without need: below warnings, some fifty lines of timings and thread names for each save;
+    of the warnings, that a save at SIGTERM has no metrics (it has none) and that a folder is opened for reading (it
+    is)."""
+
+    harmless = ("Requested `tracked_metric`", "Given directory is read only")
+
+    def filter(self, record: standard_logging.LogRecord) -> bool:
+        if "/orbax/" not in record.pathname.replace("\\", "/"):
+            return True
+        return record.levelno >= standard_logging.WARNING and not str(record.msg).startswith(self.harmless)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """What a checkpoint holds.
+
+    Attributes:
+      step: the training step after which it was saved.
+      state: the train state, of the template's shapes, dtypes and placement.
+      data: the data state that was handed to ``save``.
+      validation: the validation metrics of the step, None where the step was saved without validation (at SIGTERM).
+    """
+
+    step: int
+    state: TrainState
+    data: dict[str, int]
+    validation: dict[str, float] | None
+
+
+class Checkpoints:
+    """The checkpoints of one folder.
+
+    Every process of a run makes one and calls ``save`` and ``restore`` at the same steps. Saving is asynchronous: the
+    arrays are copied before ``save`` returns, and written while training goes on.
+    """
+
+    def __init__(self, directory: epath.PathLike, *, read_only: bool = False):
+        _quiet_orbax()
+        self.directory = epath.Path(directory)
+        self._read_only = read_only
+        self._manager = ocp.CheckpointManager(self.directory, options=_options(read_only))
+        found = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
+        self._validations: dict[int, dict[str, float] | None] = found
+        self._discard()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in ascending order."""
+        return sorted(self._manager.all_steps())
+
+    def latest_step(self) -> int | None:
+        """The newest step, None when there is no checkpoint."""
+        return max(self.steps(), default=None)
+
+    def best_step(self) -> int | None:
+        """The step of best validation accuracy, the earlier of equal ones; None when none has been validated."""
+        validated = [step for step in self.steps() if self._validations.get(step) is not None]
+        return max(validated, key=lambda step: _rank(self._validations[step]), default=None)
+
+    def validation(self, step: int) -> dict[str, float] | None:
+        """The validation metrics of a step; None where it was saved without validation."""
+        self._require(step)
+        found = self._validations.get(step)
+        return None if found is None else {name: value for name, value in found.items() if name != "step"}
+
+    def save(
+        self, step: int, state: TrainState, *, data: Mapping[str, int], validation: Mapping[str, float] | None
+    ) -> None:
+        """Saves the state after ``step``, with its validation metrics where it was validated (``accuracy`` among them).
+
+        Raises:
+          CheckpointError: if any array of the state holds a NaN or an infinity; nothing is written then.
+        """
+        if not all_finite(state):
+            raise CheckpointError(f"the state after step {step} holds NaN or infinite values; it was not saved")
+        metrics = None if validation is None else {**validation, "step": step}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                state=ocp.args.StandardSave(_rest(state)),
+                meta=ocp.args.JsonSave({"step": step, "data": dict(data)}),
+            ),
+            metrics=metrics,
+        )
+        self._validations[step] = metrics
+        self._discard()
+
+    def restore(self, step: int, template: TrainState) -> Restored:
+        """The checkpoint of ``step``.
+
+        Args:
+          step: one of ``steps()``; another is a CheckpointError that lists them.
+          template: a train state of the same structure, whose shapes, dtypes and placement the result has.
+        """
+        self._require(step)
+        items = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(_abstract(template.params)),
+                state=ocp.args.StandardRestore(_abstract(_rest(template))),
+                meta=ocp.args.JsonRestore(),
+            ),
+        )
+        state = template.replace(params=items["params"], **items["state"])
+        return Restored(step=step, state=state, data=items["meta"]["data"], validation=self.validation(step))
+
+    def restore_params(self, step: int, template: Any) -> Any:
+        """The parameters alone; the template is a tree of arrays or of ``jax.ShapeDtypeStruct``."""
+        self._require(step)
+        args = ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(template)))
+        return self._manager.restore(step, args=args)["params"]
+
+    def wait(self) -> None:
+        """Returns when every save has been written; raises what a save in the background met."""
+        self._manager.wait_until_finished()
+        self._discard()
+
+    def close(self) -> None:
+        self.wait()
+        self._manager.close()
+
+    def _require(self, step: int) -> None:
+        steps = self.steps()
+        if step not in steps:
+            there = f"the steps there are: {', '.join(map(str, steps))}" if steps else "there is none yet"
+            raise CheckpointError(f"no checkpoint of step {step} in {self.directory}; {there}")
+
+    def _discard(self) -> None:
+        """Deletes what earlier saves, or an earlier process, laid aside."""
+        if not self._read_only and jax.process_index() == 0:
+            for old in (self.directory / DISCARDED).glob("*"):
+                old.rmtree(missing_ok=True)
+
+
+def all_finite(state: Any) -> bool:
+    """Whether every floating-point array of a tree is free of NaN and infinity."""
+    floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return bool(_all_finite(floats))
+
+
+@jax.jit
+def _all_finite(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]))
+
+
+def _rank(metrics: Any) -> tuple[float, int]:
+    """Higher is better: accuracy first, then the earlier step. No accuracy (nothing to judge by) ranks last."""
+    accuracy = metrics.get("accuracy")
+    return (-1.0 if accuracy is None or math.isnan(accuracy) else accuracy), -metrics["step"]
+
+
+def _options(read_only: bool) -> managers.CheckpointManagerOptions:
+    if read_only:
+        # lightweight: evaluation and scoring may look while the run is still writing.
+        return managers.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
+    # Orbax writes the metrics of a step only where best_fn is set; which steps stay is the policy's to say, because
+    # best_fn alone (with max_to_keep) deletes the newest step when it is not among the best.
+    return managers.CheckpointManagerOptions(
+        best_fn=lambda metrics: metrics["accuracy"],
+        preservation_policy=managers.AnyPreservationPolicy(
+            [
+                managers.LatestN(2),
+                managers.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),  # pyright: ignore[reportArgumentType] a tuple sorts as well as a float
+            ]
+        ),
+        save_decision_policy=managers.FixedIntervalPolicy(1),  # the loop decides when
+        todelete_subdir=DISCARDED,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=True,
+    )
+
+
+def _quiet_orbax() -> None:
+    handler = logging.get_absl_handler()
+    if not any(isinstance(entry, _OrbaxFilter) for entry in handler.filters):
+        handler.addFilter(_OrbaxFilter())
+
+
+def _rest(state: TrainState) -> dict[str, Any]:
+    """All but the parameters, by field name; the key is raw key data already."""
+    return {"step": state.step, "opt_state": state.opt_state, "key": state.key}
+
+
+def _abstract(tree: Any) -> Any:
+    """Shapes, dtypes and placements, without the arrays."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+        placement = None if isinstance(leaf, np.ndarray) else leaf.sharding
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement or here)
+
+    return jax.tree.map(abstract, tree)

@@ -1,0 +1,218 @@
+"""The training loop: steps, metrics, validations and checkpoints, from a config to a trained model in a workdir.
+
+A run resumes by itself from the newest checkpoint of its workdir and goes on as if it had never stopped: train state,
+data state, learning rate and randomness are functions of the checkpoint, and ``metrics.jsonl`` is taken back to its
+step. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
+``rmjax.training.preemption``); where that step is one of validation it is validated first, so a validation should fit
+into the time that a preemption leaves.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import jax
+from absl import logging
+from etils import epath
+
+from rmjax.batches.batch import PreferenceBatch
+from rmjax.batches.lengths import measure
+from rmjax.batches.packing import choose_row_shape
+from rmjax.batches.pipeline import DataState, PreferencePipeline
+from rmjax.batches.tokenized import TokenizedPreferences
+from rmjax.config import ExperimentConfig, validate
+from rmjax.models.reward import Params, RewardModel, parameter_count
+from rmjax.training.checkpoint import Checkpoints
+from rmjax.training.data import prepare_data
+from rmjax.training.environment import record_start
+from rmjax.training.loss import Loss, pairwise_loss
+from rmjax.training.meter import Meter, NonFiniteError
+from rmjax.training.metrics_writer import MetricsWriter, check_sinks
+from rmjax.training.optimizer import make_optimizer
+from rmjax.training.parallel import Parallel, make_parallel
+from rmjax.training.preemption import Preempted, PreemptionNotice
+from rmjax.training.progress import Progress
+from rmjax.training.state import TrainState, new_state
+from rmjax.training.step import StepResult, make_train_step
+from rmjax.training.workdir import CHECKPOINTS, open_workdir
+
+Evaluator = Callable[[Params], dict[str, float]]
+MakeEvaluator = Callable[[RewardModel, TokenizedPreferences, ExperimentConfig], Evaluator]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+      step: the last step taken.
+      best_step: the step of best validation accuracy, the earlier of equal ones.
+      best_validation: the validation metrics of that step.
+      workdir: where everything lies.
+    """
+
+    step: int
+    best_step: int
+    best_validation: dict[str, float]
+    workdir: epath.Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """What stays the same from step to step."""
+
+    config: ExperimentConfig
+    take_step: Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]
+    evaluate: Evaluator
+    meter: Meter
+    writer: MetricsWriter
+    checkpoints: Checkpoints
+    progress: Progress
+    preemption: PreemptionNotice
+
+
+def train(
+    config: ExperimentConfig, workdir: epath.PathLike, *, make_evaluator: MakeEvaluator, loss: Loss = pairwise_loss
+) -> TrainResult:
+    """Trains a reward model in ``workdir``, from its newest checkpoint if there is one.
+
+    Args:
+      config: validated first; a workdir of another config is refused.
+      workdir: a folder, which is made where it doesn't exist.
+      make_evaluator: given model, validation data and config, returns the function of the parameters that computes the
+        validation metrics; the checkpoints' best is chosen by its ``accuracy``.
+      loss: of a batch's rewards.
+
+    Raises:
+      ConfigError, WorkdirError, RowError, DataSpecError: for what can't be run, before anything is computed.
+      NonFiniteError: where a loss or gradient is NaN or infinite.
+      Preempted: (a SystemExit) after a SIGTERM, when everything has been saved.
+    """
+    validate(config)
+    check_sinks(config.logging)
+    parallel = make_parallel(config)
+    folder = open_workdir(workdir, config)
+    record_start(folder)
+    data = prepare_data(config, folder)
+    model = RewardModel(config.model, data.contract.tokenizer.get_vocab_size())
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    state = parallel.place(new_state(model, optimizer, config.seed))
+    logging.info("the model has %d parameters", parameter_count(state.params))
+    with Checkpoints(folder / CHECKPOINTS) as checkpoints:
+        state, data_state = _restore(checkpoints, state)
+        start = int(state.step)
+        with (
+            MetricsWriter(folder, config.logging, step=start) as writer,
+            Progress(steps=config.steps, start=start) as progress,
+            PreemptionNotice() as preemption,
+        ):
+            run = _Run(
+                config=config,
+                take_step=parallel.compile_train(make_train_step(model, config, optimizer, loss)),
+                evaluate=make_evaluator(model, data.validation, config),
+                meter=Meter(),
+                writer=writer,
+                checkpoints=checkpoints,
+                progress=progress,
+                preemption=preemption,
+            )
+            with contextlib.closing(_batches(config, data.train, data_state, parallel)) as batches:
+                _loop(run, state, batches)
+        checkpoints.wait()
+        return _result(checkpoints, folder)
+
+
+def _restore(checkpoints: Checkpoints, state: TrainState) -> tuple[TrainState, DataState]:
+    """The newest checkpoint's states, or the new ones that a run begins with."""
+    latest = checkpoints.latest_step()
+    if latest is None:
+        return state, DataState(epoch=0, step=0)
+    restored = checkpoints.restore(latest, state)
+    logging.info("resumed from step %d", latest)
+    return restored.state, DataState(**restored.data)
+
+
+def _batches(
+    config: ExperimentConfig, tokenized: TokenizedPreferences, start: DataState, parallel: Parallel
+) -> Generator[tuple[DataState, PreferenceBatch], None, None]:
+    """(the data state after it, batch on the devices), endless."""
+    shape = choose_row_shape(measure(tokenized), config.batch)
+    pipeline = PreferencePipeline(
+        tokenized,
+        shape,
+        config.batch.rows,
+        seed=config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    logging.info("%s; %d steps in epoch %d, %.1f %% of the slots filled", shape, pipeline.steps_in(start.epoch),
+                 start.epoch, 100 * pipeline.fill(start.epoch))  # fmt: skip
+    yield from parallel.prefetch(pipeline.batches(start))
+
+
+def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, PreferenceBatch]]) -> None:
+    """Takes the steps that are left."""
+    steps, start = run.config.steps, int(state.step)
+    run.meter.restart_clock()
+    for step in range(start + 1, steps + 1):
+        data_state, batch = next(batches)
+        state, result = run.take_step(state, batch)
+        run.meter.add(step, result)
+        preempted = run.preemption.reached(step)
+        validates = step % run.config.evaluate_every == 0 or step == steps
+        if validates or preempted:
+            _save(run, step, state, data_state, validates=validates)
+            if preempted and step < steps:
+                run.checkpoints.wait()
+                run.progress.say(f"SIGTERM: saved step {step}; the same command resumes from there")
+                raise Preempted(step)
+        elif step == start + 1:
+            _report(run)  # alone, because its time is mostly that of compiling
+        elif step % run.config.logging.progress_every == 0:
+            _report(run, leave=1)
+
+
+def _report(run: _Run, *, leave: int = 0) -> None:
+    """Writes and shows the metrics of the steps taken so far, but for the ``leave`` newest."""
+    shown = None
+    try:
+        for shown in run.meter.take(leave=leave):
+            run.writer.write_step(*shown)
+    except NonFiniteError as error:
+        last = run.checkpoints.latest_step()
+        good = "there is no checkpoint yet" if last is None else (
+            f"the last good checkpoint is that of step {last} in {run.checkpoints.directory}"
+        )  # fmt: skip
+        raise NonFiniteError(
+            error.step,
+            f"{error}; training has stopped, and {good}. The same config would meet the same batch again: try, in a "
+            "new workdir, a lower config.optimizer.learning_rate, more config.optimizer.warmup_steps, a lower "
+            "config.optimizer.clip_norm, or float32 as config.model.compute_dtype, and look for extreme margins or "
+            "weights in the data.",
+        ) from None
+    if shown is not None:
+        run.progress.show(*shown)
+
+
+def _save(run: _Run, step: int, state: TrainState, data_state: DataState, *, validates: bool) -> None:
+    """Saves a step, validated where it is its turn. The metrics up to it are on the disk before the checkpoint is."""
+    _report(run)
+    validation = None
+    if validates:
+        validation = run.evaluate(state.params)
+        run.writer.write_validation(step, validation)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
+        run.progress.say(f"step {step}: validation {shown}")
+    run.writer.flush()
+    run.checkpoints.save(step, state, data=data_state._asdict(), validation=validation)
+    run.meter.restart_clock()
+
+
+def _result(checkpoints: Checkpoints, workdir: epath.Path) -> TrainResult:
+    """The last step of a finished run was validated, so there is a best one."""
+    last, best = checkpoints.latest_step(), checkpoints.best_step()
+    assert last is not None
+    assert best is not None
+    validation = checkpoints.validation(best)
+    assert validation is not None
+    return TrainResult(step=last, best_step=best, best_validation=validation, workdir=workdir)

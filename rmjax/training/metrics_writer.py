@@ -1,0 +1,178 @@
+"""What a run says of itself: metrics.jsonl always, TensorBoard event files and wandb where the config asks for them."""
+
+import importlib.util
+import json
+import math
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+from etils import epath
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue] generated at import
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] generated at import
+
+from rmjax.config import ConfigError, LoggingConfig
+from rmjax.files import write_text
+
+METRICS = "metrics.jsonl"
+FLUSH_SECONDS = 10.0  # the event files reach the disk at least this often while there is something to write
+
+
+class Sink(Protocol):
+    """One place that metrics are written to. ``prefix`` is "train" or "validation"."""
+
+    def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MetricsWriter:
+    """Writes to every sink of a run, from process 0 alone.
+
+    Args:
+      workdir: the run's folder.
+      config: which sinks there are beside ``metrics.jsonl``.
+      step: the step that the run resumes from, 0 for a new run; what was written past it is taken back.
+    """
+
+    def __init__(self, workdir: epath.PathLike, config: LoggingConfig, *, step: int):
+        workdir = epath.Path(workdir)
+        check_sinks(config)
+        self._sinks: list[Sink] = []
+        if jax.process_index() == 0:
+            in_bucket = "://" in os.fspath(workdir)
+            self._sinks.append(JsonLines(workdir / METRICS, step=step, append=not in_bucket))
+            if config.tensorboard:
+                self._sinks.append(EventFile(workdir, step=step))
+            if config.wandb_project is not None:
+                self._sinks.append(Wandb(workdir, config.wandb_project))
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+    def write_step(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the metrics of a training step."""
+        self._write(step, "train", values)
+
+    def write_validation(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the validation metrics of a step."""
+        self._write(step, "validation", values)
+
+    def flush(self) -> None:
+        """Returns when everything written so far is on the disk."""
+        for sink in self._sinks:
+            sink.flush()
+
+    def _write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
+        for sink in self._sinks:
+            sink.write(step, prefix, values)
+
+
+def check_sinks(config: LoggingConfig) -> None:
+    """Raises ConfigError if the config asks for a sink whose package is not installed."""
+    if config.wandb_project is not None and importlib.util.find_spec("wandb") is None:
+        raise ConfigError(
+            f"config.logging.wandb_project is {config.wandb_project!r}, but wandb is not installed; "
+            "it must be None, or install it with `pip install wandb`"
+        )
+
+
+class JsonLines:
+    """``metrics.jsonl``: one line for each training step and one for each validation, in order, each exactly once.
+
+    A training line is ``{"step": 7, "loss": …}``, a validation line ``{"step": 7, "validation": {"accuracy": …}}``. A
+    value that is not a number (an accuracy of nothing but ties) is null. Without ``append``, for files in a bucket, the
+    file is written again, whole, at every flush.
+    """
+
+    def __init__(self, path: epath.Path, *, step: int, append: bool):
+        self._path = path
+        kept = lines_until(path, step)
+        write_text(path, "".join(kept))
+        self._file = open(path, "a", buffering=1, encoding="utf-8") if append else None  # noqa: SIM115 it is closed in close()
+        self._lines = [] if append else kept
+
+    def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        entry = {"step": step, **known} if prefix == "train" else {"step": step, prefix: known}
+        line = json.dumps(entry, allow_nan=False) + "\n"
+        if self._file is not None:
+            self._file.write(line)
+        else:
+            self._lines.append(line)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        else:
+            write_text(self._path, "".join(self._lines))
+
+    def close(self) -> None:
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+
+
+def lines_until(path: epath.Path, step: int) -> list[str]:
+    """The lines of a metrics file up to a step. A last line that a crash cut short belongs to a later step."""
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    return [line for line in lines if json.loads(line)["step"] <= step]
+
+
+class EventFile:
+    """TensorBoard's event file, one for each start. What earlier files hold past ``step`` is hidden by TensorBoard."""
+
+    def __init__(self, workdir: epath.Path, *, step: int):
+        # The name has only the second and the host in it: a quick restart must not write over the file before it.
+        self._writer = EventsWriter(os.fspath(workdir / "events"), f".{uuid.uuid4().hex[:8]}")
+        start = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+        self._flushed = time.monotonic()
+
+    def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
+        summary = Summary(
+            value=[Summary.Value(tag=f"{prefix}/{name}", simple_value=value) for name, value in values.items()]
+        )
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        self._writer.flush()
+        self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Wandb:
+    """A wandb run, named after the workdir and resumed with it. wandb itself ignores steps that it has already."""
+
+    def __init__(self, workdir: epath.Path, project: str):
+        import wandb  # pyright: ignore[reportMissingImports] optional; check_sinks has said so where it is missing
+
+        self._run: Any = wandb.init(project=project, id=workdir.name, name=workdir.name, resume="allow")
+
+    def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
+        self._run.log({f"{prefix}/{name}": value for name, value in values.items()}, step=step)
+
+    def flush(self) -> None:
+        """wandb sends in the background."""
+
+    def close(self) -> None:
+        self._run.finish()

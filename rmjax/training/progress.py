@@ -1,0 +1,51 @@
+"""What a person sees of a run: a bar on a terminal, a line now and then in a log."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+
+import jax
+import tqdm
+from absl import logging
+
+LOG_SECONDS = 30.0
+
+
+class Progress:
+    """The progress of one run, from process 0 alone; a context manager."""
+
+    def __init__(self, *, steps: int, start: int):
+        self._steps = steps
+        self._first = jax.process_index() == 0
+        self._bar = None
+        if self._first and sys.stderr.isatty():
+            self._bar = tqdm.tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True)
+        self._logged = -math.inf
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows the metrics of a step: at once on a terminal, every 30 seconds (and at the first call) in a log."""
+        shown = {"loss": f"{metrics['loss']:.4f}", "accuracy": f"{metrics['accuracy']:.3f}"}
+        rate = metrics["tokens_per_second"]
+        if self._bar is not None:
+            self._bar.set_postfix({**shown, "tokens/s": f"{rate:,.0f}"}, refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif self._first and time.monotonic() - self._logged > LOG_SECONDS:
+            self._logged = time.monotonic()
+            words = " ".join(f"{name} {value}" for name, value in shown.items())
+            logging.info("step %d of %d: %s, %.0f tokens/s", step, self._steps, words, rate)
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        logging.info("%s", text)
+        if self._bar is not None:
+            self._bar.refresh()

@@ -1,0 +1,58 @@
+"""A trained model from its workdir, with all that scoring needs."""
+
+from dataclasses import dataclass
+
+import jax
+from etils import epath
+
+from rmjax.batches.contract import TextContract
+from rmjax.config import ExperimentConfig
+from rmjax.models.reward import Params, RewardModel, init
+from rmjax.training.checkpoint import CheckpointError, Checkpoints
+from rmjax.training.workdir import CHECKPOINTS, read_config, read_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedModel:
+    """A model that has been trained: what it is, and how text reaches it.
+
+    Attributes:
+      config: of the run.
+      model, params: ``rmjax.models.reward.rewards(model, params, batch)`` gives rewards.
+      contract: makes tokens of text.
+      step: the training step that the parameters are of.
+    """
+
+    config: ExperimentConfig
+    model: RewardModel
+    params: Params
+    contract: TextContract
+    step: int
+
+
+def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
+    """The model of a run: of the best step by validation accuracy (the earlier of equal ones), or of ``step``.
+
+    A run that has saved but not validated yet has no best step; its newest is taken then.
+
+    Raises:
+      WorkdirError: if the folder doesn't exist, or lacks its config or tokenizer.
+      CheckpointError: if there is no checkpoint yet, or none of ``step`` (the steps there are get listed).
+    """
+    workdir = epath.Path(workdir)
+    config = read_config(workdir)
+    tokenizer = read_tokenizer(workdir)
+    folder = workdir / CHECKPOINTS
+    if not folder.exists():
+        raise CheckpointError(f"{workdir} has no checkpoint yet; the first is saved after config.evaluate_every steps")
+    model = RewardModel(config.model, tokenizer.get_vocab_size())
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        if step is None:
+            step = checkpoints.best_step() or checkpoints.latest_step()
+        if step is None:
+            raise CheckpointError(
+                f"{folder} has no checkpoint yet; the first is saved after config.evaluate_every steps"
+            )
+        params = checkpoints.restore_params(step, jax.eval_shape(lambda: init(model, jax.random.PRNGKey(0))))
+    contract = TextContract.from_config(config.text, tokenizer)
+    return TrainedModel(config=config, model=model, params=params, contract=contract, step=step)

@@ -1,0 +1,79 @@
+"""The folder of a run: which config it belongs to, and the tokenizer that its model reads through."""
+
+import jax
+from etils import epath
+from tokenizers import Tokenizer
+
+from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
+from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
+from rmjax.files import write_text
+
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+CHECKPOINTS = "checkpoints"
+
+
+class WorkdirError(ValueError):
+    """A folder that is not, or not yet, what is asked of it: the message names it and says what to do."""
+
+
+def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
+    """The workdir of a run of ``config``: made where there is none, resumed where the config is the same.
+
+    Raises:
+      WorkdirError: if it belongs to another config (each field that differs is shown), or if it holds checkpoints but
+        no config.
+    """
+    workdir = epath.Path(path)
+    if workdir.exists() and not workdir.is_dir():
+        raise WorkdirError(f"workdir {workdir} is a file; it must be a folder, or not exist yet")
+    if (workdir / CONFIG).exists():
+        if lines := difference(read_config(workdir), config):
+            shown = "\n  ".join(lines)
+            raise WorkdirError(
+                f"workdir {workdir} belongs to a run of another config (stored -> given):\n  {shown}\n"
+                "Give another --workdir, or the stored config."
+            )
+    elif (workdir / CHECKPOINTS).exists():
+        raise WorkdirError(
+            f"workdir {workdir} holds checkpoints but no {CONFIG}, so they can't be told to be of this run"
+        )
+    elif jax.process_index() == 0:
+        write_text(workdir / CONFIG, to_json(config))
+    return workdir
+
+
+def read_config(workdir: epath.PathLike) -> ExperimentConfig:
+    """The config that a run wrote into its workdir.
+
+    Raises:
+      WorkdirError: if there is no such folder, it has no ``config.json``, or that file is not a config.
+    """
+    path = epath.Path(workdir) / CONFIG
+    if not path.parent.exists():
+        raise WorkdirError(f"there is no workdir {path.parent}; it must be the folder that a training run was given")
+    if not path.exists():
+        raise WorkdirError(f"{path.parent} has no {CONFIG}; it must be the folder that a training run was given")
+    try:
+        return from_json(path.read_text())
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise WorkdirError(f"{path} can't be read as a config: {error}") from error
+
+
+def has_tokenizer(workdir: epath.PathLike) -> bool:
+    """Whether an earlier start of the run has stored its tokenizer."""
+    return (epath.Path(workdir) / TOKENIZER).exists()
+
+
+def read_tokenizer(workdir: epath.PathLike) -> Tokenizer:
+    """The run's tokenizer; a missing file is a WorkdirError."""
+    path = epath.Path(workdir) / TOKENIZER
+    if not path.exists():
+        raise WorkdirError(f"{path} is missing: without the tokenizer of the run its model can't read text")
+    return load_tokenizer(path)
+
+
+def write_tokenizer(workdir: epath.PathLike, tokenizer: Tokenizer) -> None:
+    """Stores the run's tokenizer, by one process alone."""
+    if jax.process_index() == 0:
+        save_tokenizer(tokenizer, epath.Path(workdir) / TOKENIZER)

@@ -1,0 +1,162 @@
+"""The workdir: made once, resumed by the same config alone, with errors that say what to do."""
+
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from rmjax.batches.tokenizer import train_tokenizer
+from rmjax.config import ExperimentConfig
+from rmjax.training import environment
+from rmjax.training.checkpoint import CheckpointError
+from rmjax.training.trained import load_trained
+from rmjax.training.workdir import (
+    WorkdirError,
+    open_workdir,
+    read_config,
+    read_tokenizer,
+    write_tokenizer,
+)
+
+
+def test_a_new_workdir_holds_the_config_and_opens_again(tmp_path: pathlib.Path):
+    config = ExperimentConfig(seed=3)
+    workdir = open_workdir(tmp_path / "deep" / "run", config)
+    assert read_config(workdir) == config
+    stored = (workdir / "config.json").read_text()
+    assert open_workdir(str(workdir), ExperimentConfig(seed=3)) == workdir
+    assert (workdir / "config.json").read_text() == stored
+
+
+def change_seed(config: ExperimentConfig) -> None:
+    config.seed = 4
+
+
+def change_nested(config: ExperimentConfig) -> None:
+    config.optimizer.learning_rate = 0.5
+    config.data.train = ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        (change_seed, ["config.seed: 0 -> 4"]),
+        (
+            change_nested,
+            [
+                "config.data.train: ('synthetic/helpfulness:train',) -> ('a', 'b')",
+                "config.optimizer.learning_rate: 0.001 -> 0.5",
+            ],
+        ),
+    ],
+)
+def test_another_config_is_refused_with_the_difference(
+    tmp_path: pathlib.Path, change: Callable[[ExperimentConfig], None], lines: list[str]
+):
+    open_workdir(tmp_path, ExperimentConfig())
+    other = ExperimentConfig()
+    change(other)
+    with pytest.raises(WorkdirError) as error:
+        open_workdir(tmp_path, other)
+    assert [line.strip() for line in str(error.value).splitlines() if " -> " in line and "config." in line] == lines
+    assert str(tmp_path) in str(error.value)
+    assert read_config(tmp_path) == ExperimentConfig()
+
+
+def make_file(path: pathlib.Path) -> None:
+    path.write_text("")
+
+
+def make_orphaned_checkpoints(path: pathlib.Path) -> None:
+    (path / "checkpoints" / "7").mkdir(parents=True)
+
+
+def make_broken_config(path: pathlib.Path) -> None:
+    path.mkdir()
+    (path / "config.json").write_text('{"seed": ')
+
+
+def make_unknown_field(path: pathlib.Path) -> None:
+    path.mkdir()
+    (path / "config.json").write_text('{"sead": 1}')
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (make_file, "is a file"),
+        (make_orphaned_checkpoints, "holds checkpoints but no config.json"),
+        (make_broken_config, r"config\.json can't be read as a config: .*not JSON"),
+        (make_unknown_field, r"config\.json can't be read as a config: config has no field 'sead'"),
+    ],
+)
+def test_what_is_no_workdir_is_refused(tmp_path: pathlib.Path, prepare: Callable[[pathlib.Path], None], message: str):
+    prepare(tmp_path / "run")
+    with pytest.raises(WorkdirError, match=message):
+        open_workdir(tmp_path / "run", ExperimentConfig())
+
+
+def test_the_tokenizer_comes_back(tmp_path: pathlib.Path):
+    tokenizer = train_tokenizer(["hello hello world"], 300)
+    write_tokenizer(tmp_path, tokenizer)
+    assert read_tokenizer(tmp_path).to_str() == tokenizer.to_str()
+
+
+def test_loading_says_what_is_missing(tmp_path: pathlib.Path):
+    with pytest.raises(WorkdirError, match=r"there is no workdir .*/run; it must be the folder"):
+        load_trained(tmp_path / "run")
+    with pytest.raises(WorkdirError, match=r"has no config\.json"):
+        load_trained(tmp_path)
+    open_workdir(tmp_path, ExperimentConfig())
+    with pytest.raises(WorkdirError, match=r"tokenizer\.json is missing"):
+        load_trained(tmp_path)
+    write_tokenizer(tmp_path, train_tokenizer(["a"], 258))
+    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+        load_trained(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+        load_trained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 3 in .*there is none yet"):
+        load_trained(tmp_path, 3)
+
+
+def test_each_start_is_recorded(tmp_path: pathlib.Path):
+    environment.record_start(tmp_path)
+    first = json.loads((tmp_path / "environment.json").read_text())["starts"]
+    environment.record_start(tmp_path)
+    starts = json.loads((tmp_path / "environment.json").read_text())["starts"]
+    assert starts[:1] == first
+    assert len(starts) == 2
+    entry = starts[1]
+    assert entry["devices"] == {"kind": "cpu", "count": 4, "processes": 1}
+    assert entry["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert set(entry["packages"]) >= {"jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers"}
+    assert entry["command"] == [sys.executable, *sys.argv]
+    assert "--xla_force_host_platform_device_count=4" in entry["variables"]["XLA_FLAGS"]
+
+
+def test_the_revision_is_that_of_the_source_and_says_if_it_was_changed(tmp_path: pathlib.Path):
+    def git(*arguments: str) -> str:
+        names = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        command = ["git", *names, "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "module.py").write_text("a = 1\n")
+    assert environment.revision(package) is None
+    git("init")
+    assert environment.revision(package) is None
+    git("add", "package")
+    git("commit", "-m", "first")
+    assert environment.revision(package) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "untracked").write_text("")
+    assert environment.revision(package) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    (package / "module.py").write_text("a = 2\n")
+    assert environment.revision(package) == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+    installed = tmp_path / "site-packages" / "package"
+    installed.mkdir(parents=True)
+    assert environment.revision(installed) is None
