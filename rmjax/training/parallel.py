@@ -89,6 +89,14 @@ class Parallel:
 
         return rewards
 
+    def place(self, state: TrainState) -> TrainState:
+        """The state as it comes out of a step, so that the first step is compiled for the same layout as all others."""
+        if jax.process_count() > 1:  # pmap takes the state of each process as it is
+            return state
+        if self._pmap:
+            return jax.device_put(state, NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec()))
+        return jax.device_put(state, self._sharding)
+
     def put(self, batch: PreferenceBatch) -> PreferenceBatch:
         """The batch on the devices, laid out as the compiled step takes it; one that is there already stays."""
         if isinstance(batch.tokens, jax.Array) and batch.tokens.sharding == self._sharding:
