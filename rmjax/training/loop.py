@@ -23,7 +23,7 @@ from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig, validate
 from rmjax.models.reward import Params, RewardModel, parameter_count
 from rmjax.training.checkpoint import Checkpoints
-from rmjax.training.data import prepare_data
+from rmjax.training.data import TrainingData, prepare_data
 from rmjax.training.environment import record_start
 from rmjax.training.loss import Loss, pairwise_loss
 from rmjax.training.meter import Meter, NonFiniteError
@@ -95,31 +95,44 @@ def train(
     record_start(folder)
     data = prepare_data(config, folder)
     model = RewardModel(config.model, data.contract.tokenizer.get_vocab_size())
-    optimizer = make_optimizer(config.optimizer, config.steps)
-    state = parallel.place(new_state(model, optimizer, config.seed))
-    logging.info("the model has %d parameters", parameter_count(state.params))
     with Checkpoints(folder / CHECKPOINTS) as checkpoints:
-        state, data_state = _restore(checkpoints, state)
-        start = int(state.step)
-        with (
-            MetricsWriter(folder, config.logging, step=start) as writer,
-            Progress(steps=config.steps, start=start) as progress,
-            PreemptionNotice() as preemption,
-        ):
-            run = _Run(
-                config=config,
-                take_step=parallel.compile_train(make_train_step(model, config, optimizer, loss)),
-                evaluate=make_evaluator(model, data.validation, config),
-                meter=Meter(),
-                writer=writer,
-                checkpoints=checkpoints,
-                progress=progress,
-                preemption=preemption,
-            )
-            with contextlib.closing(_batches(config, data.train, data_state, parallel)) as batches:
-                _loop(run, state, batches)
+        _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
         checkpoints.wait()
         return _result(checkpoints, folder)
+
+
+def _train(
+    config: ExperimentConfig,
+    folder: epath.Path,
+    data: TrainingData,
+    model: RewardModel,
+    loss: Loss,
+    evaluate: Evaluator,
+    checkpoints: Checkpoints,
+    parallel: Parallel,
+) -> None:
+    """From the newest checkpoint to the last step."""
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    state, data_state = _restore(checkpoints, parallel.place(new_state(model, optimizer, config.seed)))
+    logging.info("the model has %d parameters", parameter_count(state.params))
+    start = int(state.step)
+    with (
+        MetricsWriter(folder, config.logging, step=start) as writer,
+        Progress(steps=config.steps, start=start) as progress,
+        PreemptionNotice() as preemption,
+        contextlib.closing(_batches(config, data.train, data_state, parallel)) as batches,
+    ):
+        run = _Run(
+            config=config,
+            take_step=parallel.compile_train(make_train_step(model, config, optimizer, loss)),
+            evaluate=evaluate,
+            meter=Meter(),
+            writer=writer,
+            checkpoints=checkpoints,
+            progress=progress,
+            preemption=preemption,
+        )
+        _loop(run, state, batches)
 
 
 def _restore(checkpoints: Checkpoints, state: TrainState) -> tuple[TrainState, DataState]:
