@@ -1,0 +1,19 @@
+"""What the experiments share: a small model from scratch, float32, for two CPU cores, on generated preferences.
+
+Not an experiment itself; each of the others is a few changes to this one. The limits are those of the synthetic
+testbed, whose prompts and responses are short; a row of 256 tokens then holds two or three pairs, and short rows waste
+little attention.
+"""
+
+from rmjax.config import ExperimentConfig
+
+
+def get_config() -> ExperimentConfig:
+    config = ExperimentConfig(steps=600, evaluate_every=100)
+    config.text.vocabulary_size = 2048
+    config.text.max_prompt_tokens = 64
+    config.text.max_response_tokens = 96
+    config.batch.row_length = 256
+    config.batch.rows = 32
+    config.optimizer.learning_rate = 2e-3
+    return config
