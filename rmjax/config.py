@@ -1,7 +1,7 @@
 """The configuration of an experiment: plain dataclasses, their validation, and their JSON form.
 
 Every field is an absl flag of the commands (``--config.optimizer.learning_rate=1e-4``), because the commands read
-their config through ``ml_collections.config_flags``. This module imports the standard library alone, so anything may
+their config through ``ml_collections.config_flags``. This module needs the standard library alone, so anything may
 import it.
 """
 
@@ -13,8 +13,10 @@ import types
 import typing
 from dataclasses import dataclass, field
 
+from rmjax.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError):
     """A config that can't be run: the message names the field, the value found and what would be right."""
 
 

@@ -6,8 +6,9 @@ python -m rmjax.evaluate --workdir=runs/helpfulness,runs/brevity --data=syntheti
 import contextlib
 import sys
 
-from absl import app, flags, logging
+from absl import flags
 
+from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
@@ -18,18 +19,24 @@ WORKDIRS = flags.DEFINE_list(
 DATA = flags.DEFINE_list(
     "data", None, "The data specs (name/config:split, a file or a glob), separated by commas.", required=True
 )
-REPORT = flags.DEFINE_string("report", None, "A folder for report.html, its pictures and results.jsonl.")
+REPORT = flags.DEFINE_string(
+    "report", None, "A folder for report.html, its pictures and results.jsonl; no report if not given."
+)
 STEP = flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the best by validation accuracy if not given.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Where prepared data sets lie; as in the first run if not given.")
-MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Published files to read instead of downloading them.")
-ON_ERROR = flags.DEFINE_enum_class("on_error", OnError.DEFAULT, OnError, "What happens to rows that can't be used.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where prepared data sets lie; where the first run has them if not given."
+)
+MANUAL_DIR = flags.DEFINE_string(
+    "manual_dir", None, "A folder of published files that are read instead of downloaded; the first run's if not given."
+)
+ON_ERROR = flags.DEFINE_enum_class(
+    "on_error", OnError.DEFAULT, OnError,
+    "What happens to rows that can't be used: error stops at the first, skip counts them; default skips in published "
+    "files that are known to hold a few, and stops in all others.",
+)  # fmt: skip
 
 
-def main(arguments: list[str]) -> None:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(arguments[1:])}; every option begins with --")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.INFO)
+def main() -> None:
     lines = sys.stdout
 
     def write(evaluation: Evaluation) -> None:
@@ -50,4 +57,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

@@ -5,8 +5,9 @@
 ``rmjax.scoring.rows`` documents the forms of a row. ``-`` is stdin or stdout, ``.gz`` is unpacked and packed.
 """
 
-from absl import app, flags, logging
+from absl import flags
 
+from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.scoring.scorer import RewardScorer, score_file
 
@@ -17,18 +18,18 @@ OUTPUT = flags.DEFINE_string(
 )
 STEP = flags.DEFINE_integer("step", None, "The checkpoint to score with; the best by validation accuracy if not given.")
 ON_ERROR = flags.DEFINE_enum_class(
-    "on_error", OnError.DEFAULT, OnError, "skip: a row that can't be scored comes back with an error and no reward."
+    "on_error",
+    OnError.DEFAULT,
+    OnError,
+    "What happens to a row that can't be scored: default and error stop there, skip gives it back with an error and no "
+    "reward.",
 )
 
 
-def main(arguments: list[str]) -> None:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(arguments[1:])}; every option begins with --")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.INFO)
+def main() -> None:
     scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value)
     score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

@@ -6,21 +6,25 @@ that a SIGTERM ended, everything saved, exits with code 143: run it again.
 
 import shlex
 
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
+from rmjax.command import run
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.training.loop import TrainResult, train
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a Python file with get_config().")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is written to, and resumed from.", required=True)
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "The experiment: a Python file with get_config(), such as experiments/helpfulness.py. --config.FIELD=VALUE "
+    "changes a field; experiments/from_json.py:WORKDIR/config.json is the config of an earlier run.",
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder (or bucket) that the run is written to, and resumed from.", required=True
+)
 
 
-def main(arguments: list[str]) -> None:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(arguments[1:])}; every option begins with --")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.INFO)
+def main() -> None:
     print(summary(train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)))
 
 
@@ -37,4 +41,4 @@ def summary(result: TrainResult) -> str:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    run(main)

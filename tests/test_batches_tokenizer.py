@@ -77,7 +77,7 @@ def test_a_limit_or_padding_in_the_file_does_not_cut_texts(tmp_path):
 
 def test_files_that_cannot_be_used_are_named(tmp_path):
     file = tmp_path / "tokenizer.json"
-    with pytest.raises(FileNotFoundError, match=f"{re.escape(str(file))}: no such tokenizer file"):
+    with pytest.raises(TokenizerError, match=f"{re.escape(str(file))}: no such tokenizer file"):
         load_tokenizer(file)
     file.write_text('{"not": "a tokenizer"}')
     with pytest.raises(TokenizerError, match=f"{re.escape(str(file))}: found no tokenizer"):

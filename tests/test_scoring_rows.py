@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rmjax.preferences.record import Message, RowError
+from rmjax.preferences.record import FileError, Message, RowError
 from rmjax.scoring import rows
 
 USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
@@ -114,7 +114,7 @@ def test_stdin_and_stdout(monkeypatch):
 
 
 def test_a_file_that_is_not_there_and_a_gzip_file_that_is_broken(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.jsonl: no such file; --input is"):
+    with pytest.raises(FileError, match=r"none\.jsonl: found no such file; right would be a \.jsonl"):
         list(rows.read_lines(str(tmp_path / "none.jsonl")))
     whole = gzip.compress("".join(f"{number}\n" for number in range(100_000)).encode())
     for name, content in (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import tokenizers
 
-from rmjax.batches.tokenizer import END_TOKEN
+from rmjax.batches.tokenizer import END_TOKEN, TokenizerError
 from rmjax.config import TextConfig
 from rmjax.preferences.record import Message, RowError, Text
 
@@ -231,7 +231,7 @@ class TextContract:
     def _token(self, name: str) -> int:
         number = self.tokenizer.token_to_id(name)
         if number is None:
-            raise ValueError(f"the tokenizer has no token {name!r}, which the text contract needs")
+            raise TokenizerError(f"the tokenizer has no token {name!r}, which the text contract needs")
         return number
 
     def _ids(self, text: str) -> list[int]:

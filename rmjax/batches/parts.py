@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from rmjax.batches.lengths import GroupLengths
+from rmjax.errors import UserError
 
 
-class RowTooShortError(ValueError):
+class RowTooShortError(UserError):
     """A row can't hold what must lie in one row: the message says what is needed."""
 
 

@@ -58,6 +58,7 @@ class PreferencePipeline:
         self._rows = slice(
             process_index * rows_per_step // process_count, (process_index + 1) * rows_per_step // process_count
         )
+        self._planned = 0
         self.plan = functools.lru_cache(maxsize=2)(self._plan)
 
     def steps_in(self, epoch: int) -> int:
@@ -96,11 +97,13 @@ class PreferencePipeline:
 
     def _plan(self, epoch: int) -> RowPlan:
         plan = plan_epoch(self._lengths, self._shape, seed=self._seed, epoch=epoch)
-        logging.info(
+        logging.log(
+            logging.INFO if self._planned == 0 else logging.DEBUG,
             "epoch %d: %d groups (%d of them split) in %d parts, %d rows of %d tokens, %.1f %% of the slots filled",
             epoch, len(np.unique(plan.parts.group)), plan.split_groups, len(plan.parts), plan.rows,
             plan.shape.length, 100 * plan.fill,
         )  # fmt: skip
+        self._planned += 1
         return plan
 
 

@@ -8,13 +8,14 @@ from etils import epath
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from rmjax import files
+from rmjax.errors import UserError
 
 PAD_TOKEN = "<|pad|>"
 END_TOKEN = "<|end|>"
 BYTES = 256
 
 
-class TokenizerError(ValueError):
+class TokenizerError(UserError):
     """A tokenizer file that can't be used: the message names the file, what was found and what would be right."""
 
 
@@ -49,7 +50,7 @@ def load_tokenizer(path: epath.PathLike) -> tokenizers.Tokenizer:
     """The tokenizer of a ``tokenizer.json``; a missing or unusable file is an error that names it."""
     file = epath.Path(path)
     if not file.exists():
-        raise FileNotFoundError(f"{path}: no such tokenizer file; right would be the path of a tokenizer.json")
+        raise TokenizerError(f"{path}: no such tokenizer file; right would be the path of a tokenizer.json")
     try:
         text = file.read_text()
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterable
 
 import tensorflow_datasets as tfds
@@ -86,7 +87,10 @@ def _prepare_here(builder: tfds.core.DatasetBuilder, manual_dir: str | None) -> 
             "prepared anew"
         )
     name = "/".join(filter(None, (builder.name, builder.builder_config_name)))
-    logging.info("preparing %s in %s ...", name, builder.data_path)
+    logging.info(
+        "preparing %s in %s (once; it takes some seconds, or as long as a download) ...", name, builder.data_path
+    )
+    began = time.monotonic()
     try:
         with _quiet():
             builder.download_and_prepare(
@@ -99,6 +103,8 @@ def _prepare_here(builder: tfds.core.DatasetBuilder, manual_dir: str | None) -> 
         raise ConfigError(f"can't prepare {name} in {builder.data_path} (config.data.data_dir): {error}") from error
     if not is_prepared(builder):
         raise ConfigError(f"preparing {name} in {builder.data_path} left no complete data set there; delete the folder")
+    prepared = builder.info.splits.total_num_examples
+    logging.info("prepared %s: %d records in %.0f s", name, prepared, time.monotonic() - began)
 
 
 @contextlib.contextmanager

@@ -11,14 +11,15 @@ from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ConfigError, DataConfig, OnError
 from rmjax.datasets.open import open_preferences
-from rmjax.evaluation.measure import Evaluation, JudgedPairs, judged_pairs, measure
+from rmjax.errors import UserError
+from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.trained import TrainedModel, load_trained
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError):
     """A model that can't be evaluated on a data set: the message names both and says what would be right."""
 
 
@@ -96,9 +97,14 @@ def evaluate(
             evaluations.append(evaluate_one(workdir, trained, compute, spec, sets))
             each(evaluations[-1])
     _log_differences(evaluations)
+    page = None
     if report is not None:
         curves = [curve for curve in map(read_curve, workdirs) if curve is not None]
-        logging.info("wrote %s", write_report(report, evaluations, curves))
+        page = write_report(report, evaluations, curves)
+    for evaluation in evaluations:
+        logging.info("%s", in_words(evaluation))
+    if page is not None:
+        logging.info("report: %s", page)
     return evaluations
 
 

@@ -88,6 +88,16 @@ class Evaluation:
         return json.dumps({name: _json_number(value) for name, value in line.items()}, ensure_ascii=False)
 
 
+def in_words(evaluation: Evaluation) -> str:
+    """The evaluation as one line for people: the accuracy, what could be reached where that is known, the baseline."""
+    numbers = evaluation.measurement.numbers
+    said = "accuracy {accuracy:.4f} (95 % interval {accuracy_low:.4f} to {accuracy_high:.4f})".format_map(numbers)
+    if best := numbers.get("bayes_accuracy"):
+        said += f", {numbers['accuracy'] / best:.1%} of the Bayes-optimal {best:.4f}"
+    said += f"; the longer response wins: {numbers['length_baseline_accuracy']:.4f}"
+    return f"{evaluation.model} on {evaluation.data}: {said} ({evaluation.comparisons} comparisons)"
+
+
 def _json_number(value: Any) -> Any:
     if isinstance(value, list):
         return [_json_number(entry) for entry in value]

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rmjax.errors import UserError
 from rmjax.preferences.record import Comparison, Preference, Source, Text
 
 
@@ -27,14 +28,14 @@ class RuleLabeler:
         return Source.RULE
 
     def judge(self, preference: Preference) -> Preference:
-        """The same pairs judged by the rule; ValueError when the measure of a response is not a finite number.
+        """The same pairs judged by the rule; UserError when the measure of a response is not a finite number.
 
         Utilities are dropped, for they belong to the dimension that was judged before.
         """
         measures = [float(self.measure(preference.prompt, response)) for response in preference.responses]
         for index, value in enumerate(measures):
             if not math.isfinite(value):
-                raise ValueError(
+                raise UserError(
                     f"{preference.origin}: the rule for {self.dimension} measures response {index} as {value}; "
                     "a measure must be a finite number"
                 )

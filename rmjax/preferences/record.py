@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from rmjax.errors import UserError
+
 
 class Source(enum.Enum):
     """Who judged. A source is never lost on the way from the record to the report."""
@@ -75,7 +77,7 @@ class Preference:
     origin: str = field(default="", compare=False)
 
 
-class RowError(ValueError):
+class RowError(UserError):
     """A row that can't be used.
 
     The message names the place, the field, what was found and what would be right; ``kind`` is a short name of the
@@ -93,7 +95,7 @@ class RowError(ValueError):
         self.right = right
 
 
-class FileError(ValueError):
+class FileError(UserError):
     """A file that can't be read at all (missing, cut off, of another format); no setting skips it."""
 
     def __init__(self, file: str, *, found: str, right: str):

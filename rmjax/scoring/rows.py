@@ -24,7 +24,7 @@ from typing import Any, Protocol, runtime_checkable
 from etils import epath
 
 from rmjax.files import written_whole
-from rmjax.preferences.record import Message, RowError, Text
+from rmjax.preferences.record import FileError, Message, RowError, Text
 
 STANDARD = "-"  # stdin or stdout
 
@@ -188,7 +188,7 @@ def _opened(path: str) -> Iterator[Iterable[bytes]]:
         yield sys.stdin.buffer
         return
     if not epath.Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such file; --input is a .jsonl or .jsonl.gz file, or - for stdin")
+        raise FileError(path, found="no such file", right="a .jsonl or .jsonl.gz file, or - for stdin")
     with epath.Path(path).open("rb") as stream:
         if path.endswith(".gz"):
             with gzip.GzipFile(fileobj=stream) as unpacked:

@@ -20,12 +20,13 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
+from rmjax.errors import UserError
 from rmjax.training.state import TrainState
 
 DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that isn't there, or a state that must not become one."""
 
 

@@ -91,6 +91,7 @@ def train(
     validate(config)
     check_sinks(config.logging)
     parallel = make_parallel(config)
+    parallel.check_rows()
     folder = open_workdir(workdir, config)
     record_start(folder)
     data = prepare_data(config, folder)

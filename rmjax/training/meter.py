@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import jax
 
+from rmjax.errors import ReportedError
 from rmjax.training.metrics import step_metrics
 from rmjax.training.step import StepResult
 
 
-class NonFiniteError(FloatingPointError):
+class NonFiniteError(ReportedError, FloatingPointError):
     """A loss or gradient that is NaN or infinite; ``step`` is the first such step."""
 
     def __init__(self, step: int, message: str):

@@ -50,7 +50,7 @@ class Parallel:
         Takes batches of this process's rows, as numpy arrays or as they come from ``prefetch``. Sums in the result are
         over all devices, and the same on each. Raises ConfigError where the rows can't be split evenly.
         """
-        self._check_rows()
+        self.check_rows()
         if self._pmap:
             compiled = jax.pmap(
                 functools.partial(step, axis_name=AXIS),
@@ -139,7 +139,8 @@ class Parallel:
             rows = jax.tree.map(lambda array: array.reshape(len(self.devices), -1, *array.shape[1:]), rows)
         return jax.device_put(rows, self._sharding)
 
-    def _check_rows(self) -> None:
+    def check_rows(self) -> None:
+        """ConfigError where ``batch.rows`` can't be split evenly over devices and microbatches."""
         rows, microbatches = self.config.batch.rows, self.config.parallel.microbatches
         parts = self.device_count * microbatches
         if rows % parts:

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer
 
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
+from rmjax.errors import UserError
 from rmjax.files import write_text
 
 CONFIG = "config.json"
@@ -13,7 +14,7 @@ TOKENIZER = "tokenizer.json"
 CHECKPOINTS = "checkpoints"
 
 
-class WorkdirError(ValueError):
+class WorkdirError(UserError):
     """A folder that is not, or not yet, what is asked of it: the message names it and says what to do."""
 
 

@@ -1,0 +1,93 @@
+"""What the commands share: flags in, readable lines on stderr, and errors without a traceback where none helps."""
+
+import logging as standard_logging
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from rmjax.errors import ReportedError, UserError
+
+_PACKAGE = str(Path(__file__).parent)
+_LIBRARIES = re.compile(r"[/\\](site|dist)-packages[/\\]")
+_NO_FIELD = re.compile(r"Field (\w+) not found")
+
+
+def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
+    """Parses the flags, runs ``main`` and ends the process.
+
+    Wrong input ends it with one message on stderr and exit code 2, a run that failed with 1; any other exception is a
+    mistake in the program and keeps its traceback. ``--verbosity=1`` shows every traceback and every log line.
+    """
+
+    def prepared(_: list[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.INFO)
+        make_logs_readable(logging.get_absl_handler())
+        main()
+
+    try:
+        app.run(prepared, argv=arguments, flags_parser=parse)
+    except (ReportedError, OSError) as error:  # OSError: a file or folder that isn't there, can't be read, or is full
+        if flags.FLAGS.is_parsed() and logging.level_debug():
+            raise
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, ReportedError) else UserError.exit_code)
+
+
+def parse(arguments: list[str]) -> list[str]:
+    """Sets the flags; UserError for what can't be one."""
+    try:
+        rest = flags.FLAGS(arguments)
+    except flags.Error as error:
+        raise _first_reported(error) or UserError(f"{error} (--help shows the flags)") from error
+    except KeyError as error:
+        if not (found := _NO_FIELD.search(str(error))):
+            raise
+        given = [argument for argument in arguments if re.match(rf"--?config\.(\w+\.)*{found[1]}\b", argument)]
+        raise UserError(
+            f"{given[0] if given else found[1]}: the config has no such field; rmjax/config.py lists those it has"
+        ) from error
+    if len(rest) > 1:
+        raise UserError(f"unexpected arguments: {' '.join(rest[1:])}; every option begins with --")
+    return rest
+
+
+def _first_reported(error: BaseException | None) -> ReportedError | None:
+    """What an experiment's get_config() raised, which ml_collections hides in the text of other errors."""
+    while error is not None:
+        if isinstance(error, ReportedError) and not str(error).startswith("Error whilst parsing config file"):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _in_one_line(error: Exception) -> str:
+    """The message; of ml_collections' report on an experiment file that isn't there, the line that says so."""
+    text = str(error)
+    if "Configuration is not available" in text:
+        return f"the config can't be loaded: {text.splitlines()[-1].strip()}"
+    return text
+
+
+def make_logs_readable(handler: standard_logging.Handler) -> None:
+    """Bare messages (warnings and worse with their level), and of other libraries only warnings and worse."""
+    handler.setFormatter(_Formatter())
+    if not any(isinstance(entry, _OwnInformation) for entry in handler.filters):
+        handler.addFilter(_OwnInformation())
+
+
+class _Formatter(standard_logging.Formatter):
+    def format(self, record: standard_logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < standard_logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+class _OwnInformation(standard_logging.Filter):
+    """Drops what installed libraries log below warnings, unless debugging is asked for."""
+
+    def filter(self, record: standard_logging.LogRecord) -> bool:
+        own = record.pathname.startswith(_PACKAGE) or not _LIBRARIES.search(record.pathname)
+        return own or record.levelno >= standard_logging.WARNING or logging.level_debug()
