@@ -56,7 +56,8 @@ def test_the_commands_of_the_page_run_on_what_it_adds(extended: Path, number: in
     assert len(commands) == 2
     python, *arguments = shlex.split(commands[number])
     assert python == "python"
-    environment = dict(os.environ, PYTHONPATH=str(extended), JAX_PLATFORMS="cpu", XLA_FLAGS="")
+    one_device = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=4", "")
+    environment = dict(os.environ, PYTHONPATH=str(extended), JAX_PLATFORMS="cpu", XLA_FLAGS=one_device)
     done = subprocess.run(
         [sys.executable, *arguments, *SMALL], cwd=extended, env=environment, capture_output=True, text=True, check=False
     )
