@@ -29,7 +29,8 @@ def scenes():
 def test_the_text_is_the_same_on_every_machine():
     records = list(make_preferences("helpfulness", count=50, seed=3))
     text = json.dumps([(record.prompt, record.responses, record.comparisons[0].probability) for record in records])
-    assert hashlib.sha256(text.encode()).hexdigest() == "78c6327c8fe8250b8a15f58423be8e83c987fb72f3c15cc6499f8941b6a28029"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert digest == "78c6327c8fe8250b8a15f58423be8e83c987fb72f3c15cc6499f8941b6a28029"
     assert records != list(make_preferences("helpfulness", count=50, seed=4))
 
 
