@@ -1,0 +1,170 @@
+"""What the commands share: exit codes, one message for bad input, logs that can be read."""
+
+import ast
+import logging as standard_logging
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags, logging
+from ml_collections import config_flags
+
+from rmjax import command
+from rmjax.config import ConfigError, ExperimentConfig, to_json
+from rmjax.errors import UserError
+from rmjax.evaluation.calibration import reliability
+from rmjax.evaluation.measure import Evaluation, Measurement, in_words
+from rmjax.training.meter import NonFiniteError
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def run(main, monkeypatch) -> int | str:
+    """The exit code of a command whose flags are absl's own."""
+    values = flags.FLAGS
+    monkeypatch.setattr(logging.get_absl_handler(), "formatter", logging.get_absl_handler().formatter)
+    monkeypatch.setattr(logging.get_absl_handler(), "filters", list(logging.get_absl_handler().filters))
+    parsed, verbosity = values.is_parsed(), logging.get_verbosity()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            command.run(main, ["command"])
+    finally:
+        logging.set_verbosity(verbosity)
+        if not parsed:
+            values.unparse_flags()
+    return ended.value.code or 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ConfigError("config.steps is 0"), 2), (NonFiniteError(3, "nan"), 1), (PermissionError(13, "denied", "a/b"), 2)],
+)
+def test_a_user_gets_the_message_alone(monkeypatch, capsys, error, code):
+    def main():
+        raise error
+
+    assert run(main, monkeypatch) == code
+    shown = capsys.readouterr()
+    assert shown.err == f"error: {error}\n"
+    assert shown.out == ""
+
+
+def test_a_mistake_in_the_program_keeps_its_traceback(monkeypatch):
+    def main():
+        raise KeyError("programming")
+
+    with pytest.raises(KeyError, match="programming"):
+        run(main, monkeypatch)
+
+
+def test_every_error_of_the_package_is_one_that_commands_report():
+    bases = {}
+    for path in (ROOT / "rmjax").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Error") and node.name[0] != "_":
+                bases[node.name] = {base.id for base in node.bases if isinstance(base, ast.Name)}
+    del bases["OnError"]  # an enum
+    reported, before = {"ReportedError"}, set()
+    while reported != before:
+        before, reported = reported, reported | {name for name, found in bases.items() if found & reported}
+    assert len(reported) > 10
+    assert set(bases) - reported == set()
+
+
+def test_logs_are_bare_and_those_of_libraries_begin_at_warnings():
+    handler = standard_logging.Handler()
+    command.make_logs_readable(handler)
+    library = "/x/.venv/lib/python3.11/site-packages/tensorflow_datasets/core/writer.py"
+    own, mine = command.__file__, "/home/me/experiments/mine.py"
+    shown = []
+    for path in (library, own, mine):
+        for level in (standard_logging.INFO, standard_logging.WARNING):
+            record = standard_logging.LogRecord("absl", level, path, 1, "%d rows", (3,), None)
+            if handler.filter(record):
+                shown.append((path, handler.format(record)))
+    assert shown == [
+        (library, "warning: 3 rows"), (own, "3 rows"), (own, "warning: 3 rows"), (mine, "3 rows"),
+        (mine, "warning: 3 rows"),
+    ]  # fmt: skip
+
+
+def train(*arguments: str, workdir: pathlib.Path) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "rmjax.train", f"--workdir={workdir}", *arguments]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_config_of_an_earlier_run_can_be_given_back_and_changed(tmp_path):
+    stored = tmp_path / "config.json"
+    stored.write_text(to_json(ExperimentConfig(seed=7)))
+    given = f"--config=experiments/from_json.py:{stored}"
+    spec = str(tmp_path / "none.jsonl")
+    done = train(given, "--config.steps=9", f"--config.data.train=('{spec}',)", workdir=tmp_path / "run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(f"error: {spec}: found no such file")
+    assert "Traceback" not in done.stderr
+    expected = ExperimentConfig(seed=7, steps=9)
+    expected.data.train = (spec,)
+    assert (tmp_path / "run" / "config.json").read_text() == to_json(expected)
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections loads files so
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=base.py", "--config.model.widht=3"], "--config.model.widht=3: the config has no such field"),
+        (["--config=base.py", "--config.steps=many"], "flag --config.steps=many: invalid literal for int"),
+        (["--config=from_json.py:base.py"], "base.py can't be read as a config: the config is not JSON"),
+        (["--config=from_json.py"], "'' is no file; right would be --config=experiments/from_json.py:WORKDIR"),
+        (["--cofnig=base.py"], "Unknown command line flag 'cofnig'. Did you mean: config"),
+    ],
+)
+def test_what_is_wrong_with_the_flags_is_said_in_one_line(monkeypatch, arguments, message):
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])  # where ml_collections looks for overrides
+    monkeypatch.chdir(ROOT / "experiments")
+    with pytest.raises(UserError) as error:
+        command.parse(["command", *arguments])
+    assert str(error.value).startswith(message)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections loads files so
+def test_an_experiment_file_that_is_not_there_is_named(monkeypatch, capsys):
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", flag_values=values)
+    values(["command", "--config=none.py"])
+    assert run(lambda: print(config.value.steps), monkeypatch) == 2
+    shown = "error: the config can't be loaded: [Errno 2] No such file or directory: 'none.py'\n"
+    assert capsys.readouterr().err == shown
+
+
+def test_unexpected_arguments_are_refused():
+    with pytest.raises(UserError, match="unexpected arguments: there; every option begins with --"):
+        command.parse(["command", "there"])
+
+
+def test_an_evaluation_in_words_says_what_could_be_reached():
+    found = {"accuracy": 0.81, "accuracy_low": 0.8, "accuracy_high": 0.82, "length_baseline_accuracy": 0.5}
+    assert said(found) == (
+        "runs/a on x:test: accuracy 0.8100 (95 % interval 0.8000 to 0.8200); the longer response wins: 0.5000 "
+        "(9 comparisons)"
+    )
+    assert ", 90.0% of the Bayes-optimal 0.9000; the longer" in said(found | {"bayes_accuracy": 0.9})
+
+
+def said(numbers) -> str:
+    empty = np.zeros(0)
+    table = reliability(np.ones(1), np.ones(1))
+    measurement = Measurement(
+        numbers=numbers, reliability=table, correct=empty, prompts=np.zeros(0, int), preferred=empty, other=empty
+    )
+    return in_words(
+        Evaluation(
+            model="runs/a", data="x:test", dimension="d", source="human", comparisons=9, skipped=0,
+            measurement=measurement,
+        )
+    )  # fmt: skip
