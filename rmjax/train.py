@@ -2,16 +2,21 @@
 
 Every field of the config is a flag (``--config.steps=100``). The same command resumes a run that was cut short. A run
 that a SIGTERM ended, everything saved, exits with code 143: run it again.
+
+Over several hosts, run it on each of them, with a workdir that all of them see: on Cloud TPU as it is, elsewhere with
+``--coordinator_address=HOST:PORT --process_count=N --process_id=0`` (1, 2, …), where the host is that of process 0.
 """
 
 import shlex
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
 from rmjax.command import run
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.training.loop import TrainResult, train
+from rmjax.training.processes import connect
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -22,10 +27,16 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder (or bucket) that the run is written to, and resumed from.", required=True
 )
+_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "Of several processes: HOST:PORT of process 0.")
+_COUNT = flags.DEFINE_integer("process_count", None, "Of several processes: how many there are.")
+_ID = flags.DEFINE_integer("process_id", None, "Of several processes: which one this is, from 0.")
 
 
 def main() -> None:
-    print(summary(train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)))
+    connect(coordinator_address=_COORDINATOR.value, process_count=_COUNT.value, process_id=_ID.value)
+    result = train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)
+    if jax.process_index() == 0:
+        print(summary(result))
 
 
 def summary(result: TrainResult) -> str:

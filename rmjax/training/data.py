@@ -15,6 +15,7 @@ from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
 from rmjax.preferences.record import Preference
+from rmjax.training.processes import process_zero_first
 from rmjax.training.workdir import CHECKPOINTS, has_tokenizer, read_tokenizer, write_tokenizer
 
 
@@ -32,8 +33,10 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
 
     A run that is resumed takes its tokenizer from the workdir; a new one trains or loads it and stores it there.
     """
-    train, validation = _open(config)
-    contract = TextContract.from_config(config.text, _tokenizer(config, workdir, train))
+    with process_zero_first("data"):  # it prepares data sets and trains the tokenizer; the others find both
+        train, validation = _open(config)
+        tokenizer = _tokenizer(config, workdir, train)
+    contract = TextContract.from_config(config.text, tokenizer)
     heads, on_error = config.model.reward_heads, config.data.on_error
     data = TrainingData(
         contract=contract,

@@ -62,6 +62,7 @@ class _Run:
     """What stays the same from step to step."""
 
     config: ExperimentConfig
+    parallel: Parallel
     take_step: Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]
     evaluate: Evaluator
     meter: Meter
@@ -114,7 +115,7 @@ def _train(
 ) -> None:
     """From the newest checkpoint to the last step."""
     optimizer = make_optimizer(config.optimizer, config.steps)
-    state, data_state = _restore(checkpoints, parallel.place(new_state(model, optimizer, config.seed)))
+    state, data_state = _restore(checkpoints, parallel, parallel.place(new_state(model, optimizer, config.seed)))
     logging.info("the model has %d parameters", parameter_count(state.params))
     start = int(state.step)
     with (
@@ -125,6 +126,7 @@ def _train(
     ):
         run = _Run(
             config=config,
+            parallel=parallel,
             take_step=parallel.compile_train(make_train_step(model, config, optimizer, loss)),
             evaluate=evaluate,
             meter=Meter(),
@@ -136,14 +138,14 @@ def _train(
         _loop(run, state, batches)
 
 
-def _restore(checkpoints: Checkpoints, state: TrainState) -> tuple[TrainState, DataState]:
+def _restore(checkpoints: Checkpoints, parallel: Parallel, state: TrainState) -> tuple[TrainState, DataState]:
     """The newest checkpoint's states, or the new ones that a run begins with."""
     latest = checkpoints.latest_step()
     if latest is None:
         return state, DataState(epoch=0, step=0)
-    restored = checkpoints.restore(latest, state)
+    restored = checkpoints.restore(latest, parallel.to_shared(state))
     logging.info("resumed from step %d", latest)
-    return restored.state, DataState(**restored.data)
+    return parallel.to_own(restored.state), DataState(**restored.data)
 
 
 def _batches(
@@ -218,7 +220,7 @@ def _save(run: _Run, step: int, state: TrainState, data_state: DataState, *, val
         shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
         run.progress.say(f"step {step}: validation {shown}")
     run.writer.flush()
-    run.checkpoints.save(step, state, data=data_state._asdict(), validation=validation)
+    run.checkpoints.save(step, run.parallel.to_shared(state), data=data_state._asdict(), validation=validation)
     run.meter.restart_clock()
 
 

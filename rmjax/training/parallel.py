@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Float
 
@@ -91,11 +92,24 @@ class Parallel:
 
     def place(self, state: TrainState) -> TrainState:
         """The state as it comes out of a step, so that the first step is compiled for the same layout as all others."""
-        if jax.process_count() > 1:  # pmap takes the state of each process as it is
-            return state
         if self._pmap:
             return jax.device_put(state, NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec()))
         return jax.device_put(state, self._sharding)
+
+    def to_shared(self, state: TrainState) -> TrainState:
+        """The state as arrays of all processes, as a checkpoint takes it; the buffers stay those of ``state``.
+
+        A step gives each process arrays of its own devices, of which nothing says that they are everywhere the same.
+        """
+        if jax.process_count() == 1:
+            return state
+        return multihost_utils.host_local_array_to_global_array(state, self._all_devices, PartitionSpec())
+
+    def to_own(self, state: TrainState) -> TrainState:
+        """The inverse of ``to_shared``: the state as a step takes it."""
+        if jax.process_count() == 1:
+            return state
+        return multihost_utils.global_array_to_host_local_array(state, self._all_devices, PartitionSpec())
 
     def put(self, batch: PreferenceBatch) -> PreferenceBatch:
         """The batch on the devices, laid out as the compiled step takes it; one that is there already stays."""
@@ -132,6 +146,11 @@ class Parallel:
         if self._pmap:
             return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(AXIS))
         return SingleDeviceSharding(self.devices[0])
+
+    @functools.cached_property
+    def _all_devices(self) -> Mesh:
+        """The devices of all processes, as pmap takes them."""
+        return Mesh(np.array(jax.devices()), (AXIS,))
 
     def _put(self, rows: Any) -> Any:
         """Arrays of this process's rows, [rows, ...], on its devices; under pmap as [devices, rows / devices, ...]."""

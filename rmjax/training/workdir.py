@@ -8,6 +8,7 @@ from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
 from rmjax.errors import UserError
 from rmjax.files import write_text
+from rmjax.training.processes import process_zero_first
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -22,10 +23,14 @@ def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
     """The workdir of a run of ``config``: made where there is none, resumed where the config is the same.
 
     Raises:
-      WorkdirError: if it belongs to another config (each field that differs is shown), or if it holds checkpoints but
-        no config.
+      WorkdirError: if it belongs to another config (each field that differs is shown), if it holds checkpoints but no
+        config, or if other processes don't see what process 0 wrote there.
     """
-    workdir = epath.Path(path)
+    with process_zero_first("workdir"):
+        return _open_workdir(epath.Path(path), config)
+
+
+def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
     if workdir.exists() and not workdir.is_dir():
         raise WorkdirError(f"workdir {workdir} is a file; it must be a folder, or not exist yet")
     if (workdir / CONFIG).exists():
@@ -41,6 +46,11 @@ def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
         )
     elif jax.process_index() == 0:
         write_text(workdir / CONFIG, to_json(config))
+    else:
+        raise WorkdirError(
+            f"process {jax.process_index()} finds no {CONFIG} in workdir {workdir}, where process 0 has written it; "
+            "it must be one folder that all processes see, such as one in a bucket"
+        )
     return workdir
 
 

@@ -1,0 +1,174 @@
+"""A run over two processes of two devices each is the run of one process with four: losses, checkpoints, SIGTERM."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from test_training_resume import committed_steps, read_checkpoints, read_lines
+from tiny_run import tiny_config, write_rows
+
+from rmjax.config import ConfigError
+from rmjax.evaluation.validation import make_evaluator
+from rmjax.training.loop import train
+from rmjax.training.processes import connect, process_zero_first
+from rmjax.training.workdir import WorkdirError, open_workdir
+
+STEPS, EVALUATE_EVERY = 12, 5
+SECONDS = 150  # after which a run hangs; it takes ten
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the data, an experiment file and a compilation cache that all processes share."""
+    folder = tmp_path_factory.mktemp("processes")
+    write_rows(folder / "rows.jsonl")
+    (folder / "experiment.py").write_text(
+        "from tiny_run import tiny_config\n\n\n"
+        "def get_config():\n"
+        f"    return tiny_config({str(folder / 'rows.jsonl')!r}, steps={STEPS}, evaluate_every={EVALUATE_EVERY})\n"
+    )
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def start(home: pathlib.Path, workdir: str, **variables: str) -> list[tuple[int, str]]:
+    """Runs the command over two processes of two devices each; (exit code, what it said) of each."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2",
+        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+        "JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **variables,
+    }
+    command = [sys.executable, "-m", "process_of_run", f"--config={home / 'experiment.py'}",
+               f"--workdir={home / workdir}"]  # fmt: skip
+    address, logs, running = f"localhost:{free_port()}", [], []
+    try:
+        for index in range(2):
+            logs.append(home / f"{workdir}-{time.monotonic_ns()}-{index}.log")
+            which = [f"--coordinator_address={address}", "--process_count=2", f"--process_id={index}"]
+            with logs[-1].open("w") as log:
+                arguments = command + which
+                running.append(subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, cwd=home))
+        end = time.monotonic() + SECONDS
+        codes = [process.wait(timeout=max(0.0, end - time.monotonic())) for process in running]
+    except subprocess.TimeoutExpired:
+        said = "\n".join(f"== {log.name}\n{log.read_text()[-4000:]}" for log in logs)
+        pytest.fail(f"not finished after {SECONDS} seconds\n{said}")
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    return list(zip(codes, [log.read_text() for log in logs], strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(home: pathlib.Path) -> pathlib.Path:
+    """The workdir of two processes that nothing interrupted."""
+    outcomes = start(home, "whole")
+    assert [code for code, _ in outcomes] == [0, 0], outcomes
+    assert ["best validation accuracy" in said for _, said in outcomes] == [True, False]
+    return home / "whole"
+
+
+def steps_of(lines: list[dict]) -> list[int]:
+    return [line["step"] for line in lines if "validation" not in line]
+
+
+def test_two_processes_of_two_devices_are_one_of_four(home: pathlib.Path, whole: pathlib.Path):
+    config = tiny_config(str(home / "rows.jsonl"), steps=STEPS, evaluate_every=EVALUATE_EVERY)
+    train(config, home / "alone", make_evaluator=make_evaluator)
+    ours, theirs = read_lines(whole), read_lines(home / "alone")
+    assert steps_of(ours) == list(range(1, STEPS + 1))
+    assert [line["step"] for line in ours if "validation" in line] == [5, 10, 12]
+    losses, expected = ([line["loss"] for line in lines if "loss" in line] for lines in (ours, theirs))
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for line, other in zip(ours, theirs, strict=True):
+        assert (line["step"], line.keys()) == (other["step"], other.keys())
+        if "validation" in line:
+            np.testing.assert_allclose(
+                list(line["validation"].values()), list(other["validation"].values()), rtol=1e-4, atol=1e-4
+            )
+    devices = json.loads((whole / "environment.json").read_text())["starts"][0]["devices"]
+    assert (devices["count"], devices["processes"]) == (4, 2)
+
+
+def test_sigterm_to_one_process_saves_all_at_one_step_and_they_resume(home: pathlib.Path, whole: pathlib.Path):
+    workdir, resumed = home / "terminated", 0
+    for process, step in ((1, EVALUATE_EVERY + 1), (0, 2 * EVALUATE_EVERY + 1)):
+        outcomes = start(home, workdir.name, TERMINATE=f"{process}:1")
+        assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
+        assert committed_steps(workdir)[-1] == step
+        assert all(f"SIGTERM: saved step {step}" in said for _, said in outcomes), outcomes
+        assert all((f"resumed from step {resumed}" in said) == (resumed > 0) for _, said in outcomes), outcomes
+        resumed = step
+    outcomes = start(home, workdir.name)
+    assert [code for code, _ in outcomes] == [0, 0], outcomes
+    assert all(f"resumed from step {resumed}" in said for _, said in outcomes)
+    lines = read_lines(workdir)
+    assert steps_of(lines) == list(range(1, STEPS + 1))
+    assert lines == read_lines(whole)
+    ours, theirs = read_checkpoints(workdir)[STEPS], read_checkpoints(whole)[STEPS]
+    assert ours.validation == theirs.validation
+    for a, b in zip(jax.tree.leaves(ours.state), jax.tree.leaves(theirs.state), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("localhost:1234", None, 0), r"^--process_count missing; .*must be given together"),
+        ((None, 2, None), r"^--coordinator_address and --process_id missing"),
+        (("localhost", 2, 0), r"^--coordinator_address is 'localhost'; it must be HOST:PORT"),
+        (("localhost:1234", 2, 2), r"^--process_id is 2; it must be in 0\.\.1"),
+        (("localhost:1234", 0, 0), r"^--process_count is 0; it must be at least 1"),
+    ],
+)
+def test_flags_that_cannot_be_right_are_a_config_error(arguments: tuple, message: str):
+    address, count, index = arguments
+    with pytest.raises(ConfigError, match=message):
+        connect(coordinator_address=address, process_count=count, process_id=index)
+
+
+def test_nothing_given_is_one_process():
+    connect(coordinator_address=None, process_count=None, process_id=None)
+    assert not jax.distributed.is_initialized()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_process_zero_goes_first_even_if_it_fails(monkeypatch: pytest.MonkeyPatch, index: int):
+    order = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: index)
+    monkeypatch.setattr("rmjax.training.processes.multihost_utils.sync_global_devices", order.append)
+
+    def fail():
+        with process_zero_first("turn"):
+            order.append("block")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert order == (["block", "turn"] if index == 0 else ["turn", "block"])
+
+
+def test_a_workdir_that_is_not_shared_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with pytest.raises(WorkdirError, match=r"process 1 finds no config\.json in workdir .* all processes see"):
+        open_workdir(tmp_path, tiny_config("rows.jsonl"))
