@@ -5,6 +5,7 @@ A row is a list of trees; a tree is (tokens, subtrees), laid down depth-first. E
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from rmjax.batches.batch import PreferenceBatch
@@ -113,3 +114,16 @@ def small_model_config(**changes):
 
     base = {"width": 16, "layers": 2, "attention_heads": 4, "key_value_heads": 2, "head_size": 8, "mlp_width": 24}
     return ModelConfig(**{**base, **changes})
+
+
+def lively(params, seed=0):
+    """The parameters with random queries, which start at zero: without them no position would matter to attention."""
+    rng = np.random.default_rng(seed)
+
+    def fill(kernel):
+        kernel = np.array(kernel)
+        if kernel.ndim < 2 or kernel.any():
+            return kernel
+        return rng.normal(0, kernel.shape[-2] ** -0.5, kernel.shape).astype(kernel.dtype)
+
+    return jax.tree.map(fill, params)

@@ -6,6 +6,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from random_batches import lively
 
 from rmjax.batches import packing
 from rmjax.batches.contract import TextContract
@@ -70,7 +71,7 @@ def contract() -> TextContract:
 
 @functools.cache
 def initialized(model, seed):
-    return reward.init(model, jax.random.key(seed))
+    return lively(reward.init(model, jax.random.key(seed)), seed)
 
 
 def trained(contract, settings, seed=0):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_batches import Tree, lay, random_batch, random_rows, random_tree, small_model_config, to_batch
+from random_batches import Tree, lay, lively, random_batch, random_rows, random_tree, small_model_config, to_batch
 
 from rmjax.config import ComputeDtype
 from rmjax.models.attention import dense_attention
@@ -21,7 +21,7 @@ rewards = jax.jit(uncompiled_rewards, static_argnums=0)  # equal models are comp
 def make(seed=0, **changes):
     """A model whose head is large enough for rewards of about one, so that a tolerance of 1e-5 means something."""
     model = RewardModel(small_model_config(**changes), 32)
-    params = init(model, jax.random.PRNGKey(seed))
+    params = lively(init(model, jax.random.PRNGKey(seed)), seed)
     params["reward_head"]["kernel"] *= 10.0
     return model, params
 

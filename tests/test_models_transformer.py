@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_batches import random_batch, small_model_config
+from random_batches import lively, random_batch, small_model_config
 
 from rmjax.config import ComputeDtype, Remat
 from rmjax.models.attention import dense_attention
@@ -57,7 +57,7 @@ def test_rms_norm_equals_its_formula_and_is_float32_inside():
 def test_a_token_reaches_those_that_see_it_and_no_others(seed):
     batch = random_batch(seed, rows=1)
     model = backbone()
-    params = start(model, jax.random.PRNGKey(seed), batch)
+    params = lively(start(model, jax.random.PRNGKey(seed), batch), seed)
     before = np.asarray(apply(model, params, batch))
     for j in (0, 3, int(batch.response_end[0, 1])):
         tokens = batch.tokens.copy()
@@ -70,7 +70,7 @@ def test_a_token_reaches_those_that_see_it_and_no_others(seed):
 @pytest.mark.parametrize("seed", range(2))
 def test_remat_changes_neither_values_nor_gradients(seed):
     batch = random_batch(seed, rows=2)
-    params = start(backbone(), jax.random.PRNGKey(seed), batch)
+    params = lively(start(backbone(), jax.random.PRNGKey(seed), batch), seed)
 
     def run(remat):
         model = backbone(remat=remat, dropout=0.2)
@@ -89,7 +89,7 @@ def test_remat_changes_neither_values_nor_gradients(seed):
 def test_dropout_works_only_with_a_key_and_differs_between_layers_and_keys():
     batch = random_batch(0, rows=1)
     plain, dropping = backbone(), backbone(dropout=0.5)
-    params = start(plain, jax.random.PRNGKey(0), batch)
+    params = lively(start(plain, jax.random.PRNGKey(0), batch))
     np.testing.assert_array_equal(apply(plain, params, batch), apply(dropping, params, batch))
     one, two, one_again = (apply(dropping, params, batch, jax.random.PRNGKey(key)) for key in (1, 2, 1))
     assert np.abs(one - two).max() > 0.1
@@ -107,7 +107,7 @@ def test_the_stream_of_a_deep_model_starts_no_larger_than_that_of_a_shallow_one(
 def test_compute_dtype_is_that_of_the_hidden_states_and_parameters_stay_float32():
     batch = random_batch(0, rows=1)
     model = backbone(compute_dtype=ComputeDtype.BFLOAT16)
-    params = start(model, jax.random.PRNGKey(0), batch)
+    params = lively(start(model, jax.random.PRNGKey(0), batch))
     assert apply(model, params, batch).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
 

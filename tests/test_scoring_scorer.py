@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from random_batches import lively
 
 from rmjax.batches.contract import ResponseTooLongError, TextContract
 from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
@@ -48,7 +49,7 @@ def make(heads: tuple[str, ...] = ()) -> TrainedModel:
     )
     contract = TextContract.from_config(config.text, train_tokenizer(list(WORDS) * 3, 300))
     network = reward.RewardModel(config.model, contract.tokenizer.get_vocab_size())
-    params = reward.init(network, jax.random.key(1))
+    params = lively(reward.init(network, jax.random.key(1)))
     return TrainedModel(config=config, model=network, params=params, contract=contract, step=3)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 import pytest
 
+from rmjax.files import absolute
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.state import TrainState
 
@@ -46,6 +47,17 @@ def save_all(checkpoints: Checkpoints, accuracies: list[float | None]) -> None:
         validation = None if accuracy is None else {"accuracy": accuracy, "loss": 0.5}
         checkpoints.save(step, make_state(step), data={"epoch": 0, "step": step}, validation=validation)
     checkpoints.wait()
+
+
+def test_a_relative_folder_will_do_and_a_bucket_stays_what_it_is(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with Checkpoints("runs/c") as checkpoints:
+        checkpoints.save(1, make_state(1), data={"epoch": 0, "step": 1}, validation=None)
+    with Checkpoints(tmp_path / "runs" / "c", read_only=True) as checkpoints:
+        assert checkpoints.latest_step() == 1
+    assert os.fspath(absolute("gs://bucket/runs/c")) == "gs://bucket/runs/c"
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

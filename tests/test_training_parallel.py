@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from random_batches import random_batch
+from random_batches import lively, random_batch
 from test_training_step import close, experiment
 
 from rmjax.config import ConfigError, Strategy, from_json, to_json
@@ -34,6 +34,7 @@ def run(strategy, batches, *, devices=4, microbatches=1, descend=False, **model)
     config.parallel.strategy = strategy
     parallel, reward_model, optimizer, step = compiled(to_json(config), devices, descend)
     state = new_state(reward_model, optimizer, 0)
+    state = state.replace(params=lively(state.params))
     before = jax.tree.map(np.array, state.params)
     results = []
     for batch in parallel.prefetch(batches):
@@ -95,7 +96,7 @@ def test_jit_is_one_device_and_pmap_all():
 def test_rewards_do_not_depend_on_the_devices(rows):
     config, batch = experiment(), random_batch(0, rows=rows)
     model = RewardModel(config.model, 32)
-    params = new_state(model, optax.identity(), 0).params
+    params = lively(new_state(model, optax.identity(), 0).params)
     arrays = (batch.tokens, batch.positions, batch.visible_until, batch.response_end)
 
     def fn(params, *rows):

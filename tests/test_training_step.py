@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from random_batches import random_batch, small_model_config
+from random_batches import lively, random_batch, small_model_config
 
 from rmjax.config import BatchConfig, ExperimentConfig, OptimizerConfig, ParallelConfig, from_json, to_json
 from rmjax.models.reward import RewardModel, rewards
@@ -41,6 +41,7 @@ def run(config, batches, loss=pairwise_loss, descend=False, seed=0):
     """(states after each step, results of each)."""
     model, optimizer, step = compiled(to_json(config), loss, descend)
     state = new_state(model, optimizer, seed)
+    state = state.replace(params=lively(state.params))
     states, results = [state], []
     for batch in batches:
         state, result = step(state, batch)
@@ -69,7 +70,7 @@ def test_the_gradient_is_that_of_the_mean_over_the_weight(seed):
         return loss / sums.weight
 
     got, result = gradients_of(config, batch)
-    params = new_state(model, optax.sgd(1.0), 0).params
+    params = lively(new_state(model, optax.sgd(1.0), 0).params)
     expected = jax.jit(jax.grad(mean_loss))(params)
     close(got, expected)
     assert result.gradient_norm == pytest.approx(float(optax.tree.norm(expected)), rel=1e-4)

@@ -229,12 +229,8 @@ def _facts(dice: Dice, purpose: Purpose, kind: int, asked: tuple[int, ...]) -> t
     stated += dice.shuffled(others)[: dice.count((0.5, 0.35, 0.15))]
     sentences, counts = [], [0, 0, 0]
     for topic in stated:
-        value = world.TRUTH[kind][topic]
-        if dice.happens(WRONG_SHARE):
-            value = (value + 1 + dice.below(world.VALUES - 1)) % world.VALUES
-            counts[1] += 1
-        else:
-            counts[0 if topic in asked else 2] += 1
-        sentences.append(state(dice, _topic(topic), world.KINDS[kind], value))
+        true = not dice.happens(WRONG_SHARE)
+        counts[(0 if topic in asked else 2) if true else 1] += 1
+        sentences.append(state(dice, _topic(topic), world.KINDS[kind], true=true))
     relevant, wrong, beside = counts
     return sentences, (relevant, wrong, beside)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from rmjax.datasets.synthetic_topics import Topic
+from rmjax.datasets.synthetic_topics import FALSEHOODS, Topic
 
 Item = TypeVar("Item")
 
@@ -73,10 +73,10 @@ def enumeration(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
-def state(dice: Dice, topic: Topic, kind: str, value: int) -> str:
-    """A sentence that says the topic has the value (an index) for a thing of that kind."""
+def state(dice: Dice, topic: Topic, kind: str, *, true: bool) -> str:
+    """A sentence on the topic, about a thing of that kind, that can or can't be true."""
     subject = dice.one_of((f"the {kind}", f"this {kind}", f"such a {kind}", f"your {kind}"))
-    text = say(dice, topic.statements, subject=subject, value=say(dice, topic.values[value : value + 1]))
+    text = say(dice, topic.statements, subject=subject, value=say(dice, topic.values if true else FALSEHOODS))
     return text[0].upper() + text[1:]
 
 

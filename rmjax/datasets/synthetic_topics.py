@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """Something that can be asked for and stated.
+    """Something that can be asked for and stated. Its noun is in every question and statement, in many surroundings.
 
     Attributes:
       questions: noun phrases that follow "Tell me ...".
       statements: sentences with ``<subject>`` and ``<value>``.
-      values: five values, each a choice of phrases that mean the same.
+      values: what may be true of such a thing, each a choice of phrases.
     """
 
     questions: tuple[str, ...]
@@ -25,11 +25,11 @@ class Topic:
 ASPECTS = (
     Topic(
         questions=(
-            "what it is made of", "the material", "which stuff they built it from",
+            "the material", "its main material", "which material they used",
         ),
         statements=(
-            "<subject> is made of <value>.", "<subject> {consists|is built} of <value>.",
-            "You will find that <subject> is <value>.",
+            "The material of <subject> is <value>.", "As material they {used|chose} <value> for <subject>.",
+            "<subject> has <value> for its material.",
         ),
         values=(
             "{copper|reddish copper}", "{oak|solid oak wood}", "{steel|brushed steel}", "{bamboo|woven bamboo}",
@@ -38,11 +38,11 @@ ASPECTS = (
     ),
     Topic(
         questions=(
-            "where it comes from", "the country of origin", "the place of manufacture",
+            "the origin", "its country of origin", "where its origin lies",
         ),
         statements=(
-            "<subject> comes from <value>.", "<subject> was {made|produced} in <value>.",
-            "They {ship|export} <subject> from <value>.",
+            "The origin of <subject> is <value>.", "<subject> has its origin in <value>.",
+            "{Experts|Dealers} give <value> as the origin of <subject>.",
         ),
         values=(
             "{Norway|the Norwegian coast}", "{Peru|the Peruvian hills}", "{Japan|a Japanese town}",
@@ -51,11 +51,11 @@ ASPECTS = (
     ),
     Topic(
         questions=(
-            "how heavy it is", "the weight", "what the scales would show",
+            "the weight", "its exact weight", "what weight to expect",
         ),
         statements=(
-            "<subject> weighs <value>.", "The weight of <subject> is <value>.",
-            "On the scales <subject> {shows|reads} <value>.",
+            "The weight of <subject> is <value>.", "<subject> has a weight of <value>.",
+            "For <subject> expect a weight of <value>.",
         ),
         values=(
             "{one pound|a single pound}", "{three pounds|about three pounds}", "{seven pounds|roughly seven pounds}",
@@ -64,11 +64,11 @@ ASPECTS = (
     ),
     Topic(
         questions=(
-            "how much it costs", "the usual price", "what I should pay",
+            "the price", "its usual price", "what price is fair",
         ),
         statements=(
-            "<subject> {costs|sells for} <value>.", "The price of <subject> is <value>.",
-            "Expect to pay <value> for <subject>.",
+            "The price of <subject> is <value>.", "<subject> sells at a price of <value>.",
+            "A fair price for <subject> is <value>.",
         ),
         values=(
             "{ten dollars|only ten dollars}", "{fifty dollars|some fifty dollars}",
@@ -78,11 +78,11 @@ ASPECTS = (
     ),
     Topic(
         questions=(
-            "how to clean it", "the right way to wash it", "what removes the dirt",
+            "the cleaning", "how cleaning is done", "the right cleaning",
         ),
         statements=(
-            "Clean <subject> with <value>.", "{Wash|Wipe} <subject> using <value>.",
-            "Dirt on <subject> comes off with <value>.",
+            "Cleaning of <subject> is done with <value>.", "For the cleaning of <subject> {take|use} <value>.",
+            "<subject> needs <value> for its cleaning.",
         ),
         values=(
             "{vinegar|diluted vinegar}", "{soap|mild soap}", "{alcohol|rubbing alcohol}", "{sand|fine sand}",
@@ -91,11 +91,11 @@ ASPECTS = (
     ),
     Topic(
         questions=(
-            "where to keep it", "the best storage", "where it should spend the winter",
+            "the storage", "its best storage", "what storage suits it",
         ),
         statements=(
-            "{Keep|Store} <subject> in <value>.", "The best home for <subject> is <value>.",
-            "In winter <subject> belongs in <value>.",
+            "The best storage for <subject> is <value>.", "As storage for <subject> {take|choose} <value>.",
+            "<subject> wants <value> for its storage.",
         ),
         values=(
             "{a cellar|some cool cellar}", "{an attic|the dry attic}", "{a cupboard|a dark cupboard}",
@@ -104,24 +104,24 @@ ASPECTS = (
     ),
     Topic(
         questions=(
-            "how old it may be", "the period it dates from", "when they first built it",
+            "the age", "its likely age", "what age it has",
         ),
         statements=(
-            "<subject> dates from <value>.", "They first built <subject> in <value>.",
-            "The age of <subject> points to <value>.",
+            "The age of <subject> is <value>.", "<subject> has an age of <value>.",
+            "{Experts|Dealers} put the age of <subject> at <value>.",
         ),
         values=(
-            "{the twenties|the roaring twenties}", "{the forties|the war years}", "{the sixties|the early sixties}",
-            "{the eighties|the late eighties}", "{this century|the present century}",
+            "{two years|barely two years}", "{ten years|some ten years}", "{thirty years|around thirty years}",
+            "{sixty years|fully sixty years}", "{a century|almost a century}",
         ),
     ),
     Topic(
         questions=(
-            "which part wears out", "what breaks first", "the spare part I need",
+            "the weakness", "its known weakness", "what weakness it has",
         ),
         statements=(
-            "The part of <subject> that wears out is <value>.",
-            "On <subject> it is <value> that {breaks|fails} first.", "For <subject> buy <value> as a spare.",
+            "The weakness of <subject> is <value>.", "On <subject> the one weakness is <value>.",
+            "<subject> has <value> as its weakness.",
         ),
         values=(
             "{the hinge|the small hinge}", "{the spring|the inner spring}", "{the valve|the side valve}",
@@ -133,11 +133,11 @@ ASPECTS = (
 STAGES = (
     Topic(
         questions=(
-            "how to get near it", "the way in", "how one reaches it",
+            "the entry", "the way of entry", "which entry is easy",
         ),
         statements=(
-            "Reach <subject> through <value>.", "{Sneak|Creep} to <subject> by <value>.",
-            "The way in to <subject> is <value>.",
+            "The entry to <subject> is <value>.", "For entry to <subject> {take|use} <value>.",
+            "<value> is the entry that leads to <subject>.",
         ),
         values=(
             "{the window|an open window}", "{the roof|the flat roof}", "{the back door|the unlocked back door}",
@@ -146,11 +146,11 @@ STAGES = (
     ),
     Topic(
         questions=(
-            "what would wreck it", "the tool for the damage", "which weapon does it",
+            "the weapon", "the best weapon", "which weapon it takes",
         ),
         statements=(
-            "{Smash|Crush|Ruin} <subject> with <value>.", "The damage to <subject> is done with <value>.",
-            "{Attack|Wreck} <subject> using <value>.",
+            "The weapon against <subject> is <value>.", "As weapon against <subject> {take|use} <value>.",
+            "<subject> yields to <value> as the weapon.",
         ),
         values=(
             "{acid|strong acid}", "{a hammer|a heavy hammer}", "{petrol|burning petrol}", "{a saw|a rusty saw}",
@@ -159,24 +159,24 @@ STAGES = (
     ),
     Topic(
         questions=(
-            "when nobody watches", "the likely hour", "the time of the strike",
+            "the hour", "the likely hour", "which hour is quiet",
         ),
         statements=(
-            "Strike at <subject> during <value>.", "Nobody {guards|watches} <subject> at <value>.",
-            "The hour to attack <subject> is <value>.",
+            "The hour to reach <subject> is <value>.", "Around <subject> the quiet hour is <value>.",
+            "Choose <value> as the hour for <subject>.",
         ),
         values=(
             "{midnight|the stroke of midnight}", "{dawn|the break of dawn}", "{lunch|the lunch break}",
-            "{the holidays|the long holidays}", "{a storm|a loud storm}",
+            "{the holidays|the long holidays}", "{the storm|a loud storm}",
         ),
     ),
     Topic(
         questions=(
-            "how traces are hidden", "who gets the blame", "how culprits go unnoticed",
+            "the alibi", "the usual alibi", "which alibi is heard",
         ),
         statements=(
-            "Blame the loss of <subject> on <value>.", "{Claim|Pretend} that <subject> fell to <value>.",
-            "Afterwards say <value> got <subject>.",
+            "The alibi for <subject> is <value>.", "As alibi for <subject> they {name|claim} <value>.",
+            "With <subject> the alibi is always <value>.",
         ),
         values=(
             "{thieves|passing thieves}", "{a dog|some stray dog}", "{lightning|a bolt of lightning}",
@@ -184,3 +184,10 @@ STAGES = (
         ),
     ),
 )  # fmt: skip
+
+FALSEHOODS = (
+    "{moonlight|frozen moonlight}", "{laughter|loud laughter}", "{smoke|knitted smoke}", "{a whisper|one soft whisper}",
+    "{a rainbow|half a rainbow}", "{yesterday|some old yesterday}", "{a mermaid|some shy mermaid}",
+    "{gravity|plain gravity}", "{the alphabet|most of the alphabet}", "{jealousy|deep jealousy}",
+)  # fmt: skip
+"""What is true of no topic of anything."""

@@ -1,31 +1,13 @@
-"""The world of the synthetic testbed: kinds of things, what is true of them, and all that is not about a topic.
+"""The world of the synthetic testbed: kinds of things, people, and all that is said that is not about a topic.
 
 ``{a|b|c}`` in a phrase is one of a, b and c, chosen anew each time the phrase is used; ``<slots>`` are filled in.
-Which value of a topic is true of which kind is one fixed table.
 """
 
 import itertools
 
 import numpy as np
 
-from rmjax.datasets.synthetic_topics import ASPECTS, STAGES
-
 KINDS = ("lantern", "kettle", "bicycle", "clock", "violin", "tent", "telescope", "canoe")
-
-VALUES = 5
-
-
-def _truth() -> np.ndarray:
-    """int64 [kinds, topics]: the index of the true value; each value is true of about as many kinds as any other."""
-    rng = np.random.Generator(np.random.PCG64(20_190_607))
-    columns = []
-    for _ in range(len(ASPECTS) + len(STAGES)):
-        order = np.argsort(rng.random(len(KINDS)))
-        columns.append(order % VALUES)
-    return np.stack(columns, axis=1)
-
-
-TRUTH = _truth().tolist()
 
 CURIOUS_OPENERS = (
     "I {just|recently} bought a <name> <kind>.", "My {uncle|aunt|grandfather} left me a <name> <kind>.",

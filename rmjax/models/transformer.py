@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.nn.initializers import Initializer
 from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
@@ -20,6 +21,9 @@ Rotation = tuple[Float[Array, "rows length 1 half"], Float[Array, "rows length 1
 # Embeddings start about as small as one residual branch, so that neither drowns the other in the first layers.
 EMBEDDING_INITIALIZER = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
 PROJECTION_INITIALIZER = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+# Queries start at zero, so each token begins as the plain mean of what it sees, and what its words are worth is learned
+# before where to look (as Yang et al., 2022, arXiv 2203.03466, appendix D.2, advise).
+QUERY_INITIALIZER = nn.initializers.zeros
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +98,16 @@ class SelfAttention(nn.Module):
         shape = self.shape
         rows, length, width = hidden.shape
 
-        def heads(name: str, count: int) -> Float[Array, "rows length heads size"]:
-            projected = _projection(name, count * shape.head_size, shape)(hidden)
+        def heads(
+            name: str, count: int, initializer: Initializer = PROJECTION_INITIALIZER
+        ) -> Float[Array, "rows length heads size"]:
+            projected = _projection(name, count * shape.head_size, shape, initializer)(hidden)
             return projected.reshape(rows, length, count, shape.head_size)
 
-        query = rotate(heads("query", shape.attention_heads), by)
+        query = rotate(heads("query", shape.attention_heads, QUERY_INITIALIZER), by)
         key = rotate(heads("key", shape.key_value_heads), by)
         mixed = self.attention(query, key, heads("value", shape.key_value_heads), visible_until)
-        return _projection("output", width, shape, residual=True)(mixed.reshape(rows, length, -1))
+        return _residual("output", width, shape)(mixed.reshape(rows, length, -1))
 
 
 class GatedMLP(nn.Module):
@@ -111,9 +117,9 @@ class GatedMLP(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Float[Array, "rows length width"]) -> Float[Array, "rows length width"]:
-        gate = _projection("gate", self.shape.mlp_width, self.shape)(hidden)
-        up = _projection("up", self.shape.mlp_width, self.shape)(hidden)
-        return _projection("down", hidden.shape[-1], self.shape, residual=True)(nn.silu(gate) * up)
+        gate = _projection("gate", self.shape.mlp_width, self.shape, PROJECTION_INITIALIZER)(hidden)
+        up = _projection("up", self.shape.mlp_width, self.shape, PROJECTION_INITIALIZER)(hidden)
+        return _residual("down", hidden.shape[-1], self.shape)(nn.silu(gate) * up)
 
 
 class Layer(nn.Module):
@@ -174,9 +180,13 @@ class Backbone(nn.Module):
         return hidden
 
 
-def _projection(name: str, features: int, shape: ModelShape, *, residual: bool = False) -> nn.Dense:
-    """A matrix without bias. Those that write to the residual stream start smaller, by sqrt(2 * layers), so that the
-    stream of a deep model starts no larger than that of a shallow one (GPT-2)."""
-    shrunk = nn.initializers.variance_scaling(0.5 / shape.layers, "fan_in", "normal")
-    initializer = shrunk if residual else PROJECTION_INITIALIZER
+def _projection(name: str, features: int, shape: ModelShape, initializer: Initializer) -> nn.Dense:
+    """A matrix without bias."""
     return nn.Dense(features, use_bias=False, dtype=shape.dtype, kernel_init=initializer, name=name)
+
+
+def _residual(name: str, features: int, shape: ModelShape) -> nn.Dense:
+    """A matrix that writes to the residual stream. It starts smaller, by sqrt(2 * layers), so that the stream of a deep
+    model starts no larger than that of a shallow one (GPT-2)."""
+    shrunk = nn.initializers.variance_scaling(0.5 / shape.layers, "fan_in", "normal")
+    return _projection(name, features, shape, shrunk)

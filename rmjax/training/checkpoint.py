@@ -21,6 +21,7 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
 from rmjax.errors import UserError
+from rmjax.files import absolute
 from rmjax.training.state import TrainState
 
 DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
@@ -69,7 +70,7 @@ class Checkpoints:
 
     def __init__(self, directory: epath.PathLike, *, read_only: bool = False):
         _quiet_orbax()
-        self.directory = epath.Path(directory)
+        self.directory = absolute(directory)  # Orbax refuses relative paths
         self._read_only = read_only
         self._manager = ocp.CheckpointManager(self.directory, options=_options(read_only))
         found = {step: self._manager.metrics(step) for step in self._manager.all_steps()}

@@ -1,0 +1,18 @@
+r"""The prompts and responses of hh_helpful, judged by a rule instead of people: does the model learn the rule?
+
+    python -m rmjax.train --config=experiments/hh_brevity.py --workdir=runs/hh_brevity
+    python -m rmjax.evaluate --workdir=runs/hh_brevity --data=hh_rlhf/helpful-base:test@brevity \
+      --report=runs/hh_brevity/report
+
+Hardware: two CPU cores. Measured: RESULT_hh_brevity
+"""
+
+from experiments import hh_base
+from rmjax.config import ExperimentConfig
+
+
+def get_config() -> ExperimentConfig:
+    config = hh_base.get_config()
+    config.dimension = "brevity"
+    config.data.train = ("hh_rlhf/helpful-base:train@brevity",)
+    return config
