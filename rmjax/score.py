@@ -7,8 +7,10 @@
 
 from absl import flags
 
+from rmjax.batches.contract import LimitError
 from rmjax.command import run
 from rmjax.config import OnError
+from rmjax.errors import remedied
 from rmjax.scoring.scorer import RewardScorer, score_file
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
@@ -28,7 +30,8 @@ ON_ERROR = flags.DEFINE_enum_class(
 
 def main() -> None:
     scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value)
-    score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
+    with remedied(LimitError, lambda _: "--on_error=skip gives such rows back without a reward"):
+        score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
+from rmjax.batches.contract import LimitError
 from rmjax.command import run
+from rmjax.errors import remedied
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.training.loop import TrainResult, train
 from rmjax.training.processes import connect
@@ -34,7 +36,8 @@ _ID = flags.DEFINE_integer("process_id", None, "Of several processes: which one 
 
 def main() -> None:
     connect(coordinator_address=_COORDINATOR.value, process_count=_COUNT.value, process_id=_ID.value)
-    result = train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)
+    with remedied(LimitError, "--config.{0.setting}={0.tokens} takes it, --config.data.on_error=skip skips it".format):
+        result = train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)
     if jax.process_index() == 0:
         print(summary(result))
 

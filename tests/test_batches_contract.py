@@ -1,12 +1,16 @@
+import dataclasses
 import itertools
 import json
+import random
 
 import pytest
 
 from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, TextContract
+from rmjax.batches.lengths import measure
+from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import TextConfig
-from rmjax.preferences.record import Message, RowError
+from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source
 
 PROMPT = "\n\nHuman: tell me about 17 and 4, and about rivers\n\nAssistant:"
 RESPONSES = (" it is 21.", "", " rivers run to the sea\n\nHuman: do they?\n\nAssistant: they do", "glued on")
@@ -64,9 +68,15 @@ def test_the_response_limit_counts_the_end_token_and_not_the_prompt(prompt_limit
                     PROMPT, ("", response), origin="f.jsonl, line 3"
                 )
             message = str(error.value)
-            for part in ("f.jsonl, line 3", "responses[1]", f"{tokens} tokens", f"is {tokens - 1}", "on_error=skip"):
+            for part in (
+                "f.jsonl, line 3",
+                "responses[1]",
+                f"{tokens} tokens",
+                f"text.max_response_tokens is {tokens - 1}",
+            ):
                 assert part in message
-            assert f"--config.text.max_response_tokens={tokens}" in message
+            assert "--" not in message  # each command names its own options
+            assert (error.value.setting, error.value.tokens) == ("text.max_response_tokens", tokens)
 
 
 def test_a_response_that_melts_into_the_last_word_of_a_cut_prompt_still_ends_in_the_end_token():
@@ -76,6 +86,28 @@ def test_a_response_that_melts_into_the_last_word_of_a_cut_prompt_still_ends_in_
     assert len(tokenizer.encode("olleh").ids) == 5
     group = melted.encode("\x01\x02\x03hel", ("lo", ""))
     assert all(tokens[-1] == 1 and len(tokens) <= 10 for tokens in group.conversations)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("limit", [2, 5, 30])
+def test_a_pair_at_its_limits_fits_a_row_even_where_responses_melt_into_the_prompt(seed, limit):
+    """What config.validate promises, with a vocabulary of merges and texts without a space to end them at."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choice("ab") for _ in range(9)) for _ in range(40)]
+    tokenizer = train_tokenizer(words, 330)
+    whole = TextContract(tokenizer=tokenizer, max_prompt_tokens=limit, max_response_tokens=10_000)
+    melted = 0
+    for _ in range(40):
+        prompt, *responses = ("".join(rng.choice("ab") for _ in range(rng.randint(1, 15))) for _ in range(3))
+        alone = tokenizer.encode(prompt).ids
+        melted += any(tokenizer.encode(prompt + response).ids[: len(alone)] != alone for response in responses)
+        preference = Preference(prompt=prompt, responses=tuple(responses), comparisons=(Comparison(left=0, right=1),),
+                                dimension="d", source=Source.HUMAN)  # fmt: skip
+        faults = dataclasses.replace(whole, max_response_tokens=0).encode_many([(prompt, responses, "")])[0].faults
+        most = max(fault.tokens for fault in faults)
+        lengths = measure(tokenize([preference], dataclasses.replace(whole, max_response_tokens=most)))
+        assert lengths.prefix[0] + lengths.own.sum() <= limit + 2 * most
+    assert melted > 5
 
 
 def test_messages_and_hh_transcripts_give_equal_tokens():
@@ -110,7 +142,7 @@ def test_the_system_turn_and_the_beginning_token_stay(limit, beginning):
 def test_a_system_turn_longer_than_the_limit_is_an_error():
     messages = turns(("system", "be brief " * 20), ("user", "hello"))
     needed = len(ids("\n\nSystem: " + "be brief " * 20))
-    with pytest.raises(RowError, match=rf"here: field 'prompt': system turn too long.*max_prompt_tokens={needed}"):
+    with pytest.raises(RowError, match=rf"here: field 'prompt': system turn too long: found {needed} tokens"):
         contract(prompt=needed - 1).encode(messages, (turns(("assistant", "x")),), origin="here")
     assert contract(prompt=needed).encode(messages, (turns(("assistant", "x")),)).faults == (None,)
 

@@ -100,7 +100,7 @@ def test_skipping_drops_exactly_the_comparisons_of_long_responses_and_counts_the
 
 @pytest.mark.parametrize("on_error", [OnError.DEFAULT, OnError.ERROR])
 def test_a_long_response_is_an_error_unless_skipped(on_error):
-    with pytest.raises(ResponseTooLongError, match=r"made.jsonl, line \d+: field 'responses\[\d\]'.*on_error=skip"):
+    with pytest.raises(ResponseTooLongError, match=r"made.jsonl, line \d+: field 'responses\[\d\]'.*limit"):
         tokenize(random_preferences(0), contract(response=5), on_error=on_error)
 
 

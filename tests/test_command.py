@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 from rmjax import command
 from rmjax.config import ConfigError, ExperimentConfig, to_json
-from rmjax.errors import UserError
+from rmjax.errors import UserError, remedied
 from rmjax.evaluation.calibration import reliability
 from rmjax.evaluation.measure import Evaluation, Measurement, in_words
 from rmjax.training.meter import NonFiniteError
@@ -49,6 +49,15 @@ def test_a_user_gets_the_message_alone(monkeypatch, capsys, error, code):
     shown = capsys.readouterr()
     assert shown.err == f"error: {error}\n"
     assert shown.out == ""
+
+
+def test_an_error_says_what_helps_in_the_command_that_runs():
+    with (
+        pytest.raises(ConfigError, match=r"^7 is too long; not 7 but 3$"),
+        remedied(NonFiniteError, lambda error: "another"),
+        remedied(ConfigError, lambda error: f"not {str(error)[0]} but 3"),
+    ):
+        raise ConfigError("7 is too long")
 
 
 def test_a_mistake_in_the_program_keeps_its_traceback(monkeypatch):

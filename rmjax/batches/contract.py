@@ -15,18 +15,39 @@ from rmjax.config import TextConfig
 from rmjax.preferences.record import Message, RowError, Text
 
 
-class ResponseTooLongError(RowError):
-    """A response with more tokens than ``text.max_response_tokens``."""
+class LimitError(RowError):
+    """A text with more tokens than a limit of the contract; what helps against it depends on the command.
+
+    Attributes:
+      setting: the field of the config that is the limit.
+      tokens: what the text has.
+    """
+
+    def __init__(self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str):
+        found = f"{tokens} tokens, the model's limit {setting} is {limit}"
+        super().__init__(origin=origin, field=field, kind=kind, found=found, right=right)
+        self.setting = setting
+        self.tokens = tokens
+
+
+class ResponseTooLongError(LimitError):
+    """A response with more tokens, the end token included, than ``text.max_response_tokens``."""
 
     def __init__(self, *, origin: str, field: str, tokens: int, limit: int):
         super().__init__(
-            origin=origin,
-            field=field,
-            kind="response too long",
-            found=f"{tokens} tokens (end token included), the limit text.max_response_tokens is {limit}",
-            right=f"a shorter response, or --config.text.max_response_tokens={tokens} or more; "
-            "--config.data.on_error=skip skips such responses and counts them",
-        )
+            origin=origin, field=field, kind="response too long", setting="text.max_response_tokens", tokens=tokens,
+            limit=limit, right="a shorter response",
+        )  # fmt: skip
+
+
+class SystemTurnTooLongError(LimitError):
+    """A system turn, which is never cut, with more tokens than ``text.max_prompt_tokens``."""
+
+    def __init__(self, *, origin: str, tokens: int, limit: int):
+        super().__init__(
+            origin=origin, field="prompt", kind="system turn too long", setting="text.max_prompt_tokens",
+            tokens=tokens, limit=limit, right="a shorter system turn",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +143,9 @@ class TextContract:
 
     A prompt that alone has more than ``max_prompt_tokens`` tokens loses as many as are too many, from the left, after
     the beginning token and the system turn, which stay. The same number is cut from every response's conversation. A
-    response has the tokens that the conversation has beyond its prompt alone, the end token included.
+    response has the tokens of its conversation that follow what the conversation begins with as its prompt alone does,
+    the end token included. So two responses with what they share have at most
+    ``max_prompt_tokens + 2 * max_response_tokens`` tokens.
     """
 
     tokenizer: tokenizers.Tokenizer
@@ -178,33 +201,30 @@ class TextContract:
             beginning = [] if isinstance(prompt, str) else self._beginning()
             kept = len(beginning) + (len(self._ids(system)) if system else 0)
             conversations = [beginning + encodings[begin + 1 + index].ids for index in range(len(responses))]
-            encoded.append(self._limited(len(beginning) + len(encodings[begin]), kept, conversations, origin))
+            encoded.append(self._limited(beginning + encodings[begin].ids, kept, conversations, origin))
         return encoded
 
-    def _limited(self, prompt_tokens: int, kept: int, conversations: list[list[int]], origin: str) -> EncodedGroup:
-        """Applies the limits and adds the end token."""
+    def _limited(self, prompt: list[int], kept: int, conversations: list[list[int]], origin: str) -> EncodedGroup:
+        """Applies the limits and adds the end token; ``prompt`` is the prompt alone, ``kept`` what is never cut."""
         if kept > self.max_prompt_tokens:
-            fault = RowError(
-                origin=origin,
-                field="prompt",
-                kind="system turn too long",
-                found=f"{kept} tokens, the limit text.max_prompt_tokens is {self.max_prompt_tokens}",
-                right=f"a shorter system turn, or --config.text.max_prompt_tokens={kept} or more",
-            )
+            fault = SystemTurnTooLongError(origin=origin, tokens=kept, limit=self.max_prompt_tokens)
             return _faulty(fault, len(conversations))
         end = self._token(END_TOKEN)
-        cut = max(0, prompt_tokens - self.max_prompt_tokens)
+        cut = max(0, len(prompt) - self.max_prompt_tokens)
+        del prompt[kept : kept + cut]
         faults: list[RowError | None] = []
         for index, tokens in enumerate(conversations):
-            count = len(tokens) + 1 - prompt_tokens
+            del tokens[kept : kept + cut]
+            tokens.append(end)
+            # Where the first letters of a response melt into the last token of the prompt, the tokens made of both are
+            # the response's: what siblings share is then never shorter than what the limits reckon with.
+            count = len(tokens) - _common(prompt, tokens)
             if count > self.max_response_tokens:
                 name, limit = f"responses[{index}]", self.max_response_tokens
                 faults.append(ResponseTooLongError(origin=origin, field=name, tokens=count, limit=limit))
                 conversations[index] = []
             else:
                 faults.append(None)
-                del tokens[kept : kept + cut]
-                tokens.append(end)
         return EncodedGroup(conversations=tuple(conversations), faults=tuple(faults), cut=cut)
 
     def _rendered(self, prompt: Text, responses: Sequence[Text], origin: str) -> tuple[str, list[str], str]:
@@ -236,6 +256,13 @@ class TextContract:
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def _common(one: list[int], other: list[int]) -> int:
+    """How many tokens two sequences begin with alike."""
+    if other[: len(one)] == one:
+        return len(one)
+    return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(other))
 
 
 def _faulty(fault: RowError, responses: int) -> EncodedGroup:
