@@ -8,14 +8,14 @@ import sys
 
 from absl import flags
 
+from rmjax.batches.contract import LimitError
 from rmjax.command import run
 from rmjax.config import OnError
+from rmjax.errors import remedied
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
 
-WORKDIRS = flags.DEFINE_list(
-    "workdir", None, "The workdirs of the runs to evaluate, separated by commas.", required=True
-)
+WORKDIRS = flags.DEFINE_list("workdir", None, "The workdirs of the runs, separated by commas.", required=True)
 DATA = flags.DEFINE_list(
     "data", None, "The data specs (name/config:split, a file or a glob), separated by commas.", required=True
 )
@@ -30,9 +30,9 @@ MANUAL_DIR = flags.DEFINE_string(
     "manual_dir", None, "A folder of published files that are read instead of downloaded; the first run's if not given."
 )
 ON_ERROR = flags.DEFINE_enum_class(
-    "on_error", OnError.DEFAULT, OnError,
+    "on_error", None, OnError,
     "What happens to rows that can't be used: error stops at the first, skip counts them; default skips in published "
-    "files that are known to hold a few, and stops in all others.",
+    "files that are known to hold a few, and stops in all others. If not given, what each run did with its own rows.",
 )  # fmt: skip
 
 
@@ -40,10 +40,10 @@ def main() -> None:
     lines = sys.stdout
 
     def write(evaluation: Evaluation) -> None:
-        lines.write(evaluation.to_json() + "\n")
-        lines.flush()
+        print(evaluation.to_json(), file=lines, flush=True)
 
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the results alone, whatever a library prints
+    remedy = remedied(LimitError, lambda _: "--on_error=skip skips such comparisons and counts them")
+    with contextlib.redirect_stdout(sys.stderr), remedy:  # stdout is for results alone, whatever a library prints
         evaluate(
             WORKDIRS.value,
             DATA.value,

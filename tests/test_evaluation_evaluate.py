@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import optax
 import pytest
+from absl import logging
 
 from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
-from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, to_json
-from rmjax.evaluation.evaluate import EvaluationError, evaluate
+from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, to_json
+from rmjax.evaluation.evaluate import EvaluationError, _log_differences, evaluate
 from rmjax.models import reward
 from rmjax.training.checkpoint import Checkpoints
 from rmjax.training.state import new_state
@@ -19,13 +20,16 @@ from rmjax.training.state import new_state
 WORDS = ["river", "stone", "green", "walks", "slowly", "under", "seven", "bridges", "never", "asks", "why", "rains"]
 
 
-def workdir(path, *, seed: int = 0, heads: tuple[str, ...] = (), response_tokens: int = 60) -> str:
+def workdir(
+    path, *, seed: int = 0, heads: tuple[str, ...] = (), response_tokens: int = 60, data: DataConfig | None = None
+) -> str:
     """A run that was saved and never trained."""
     model = ModelConfig(width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32)
     config = ExperimentConfig(
         text=TextConfig(vocabulary_size=300, max_prompt_tokens=60, max_response_tokens=response_tokens),
         batch=BatchConfig(row_length=256, rows=8),
         model=dataclasses.replace(model, reward_heads=heads),
+        data=data or DataConfig(),
     )
     path.mkdir()
     (path / "config.json").write_text(to_json(config))
@@ -75,6 +79,59 @@ def test_every_model_on_every_data_set_and_a_report(tmp_path, runs):
 def test_a_response_that_is_too_long_is_an_error_by_default(tmp_path, runs):
     with pytest.raises(ValueError, match="response too long"):
         evaluate(runs[1:], [pairs(tmp_path / "x.jsonl", seed=0)])
+
+
+def test_a_run_that_skips_is_evaluated_so_unless_told_otherwise(tmp_path):
+    skips = workdir(tmp_path / "run", response_tokens=12, data=DataConfig(on_error=OnError.SKIP))
+    spec = pairs(tmp_path / "x.jsonl", seed=0)
+    (found,) = evaluate([skips], [spec])
+    assert found.skipped > 0
+    assert len(found.kept) == found.comparisons == 30 - found.skipped
+    with pytest.raises(ValueError, match="response too long"):
+        evaluate([skips], [spec], on_error=OnError.ERROR)
+
+
+def test_each_run_skips_by_its_own_config(tmp_path, runs):
+    skips = workdir(tmp_path / "run", data=DataConfig(on_error=OnError.SKIP))
+    spec = pairs(tmp_path / "x.jsonl", seed=0)
+    with open(spec, "a") as file:
+        file.write("{}\n")
+    (found,) = evaluate([skips], [spec])
+    assert (found.comparisons, found.skipped) == (30, 1)
+    with pytest.raises(ValueError, match=r"x\.jsonl, line 31"):
+        evaluate([skips, runs[0]], [spec])
+
+
+def warnings_of(monkeypatch, *given, **options) -> list[str]:
+    found = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: found.append(text % values))
+    evaluate(*given, **options)
+    return found
+
+
+def test_models_that_skip_different_comparisons_are_named_with_what_they_share(tmp_path, runs, monkeypatch):
+    """The counts alone don't tell: another tokenizer may skip as many others."""
+    spec = pairs(tmp_path / "x.jsonl", seed=0)
+    one, two = evaluate(runs, [spec], on_error=OnError.SKIP)
+    assert two.kept < one.kept
+    said = warnings_of(monkeypatch, runs, [spec], on_error=OnError.SKIP)
+    assert f"{spec}: the models were not evaluated on the same comparisons; {two.comparisons} are common to all" in said
+    assert f"{runs[0]} on {spec}: 30 comparisons, {two.skipped} of which other models skipped" in said
+    assert f"{runs[1]} on {spec}: {two.comparisons} comparisons, 0 of which other models skipped" in said
+    said.clear()
+    kept = frozenset({("a", 0)}), frozenset({("b", 0)})
+    _log_differences([dataclasses.replace(one, kept=kept[0]), dataclasses.replace(two, kept=kept[1])])
+    assert "0 are common to all" in said[0]
+    said.clear()
+    _log_differences([one, one])
+    assert said == []
+
+
+def test_rows_that_were_trained_on_are_told(tmp_path, monkeypatch):
+    specs = [pairs(tmp_path / f"{name}.jsonl", seed=0) for name in "xy"]
+    run = workdir(tmp_path / "run", data=DataConfig(train=(specs[0],)))
+    said = warnings_of(monkeypatch, [run], specs)
+    assert [line.split(":")[0] for line in said if "was trained on" in line] == [f"{run} was trained on {specs[0]}"]
 
 
 def test_several_heads_need_one_for_what_was_judged(tmp_path):

@@ -24,34 +24,39 @@ class EvaluationError(UserError):
 
 
 class DataSets:
-    """Data sets that are opened once, and tokenized once for each text contract that differs."""
+    """Data sets that are opened once, and tokenized once for each text contract that differs.
+
+    ``on_error`` says what happens to rows that can't be used: models may differ in it, as they may in their limits.
+    """
 
     def __init__(self, config: DataConfig, dimension: str):
         self._config = config
         self._dimension = dimension
-        self._opened: dict[str, PreferenceSet] = {}
+        self._opened: dict[tuple[str, OnError], PreferenceSet] = {}
         self._tokenized: dict[tuple, tuple[TokenizedPreferences, JudgedPairs]] = {}
 
-    def open(self, spec: str) -> PreferenceSet:
+    def open(self, spec: str, on_error: OnError) -> PreferenceSet:
         """The preferences of a data spec; a data set with nothing in it is an error."""
-        if spec not in self._opened:
-            preferences = open_preferences(spec, self._config, dimension=self._dimension)
+        key = (spec, on_error)
+        if key not in self._opened:
+            config = replace(self._config, on_error=on_error)
+            preferences = open_preferences(spec, config, dimension=self._dimension)
             if not len(preferences):
                 raise EvaluationError(
                     f"data {spec}: there are no preferences in it (skipped: {dict(preferences.skipped)})"
                 )
-            self._opened[spec] = preferences
-        return self._opened[spec]
+            self._opened[key] = preferences
+        return self._opened[key]
 
     def tokenize(
-        self, spec: str, contract: TextContract, heads: tuple[str, ...]
+        self, spec: str, contract: TextContract, heads: tuple[str, ...], on_error: OnError
     ) -> tuple[TokenizedPreferences, JudgedPairs]:
         """The data set as a model reads it."""
         limits = (contract.max_prompt_tokens, contract.max_response_tokens, contract.template)
-        key = (spec, contract.tokenizer.to_str(), *limits, heads)
+        key = (spec, contract.tokenizer.to_str(), *limits, heads, on_error)
         if key not in self._tokenized:
-            preferences = self.open(spec).preferences
-            tokenized = tokenize(preferences, contract, heads=heads, on_error=self._config.on_error)
+            preferences = self.open(spec, on_error).preferences
+            tokenized = tokenize(preferences, contract, heads=heads, on_error=on_error)
             self._tokenized[key] = tokenized, judged_pairs(tokenized, preferences)
         return self._tokenized[key]
 
@@ -63,7 +68,7 @@ def evaluate(
     step: int | None = None,
     data_dir: str | None = None,
     manual_dir: str | None = None,
-    on_error: OnError = OnError.DEFAULT,
+    on_error: OnError | None = None,
     report: epath.PathLike | None = None,
     each: Callable[[Evaluation], None] = lambda evaluation: None,
 ) -> list[Evaluation]:
@@ -75,26 +80,24 @@ def evaluate(
         cross-dimension matrix. Rows that name no dimension are taken to be of the first model's.
       step: the checkpoint of every run that is evaluated.
       data_dir, manual_dir: where data sets lie; None is where the first model's config has them.
-      on_error: what happens to rows that can't be used and to responses beyond a model's limits.
+      on_error: what happens to rows that can't be used and to responses beyond a model's limits; None is what each
+        model's config says of its own data.
       report: a folder for the report; None writes none.
       each: called with every evaluation as soon as it is there.
 
     Returns:
       The evaluations, models in order and the data sets of each in order.
     """
-    for name, given in (("workdir", workdirs), ("data", specs)):
-        if not given or len(set(given)) != len(given) or not all(given):
-            raise EvaluationError(
-                f"--{name} is {','.join(given)!r}; it must be one or more that differ from each other"
-            )
+    _check_names("workdir", workdirs)
+    _check_names("data", specs)
     evaluations, sets = [], None
     for workdir in workdirs:
         trained = load_trained(workdir, step)
         logging.info("%s: evaluating step %d", workdir, trained.step)
-        sets = sets or _data_sets(trained, data_dir, manual_dir, on_error)
+        sets = sets or _data_sets(trained, data_dir, manual_dir)
         compute = RewardComputer(trained.model, trained.config)
         for spec in specs:
-            evaluations.append(evaluate_one(workdir, trained, compute, spec, sets))
+            evaluations.append(evaluate_one(workdir, trained, compute, spec, sets, on_error=on_error))
             each(evaluations[-1])
     _log_differences(evaluations)
     page = None
@@ -108,13 +111,30 @@ def evaluate(
     return evaluations
 
 
-def evaluate_one(workdir: str, trained: TrainedModel, compute: RewardComputer, spec: str, sets: DataSets) -> Evaluation:
+def _check_names(flag: str, given: Sequence[str]) -> None:
+    if not given or len(set(given)) != len(given) or not all(given):
+        raise EvaluationError(f"--{flag} is {','.join(given)!r}; it must be one or more that differ from each other")
+
+
+def evaluate_one(
+    workdir: str,
+    trained: TrainedModel,
+    compute: RewardComputer,
+    spec: str,
+    sets: DataSets,
+    *,
+    on_error: OnError | None = None,
+) -> Evaluation:
     """One model on one data set; a model with several reward heads is read on that of each comparison's dimension."""
-    preferences = sets.open(spec)
+    own = trained.config.data
+    if spec in own.train:
+        logging.warning("%s was trained on %s: what is found there says nothing of other rows", workdir, spec)
+    on_error = own.on_error if on_error is None else on_error
+    preferences = sets.open(spec, on_error)
     dimensions = "+".join(sorted({preference.dimension for preference in preferences}))
     heads = trained.config.model.reward_heads
     try:
-        tokenized, pairs = sets.tokenize(spec, trained.contract, heads if len(heads) > 1 else ())
+        tokenized, pairs = sets.tokenize(spec, trained.contract, heads if len(heads) > 1 else (), on_error)
     except ConfigError as error:
         raise EvaluationError(
             f"model {workdir} has the reward heads {', '.join(heads)}, but {spec} was judged on {dimensions}; "
@@ -133,19 +153,33 @@ def evaluate_one(workdir: str, trained: TrainedModel, compute: RewardComputer, s
         comparisons=tokenized.comparisons,
         skipped=(preferences.skipped + tokenized.skipped).total(),
         measurement=measure(compute(trained.params, tokenized), pairs),
+        kept=_kept(preferences, tokenized),
     )
 
 
-def _data_sets(trained: TrainedModel, data_dir: str | None, manual_dir: str | None, on_error: OnError) -> DataSets:
+def _data_sets(trained: TrainedModel, data_dir: str | None, manual_dir: str | None) -> DataSets:
     own = trained.config.data
     places = {"data_dir": data_dir or own.data_dir, "manual_dir": manual_dir or own.manual_dir}
-    return DataSets(replace(own, on_error=on_error, **places), trained.config.dimension)
+    return DataSets(replace(own, **places), trained.config.dimension)
+
+
+def _kept(preferences: PreferenceSet, tokenized: TokenizedPreferences) -> frozenset[tuple[str, int]]:
+    origins = [preference.origin for preference in preferences]
+    return frozenset((origins[record], index) for record, index in tokenized.comparison_origin.tolist())
 
 
 def _log_differences(evaluations: Sequence[Evaluation]) -> None:
-    """Says where models were not evaluated on the same comparisons, because their limits skip others."""
+    """Says where models were not evaluated on the same comparisons, because their limits or settings skip others."""
     for spec in dict.fromkeys(entry.data for entry in evaluations):
-        found = {entry.model: entry.comparisons for entry in evaluations if entry.data == spec}
-        if len(set(found.values())) > 1:
-            counts = ", ".join(f"{model}: {count}" for model, count in found.items())
-            logging.warning("%s: the models' limits leave different comparisons (%s)", spec, counts)
+        found = [entry for entry in evaluations if entry.data == spec]
+        common = frozenset.intersection(*(entry.kept for entry in found))
+        if all(entry.kept == common for entry in found):
+            continue
+        logging.warning(
+            "%s: the models were not evaluated on the same comparisons; %d are common to all", spec, len(common)
+        )
+        for entry in found:
+            own = len(entry.kept - common)
+            logging.warning(
+                "%s on %s: %d comparisons, %d of which other models skipped", entry.model, spec, entry.comparisons, own
+            )

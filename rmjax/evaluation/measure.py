@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,7 @@ class Evaluation:
       comparisons: how many were evaluated.
       skipped: how many rows, responses and comparisons could not be used.
       measurement: what was found.
+      kept: which comparisons were evaluated, as (origin of the record, place in it).
     """
 
     model: str
@@ -80,6 +81,7 @@ class Evaluation:
     comparisons: int
     skipped: int
     measurement: Measurement
+    kept: frozenset[tuple[str, int]] = field(default=frozenset(), repr=False)
 
     def to_json(self) -> str:
         """The line: one JSON object; a number that doesn't exist (an accuracy of nothing) is null."""
