@@ -6,7 +6,6 @@ import http.server
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -214,7 +213,7 @@ import os, signal, sys
 from rmjax.config import DataConfig
 from rmjax.datasets import hh_rlhf
 from rmjax.datasets.open import open_preferences
-data_dir, manual_dir, mode, address = sys.argv[1:5]
+data_dir, manual_dir, mode = sys.argv[1:]
 if mode == "killed":
     find_form, seen = hh_rlhf.find_form, []
     def find_until_killed(fields):
@@ -223,19 +222,15 @@ if mode == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         return find_form(fields)
     hh_rlhf.find_form = find_until_killed
-if mode.startswith("process"):
-    import jax
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(address, num_processes=2, process_id=int(mode[-1]))
 data = DataConfig(data_dir=data_dir, manual_dir=manual_dir)
 found = open_preferences("hh_rlhf/helpful-base:train", data, dimension="")
 print(len(found), found.skipped.total())
 """
 
 
-def start(data: DataConfig, mode: str, address: str = "") -> subprocess.Popen:
+def start(data: DataConfig, mode: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(data.data_dir), str(data.manual_dir), mode, address],
+        [sys.executable, "-c", SCRIPT, str(data.data_dir), str(data.manual_dir), mode],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -254,12 +249,8 @@ def test_killed_preparation_leaves_nothing_that_opens(data):
     assert (len(found), found.skipped.total()) == (20, 3)
 
 
-@pytest.mark.parametrize("modes", [("apart", "apart"), ("process 0", "process 1")], ids=["apart", "jax.distributed"])
-def test_two_processes_at_once(data, modes):
-    with socket.socket() as probe:  # for a port that is free
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    running = [start(data, mode, address) for mode in modes]
+def test_two_processes_at_once(data):
+    running = [start(data, "whole") for _ in range(2)]
     for out, err in [process.communicate(timeout=120) for process in running]:
         assert out.split()[-2:] == ["20", "3"], err
     assert len(opened("hh_rlhf/helpful-base:train", data)) == 20

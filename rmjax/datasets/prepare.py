@@ -1,4 +1,4 @@
-"""Preparing a TFDS data set once, by one process, whole or not at all."""
+"""Preparing a TFDS data set once, whole or not at all."""
 
 import contextlib
 import hashlib
@@ -20,9 +20,8 @@ def prepare(
     """The builder of a data set that lies prepared in its folder; it is prepared first where it isn't yet.
 
     TFDS writes into a folder of another name and renames it at the end, so a preparation that was killed leaves nothing
-    that opens, and of two that run at the same time the first to end wins. Of the processes of a multi-host run
-    (``jax.distributed``), process 0 prepares and the others wait; one that can't see what it wrote, because its disk is
-    another, prepares its own. Every process has to come by here, as the wait is a barrier.
+    that opens, and of two that run at the same time the first to end wins. So any number of processes may call this at
+    once; who wants the work done once lets one of them go first. Nothing here waits for another process.
 
     Args:
       make_builder: makes the builder; called again after a preparation, since a builder looks into its folder once,
@@ -32,28 +31,10 @@ def prepare(
     Raises:
       ConfigError: where the data can't be fetched or the folder can't be written, or holds something incomplete.
     """
-    import jax  # here, because a process that only reads files shouldn't wait a second for it
-
     builder = make_builder()
     found = builder.info.initialized
-    if jax.distributed.is_initialized() and jax.process_count() > 1:
-        _prepare_by_one(builder, manual_dir)
-    else:
-        _prepare_here(builder, manual_dir)
+    _prepare(builder, manual_dir)
     return builder if found else make_builder()
-
-
-def _prepare_by_one(builder: tfds.core.DatasetBuilder, manual_dir: str | None) -> None:
-    import jax
-    from jax.experimental import multihost_utils
-
-    try:
-        if jax.process_index() == 0:
-            _prepare_here(builder, manual_dir)
-    finally:  # after an error too, so that the others don't wait for ever: they meet the same error by themselves
-        multihost_utils.sync_global_devices(f"rmjax prepared {builder.info.full_name}")
-    if jax.process_index() != 0:
-        _prepare_here(builder, manual_dir)
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
@@ -78,7 +59,7 @@ def folder_for_manual(data_dir: epath.PathLike | None, files: Iterable[tuple[str
     return str(root / f"manual-{digest.hexdigest()}")
 
 
-def _prepare_here(builder: tfds.core.DatasetBuilder, manual_dir: str | None) -> None:
+def _prepare(builder: tfds.core.DatasetBuilder, manual_dir: str | None) -> None:
     if is_prepared(builder):
         return
     if builder.data_path.exists():
