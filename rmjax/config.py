@@ -71,7 +71,7 @@ class DataConfig:
     data_dir: str | None = None  # where prepared data sets lie (a bucket too); None: TFDS's default folder
     manual_dir: str | None = None  # files in the published layout of a data set, read instead of downloading it
     on_error: OnError = OnError.DEFAULT
-    merge_prompts: bool = False  # rows of one prompt (and dimension and source), spread over files, become one group
+    merge_prompts: bool = False  # rows of one prompt, dimension and source become one group, over all specs
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,12 +1,13 @@
 """Merging loses no comparison and changes none."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from rmjax.preferences.merge import merge_prompts
-from rmjax.preferences.record import Comparison, Preference, RowError, Source
+from rmjax.preferences.merge import merge_prompts, merge_sets
+from rmjax.preferences.record import Comparison, Preference, PreferenceSet, RowError, Source
 
 
 def random_preference(rng: random.Random) -> Preference:
@@ -48,6 +49,25 @@ def test_every_comparison_stays_what_it_was(seed):
     assert keys == list(dict.fromkeys((p.prompt, p.dimension, p.source, p.utilities is None) for p in preferences))
     assert all(len(set(p.responses)) == len(p.responses) for p in merged)
     assert merge_prompts(merged) == merged
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_over_several_sets_a_group_lies_where_its_first_record_lay(seed):
+    rng = random.Random(seed)
+    sets = [
+        PreferenceSet(
+            spec=str(number),
+            preferences=tuple(random_preference(rng) for _ in range(rng.randint(0, 9))),
+            skipped=Counter(bad=number),
+        )
+        for number in range(4)
+    ]
+    merged = merge_sets(sets)
+    assert [(one.spec, one.skipped) for one in merged] == [(one.spec, one.skipped) for one in sets]
+    everything = [preference for one in sets for preference in one]
+    assert tuple(preference for one in merged for preference in one) == merge_prompts(everything)
+    origins = [{preference.origin for preference in one} for one in sets]
+    assert all(p.origin.split(" and ")[0] in own for one, own in zip(merged, origins, strict=True) for p in one)
 
 
 def test_a_response_with_two_utilities_is_an_error():

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -17,7 +18,7 @@ from rmjax.datasets.stored import decode, places, serialized_examples
 from rmjax.datasets.synthetic import Synthetic
 from rmjax.labeling.labeler import Labeler, find_labeler
 from rmjax.preferences.groups import RowDefaults
-from rmjax.preferences.merge import merge_prompts
+from rmjax.preferences.merge import merge_prompts, merge_sets
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Preference, PreferenceSet, Source
 
@@ -25,8 +26,14 @@ OWN_BUILDERS = (HhRlhf, Synthetic)
 
 
 def open_many(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tuple[PreferenceSet, ...]:
-    """Opens each spec, in order; see ``open_preferences``."""
-    return tuple(open_preferences(spec, data, dimension=dimension) for spec in specs)
+    """Opens each spec, in order; see ``open_preferences``.
+
+    Where ``data.merge_prompts`` says so, rows of one prompt become one group over all specs: the group lies in the set
+    of its first row, so the set of a later spec may hold fewer, or none.
+    """
+    apart = replace(data, merge_prompts=False)
+    sets = tuple(open_preferences(spec, apart, dimension=dimension) for spec in specs)
+    return merge_sets(sets) if data.merge_prompts else sets
 
 
 def open_preferences(spec: str, data: DataConfig, *, dimension: str) -> PreferenceSet:

@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 from rmjax.preferences.fields import shown
-from rmjax.preferences.record import Comparison, Preference, RowError, Text
+from rmjax.preferences.record import Comparison, Preference, PreferenceSet, RowError, Text
 
 
 def merge_prompts(preferences: Iterable[Preference]) -> tuple[Preference, ...]:
@@ -18,9 +19,28 @@ def merge_prompts(preferences: Iterable[Preference]) -> tuple[Preference, ...]:
     """
     groups: dict[tuple[object, ...], list[Preference]] = {}
     for preference in preferences:
-        key = (preference.prompt, preference.dimension, preference.source, preference.utilities is None)
-        groups.setdefault(key, []).append(preference)
+        groups.setdefault(_key(preference), []).append(preference)
     return tuple(_merge(group) if len(group) > 1 else group[0] for group in groups.values())
+
+
+def merge_sets(sets: Sequence[PreferenceSet]) -> tuple[PreferenceSet, ...]:
+    """The same over several sets: a merged record lies in the set that holds its first.
+
+    So each set says where its records begin, a later set may be left with none, and what was skipped stays with the
+    set it was skipped in.
+    """
+    merged = iter(merge_prompts(chain.from_iterable(sets)))
+    seen: set[tuple[object, ...]] = set()
+    result = []
+    for one in sets:
+        new = {_key(preference) for preference in one} - seen
+        seen |= new
+        result.append(dataclasses.replace(one, preferences=tuple(islice(merged, len(new)))))
+    return tuple(result)
+
+
+def _key(preference: Preference) -> tuple[object, ...]:
+    return preference.prompt, preference.dimension, preference.source, preference.utilities is None
 
 
 def _merge(group: Sequence[Preference]) -> Preference:
