@@ -1,7 +1,11 @@
 """What the commands share: flags in, readable lines on stderr, and errors without a traceback where none helps."""
 
+import errno
 import logging as standard_logging
+import os
 import re
+import select
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +16,19 @@ from rmjax.errors import ReportedError, UserError
 
 _PACKAGE = str(Path(__file__).parent)
 _LIBRARIES = re.compile(r"[/\\](site|dist)-packages[/\\]")
+_STDOUT = 1
+_WRONG_PATHS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
+_NO_CONFIG = "Configuration is not available"  # what ml_collections says of an experiment file that isn't there
 _NO_FIELD = re.compile(r"Field (\w+) not found")
 
 
 def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
     """Parses the flags, runs ``main`` and ends the process.
 
-    Wrong input ends it with one message on stderr and exit code 2, a run that failed with 1; any other exception is a
-    mistake in the program and keeps its traceback. ``--verbosity=1`` shows every traceback and every log line.
+    Wrong input ends it with one message on stderr and exit code 2, a run that failed (on a full disk, say) with 1; any
+    other exception is a mistake in the program and keeps its traceback. ``--verbosity=1`` shows every traceback and
+    every log line. Where the reader of stdout has gone, as in ``… | head -1``, it ends quietly with code 141.
     """
 
     def prepared(_: list[str]) -> None:
@@ -27,14 +36,33 @@ def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
             logging.set_verbosity(logging.INFO)
         make_logs_readable(logging.get_absl_handler())
         main()
+        sys.stdout.flush()  # here, where it can be told what went wrong
 
     try:
         app.run(prepared, argv=arguments, flags_parser=parse)
-    except (ReportedError, OSError) as error:  # OSError: a file or folder that isn't there, can't be read, or is full
+    except (ReportedError, OSError) as error:  # OSError: a file that isn't there, or can't be read; a full disk
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # for what Python writes when it ends
+            sys.exit(128 + signal.SIGPIPE)
         if flags.FLAGS.is_parsed() and logging.level_debug():
             raise
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, ReportedError) else UserError.exit_code)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: ReportedError | OSError) -> int:
+    """An OSError is wrong input where a path is to blame for it; all else is what happened to a good run."""
+    if isinstance(error, ReportedError):
+        return error.exit_code
+    wrong = isinstance(error, _WRONG_PATHS) or error.errno in _WRONG_NAMES or _NO_CONFIG in str(error)
+    return UserError.exit_code if wrong else ReportedError.exit_code
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout is a pipe or socket whose other end has been closed."""
+    poll = select.poll()
+    poll.register(_STDOUT, 0)  # errors are reported always
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def parse(arguments: list[str]) -> list[str]:
@@ -67,7 +95,7 @@ def _first_reported(error: BaseException | None) -> ReportedError | None:
 def _in_one_line(error: Exception) -> str:
     """The message; of ml_collections' report on an experiment file that isn't there, the line that says so."""
     text = str(error)
-    if "Configuration is not available" in text:
+    if _NO_CONFIG in text:
         return f"the config can't be loaded: {text.splitlines()[-1].strip()}"
     return text
 

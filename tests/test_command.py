@@ -1,6 +1,7 @@
 """What the commands share: exit codes, one message for bad input, logs that can be read."""
 
 import ast
+import errno
 import logging as standard_logging
 import pathlib
 import subprocess
@@ -39,7 +40,16 @@ def run(main, monkeypatch) -> int | str:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(ConfigError("config.steps is 0"), 2), (NonFiniteError(3, "nan"), 1), (PermissionError(13, "denied", "a/b"), 2)],
+    [
+        (ConfigError("config.steps is 0"), 2),
+        (NonFiniteError(3, "nan"), 1),
+        (PermissionError(errno.EACCES, "denied", "a/b"), 2),
+        (FileNotFoundError(errno.ENOENT, "none", "a/b"), 2),
+        (OSError(errno.ENOSPC, "full", "a/b"), 1),
+        (OSError(errno.EIO, "broken"), 1),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), 1),
+        (BrokenPipeError(errno.EPIPE, "not that of stdout"), 1),
+    ],
 )
 def test_a_user_gets_the_message_alone(monkeypatch, capsys, error, code):
     def main():
@@ -58,6 +68,27 @@ def test_an_error_says_what_helps_in_the_command_that_runs():
         remedied(ConfigError, lambda error: f"not {str(error)[0]} but 3"),
     ):
         raise ConfigError("7 is too long")
+
+
+@pytest.mark.parametrize("rows", [1, 100_000])
+def test_a_reader_that_has_gone_ends_the_command_quietly(rows):
+    """Output of one row is written when the command ends, that of many while it runs."""
+    code = (
+        "import sys\nfrom rmjax.command import run\nsys.stdin.read()\n"
+        f"run(lambda: sys.stdout.writelines('a line\\n' for _ in range({rows})), ['command'])"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert command.stdin is not None
+    assert command.stdout is not None
+    assert command.stderr is not None
+    command.stdout.close()
+    command.stdin.close()
+    assert command.stderr.read() == ""
+    assert command.wait() == 141
+    command.stderr.close()
 
 
 def test_a_mistake_in_the_program_keeps_its_traceback(monkeypatch):
