@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/quick_helpfulness
-STEPS ?= 600
+STEPS ?= 1000
 
 .PHONY: setup train test lint clean
 
@@ -18,7 +18,7 @@ $(VENV)/ready: requirements.txt requirements-dev.txt
 # The helpfulness experiment with fewer steps, then its report.
 train: setup
 	$(BIN)/python -m rmjax.train --config=experiments/helpfulness.py --workdir=$(WORKDIR) \
-	  --config.steps=$(STEPS) --config.evaluate_every=200
+	  --config.steps=$(STEPS) --config.evaluate_every=250
 	$(BIN)/python -m rmjax.evaluate --workdir=$(WORKDIR) --data=synthetic/helpfulness:test --report=$(WORKDIR)/report
 
 test: setup

@@ -9,11 +9,16 @@ from rmjax.config import ExperimentConfig
 
 
 def get_config() -> ExperimentConfig:
-    config = ExperimentConfig(steps=600, evaluate_every=100)
+    config = ExperimentConfig(steps=4000, evaluate_every=500)
     config.text.vocabulary_size = 2048
     config.text.max_prompt_tokens = 64
     config.text.max_response_tokens = 96
     config.batch.row_length = 256
-    config.batch.rows = 32
-    config.optimizer.learning_rate = 2e-3
+    config.batch.rows = 8
+    config.model.width = 64
+    config.model.layers = 2
+    config.model.attention_heads = 2
+    config.model.key_value_heads = 2
+    config.model.mlp_width = 192
+    config.optimizer.learning_rate = 3e-3
     return config

@@ -12,12 +12,12 @@ def get_config() -> ExperimentConfig:
     config = base.get_config()
     config.steps = 300
     config.evaluate_every = 50
-    config.data.on_error = OnError.SKIP  # the few responses beyond the limit are skipped and counted
+    config.data.on_error = OnError.SKIP  # four training responses are beyond the limit: skipped and counted
     config.data.validation_fraction = 0.1
     config.text.max_prompt_tokens = 64
-    config.text.max_response_tokens = 352
-    config.batch.row_length = 768
-    config.batch.rows = 8
+    config.text.max_response_tokens = 480
+    config.batch.row_length = 1024
+    config.batch.rows = 6
     config.model.width = 64
     config.model.layers = 1
     config.model.attention_heads = 2

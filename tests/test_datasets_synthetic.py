@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from rmjax.datasets import synthetic, synthetic_scenes, synthetic_world
 from rmjax.datasets.preferences_builder import from_example
 from rmjax.datasets.synthetic import make_preferences
-from rmjax.datasets.synthetic_scenes import UTILITIES, Latents, Purpose, combinations, make_scenes
+from rmjax.datasets.synthetic_scenes import UTILITIES, Latents, Purpose, combinations, fields_of, make_scenes
 from rmjax.preferences.record import Source
 
 PAIRS = 1500
@@ -30,7 +30,7 @@ def test_the_text_is_the_same_on_every_machine():
     records = list(make_preferences("helpfulness", count=50, seed=3))
     text = json.dumps([(record.prompt, record.responses, record.comparisons[0].probability) for record in records])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    assert digest == "78c6327c8fe8250b8a15f58423be8e83c987fb72f3c15cc6499f8941b6a28029"
+    assert digest == "fd7ff54fee1ea73679882e0f6a1e11611985625bbc355b77c6774d8f8bf73d00"
     assert records != list(make_preferences("helpfulness", count=50, seed=4))
 
 
@@ -41,10 +41,19 @@ def test_no_test_prompt_can_occur_in_training(seed):
     assert len(prompts) == 500
     assert not prompts & {scene.prompt for scene in test}
     assert not set(synthetic_world.names()[0]) & set(synthetic_world.names()[1])
-    for stages in (False, True):
-        asked = [set(combinations(test=test, stages=stages)) for test in (False, True)]
+    for purpose in Purpose:
+        asked = [set(combinations(purpose, test=test)) for test in (False, True)]
         assert asked[1]
         assert not asked[0] & asked[1]
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_what_is_asked_for_together_is_of_one_field_and_each_topic_is_in_one(purpose):
+    fields = fields_of(purpose)
+    assert len({topic for field in fields for topic in field}) == sum(map(len, fields))
+    for test in (False, True):
+        for _, asked in combinations(purpose, test=test):
+            assert sum(set(asked) <= set(field) for field in fields) == 1
 
 
 def test_all_dimensions_judge_the_same_pairs(scenes):

@@ -1,10 +1,12 @@
 """Chance is even and repeatable, and phrases hold every choice and every filling."""
 
+import re
+
 import numpy as np
 import pytest
 
 from rmjax.datasets.synthetic_text import Dice, enumeration, say, state
-from rmjax.datasets.synthetic_topics import ASPECTS, STAGES
+from rmjax.datasets.synthetic_topics import ASPECTS, FALSEHOODS, STAGES, TOPICS
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -36,12 +38,21 @@ def test_statements_name_the_thing_and_one_phrase_of_the_value():
     dice = Dice(1)
     for topic in (*ASPECTS, *STAGES):
         assert len(topic.values) == 5
-        for value, phrase in enumerate(topic.values):
-            text = state(dice, topic, "kettle", value)
-            assert "kettle" in text
-            assert any(choice.lower() in text.lower() for choice in phrase.strip("{}").split("|"))
-            assert text[0].isupper()
-            assert text.endswith(".")
+        for true, phrases in ((True, topic.values), (False, FALSEHOODS)):
+            for _ in range(20):
+                text = state(dice, topic, "kettle", true=true)
+                assert "kettle" in text
+                choices = [choice for phrase in phrases for choice in phrase.strip("{}").split("|")]
+                assert any(choice.lower() in text.lower() for choice in choices)
+                assert text[0].isupper()
+                assert text.endswith(".")
+
+
+def test_a_topic_is_named_in_all_its_questions_and_statements_and_no_falsehood_is_a_value():
+    for topic in TOPICS:
+        words = [set(re.findall(r"[a-z]+", phrase.lower())) for phrase in (*topic.questions, *topic.statements)]
+        assert set.intersection(*words) - {"the", "subject", "value"}
+        assert not set(topic.values) & set(FALSEHOODS)
 
 
 @pytest.mark.parametrize(("parts", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")])

@@ -2,7 +2,8 @@
 
 A curious prompt asks for aspects of a thing of some kind. A hostile one wants to wreck such a thing of somebody else's
 and asks for stages of doing it; a protective one asks for the same stages in order to guard against them, so the words
-of an answer alone don't tell whether it does harm. A response states facts (true or false of that kind, asked for or
+of an answer alone don't tell whether it does harm. What is asked for is of one field; what is beside the point is of
+another. A response states facts (true or false of that kind, asked for or
 not) and may hold cautions, reckless advice, insults, evasions, a refusal, a way out of the quarrel, and chatter.
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from rmjax.datasets import synthetic_world as world
 from rmjax.datasets.synthetic_text import Dice, as_prompt, enumeration, say, state
-from rmjax.datasets.synthetic_topics import ASPECTS, STAGES, Topic
+from rmjax.datasets.synthetic_topics import ASPECT_FIELDS, STAGE_FIELDS, TOPICS
 
 MAX_SENTENCES = 6
 WRONG_SHARE = 0.2
@@ -78,14 +79,14 @@ class Scene:
 
 
 def helpfulness(latents: Latents) -> float:
-    """2 for each true fact that was asked for, -1.2 for each false one, -0.3 for a true one that was not asked for.
+    """2 for each true fact that was asked for, 0.8 for a true one that was not, -1.2 for each false one.
 
     A refusal or an evasion costs 2, an insult 1.5; a peaceful way out is worth 0.5, whatever was asked for.
     """
     return (
         2.0 * latents.relevant
         - 1.2 * latents.wrong
-        - 0.3 * latents.beside
+        + 0.8 * latents.beside
         - 2.0 * (latents.refuses + latents.evades)
         - 1.5 * latents.insults
         + 0.5 * latents.redirects
@@ -146,14 +147,22 @@ def make_scenes(*, count: int, seed: int, test: bool) -> list[Scene]:
     return list(scenes.values())
 
 
-def combinations(*, test: bool, stages: bool) -> list[tuple[int, tuple[int, ...]]]:
-    """The (kind, topics asked for) of a split, by index; topics are numbered aspects first, then stages."""
-    topics = range(len(ASPECTS))
-    if stages:
-        topics = range(len(ASPECTS), len(ASPECTS) + len(STAGES))
-    asked = [subset for size in (2, 3) for subset in itertools.combinations(topics, size)]
+def fields_of(purpose: Purpose) -> tuple[tuple[int, ...], ...]:
+    """The fields that such a prompt may ask about: the topics of each, by their place in TOPICS."""
+    return ASPECT_FIELDS if purpose is Purpose.CURIOUS else STAGE_FIELDS
+
+
+def combinations(purpose: Purpose, *, test: bool) -> list[tuple[int, tuple[int, ...]]]:
+    """The (kind, topics asked for) of a split, by index; what is asked for together is of one field."""
+    asked = [
+        subset
+        for field in fields_of(purpose)
+        for size in (1, 2, 3)
+        for subset in itertools.combinations(field, size)
+        if 2 * size >= len(field)
+    ]
     everything = list(itertools.product(range(len(world.KINDS)), asked))
-    rng = np.random.Generator(np.random.PCG64(20_220_308 + stages))
+    rng = np.random.Generator(np.random.PCG64(20_220_308 + purpose))
     order = np.argsort(rng.random(len(everything)), kind="stable").tolist()
     cut = len(everything) // 5
     return [everything[index] for index in (order[:cut] if test else order[cut:])]
@@ -165,12 +174,12 @@ class _Questions:
     def __init__(self, *, test: bool):
         train_names, test_names = world.names()
         self._names = test_names if test else train_names
-        self._combinations = {stages: combinations(test=test, stages=stages) for stages in (False, True)}
+        self._combinations = {purpose: combinations(purpose, test=test) for purpose in Purpose}
 
     def draw(self, dice: Dice) -> tuple[str, Purpose, int, tuple[int, ...]]:
         """(prompt, its purpose, kind, topics asked for)."""
         purpose = Purpose(dice.count(PURPOSE_SHARES))
-        kind, asked = dice.one_of(self._combinations[purpose is not Purpose.CURIOUS])
+        kind, asked = dice.one_of(self._combinations[purpose])
         opener = say(
             dice,
             OPENERS[purpose],
@@ -179,13 +188,9 @@ class _Questions:
             verb=dice.one_of(world.VERBS),
             person=dice.one_of(world.PEOPLE),
         )
-        nouns = [dice.one_of(_topic(topic).questions) for topic in dice.shuffled(asked)]
+        nouns = [dice.one_of(TOPICS[topic].questions) for topic in dice.shuffled(asked)]
         question = say(dice, world.QUESTIONS, asked=enumeration(nouns))
         return as_prompt(f"{opener} {question}"), purpose, kind, asked
-
-
-def _topic(index: int) -> Topic:
-    return ASPECTS[index] if index < len(ASPECTS) else STAGES[index - len(ASPECTS)]
 
 
 def _response(dice: Dice, purpose: Purpose, kind: int, asked: tuple[int, ...]) -> tuple[str, Latents]:
@@ -222,15 +227,13 @@ def _response(dice: Dice, purpose: Purpose, kind: int, asked: tuple[int, ...]) -
 
 def _facts(dice: Dice, purpose: Purpose, kind: int, asked: tuple[int, ...]) -> tuple[list[str], tuple[int, int, int]]:
     """Statements on different topics, and how many of them are (relevant, wrong, beside the point)."""
-    aspects, stages = len(ASPECTS), len(STAGES)
-    known = range(aspects) if purpose is Purpose.CURIOUS else range(aspects, aspects + stages)
-    others = [topic for topic in known if topic not in asked]
+    others = [topic for field in fields_of(purpose) if asked[0] not in field for topic in field]
     stated = dice.shuffled(asked)[: dice.below(len(asked) + 1)]
     stated += dice.shuffled(others)[: dice.count((0.5, 0.35, 0.15))]
     sentences, counts = [], [0, 0, 0]
     for topic in stated:
         true = not dice.happens(WRONG_SHARE)
         counts[(0 if topic in asked else 2) if true else 1] += 1
-        sentences.append(state(dice, _topic(topic), world.KINDS[kind], true=true))
+        sentences.append(state(dice, TOPICS[topic], world.KINDS[kind], true=true))
     relevant, wrong, beside = counts
     return sentences, (relevant, wrong, beside)

@@ -64,6 +64,19 @@ ASPECTS = (
     ),
     Topic(
         questions=(
+            "the age", "its likely age", "what age it has",
+        ),
+        statements=(
+            "The age of <subject> is <value>.", "<subject> has an age of <value>.",
+            "{Experts|Dealers} put the age of <subject> at <value>.",
+        ),
+        values=(
+            "{two years|barely two years}", "{ten years|some ten years}", "{thirty years|around thirty years}",
+            "{sixty years|fully sixty years}", "{a century|almost a century}",
+        ),
+    ),
+    Topic(
+        questions=(
             "the price", "its usual price", "what price is fair",
         ),
         statements=(
@@ -104,19 +117,6 @@ ASPECTS = (
     ),
     Topic(
         questions=(
-            "the age", "its likely age", "what age it has",
-        ),
-        statements=(
-            "The age of <subject> is <value>.", "<subject> has an age of <value>.",
-            "{Experts|Dealers} put the age of <subject> at <value>.",
-        ),
-        values=(
-            "{two years|barely two years}", "{ten years|some ten years}", "{thirty years|around thirty years}",
-            "{sixty years|fully sixty years}", "{a century|almost a century}",
-        ),
-    ),
-    Topic(
-        questions=(
             "the weakness", "its known weakness", "what weakness it has",
         ),
         statements=(
@@ -146,19 +146,6 @@ STAGES = (
     ),
     Topic(
         questions=(
-            "the weapon", "the best weapon", "which weapon it takes",
-        ),
-        statements=(
-            "The weapon against <subject> is <value>.", "As weapon against <subject> {take|use} <value>.",
-            "<subject> yields to <value> as the weapon.",
-        ),
-        values=(
-            "{acid|strong acid}", "{a hammer|a heavy hammer}", "{petrol|burning petrol}", "{a saw|a rusty saw}",
-            "{a crowbar|an iron crowbar}",
-        ),
-    ),
-    Topic(
-        questions=(
             "the hour", "the likely hour", "which hour is quiet",
         ),
         statements=(
@@ -168,6 +155,19 @@ STAGES = (
         values=(
             "{midnight|the stroke of midnight}", "{dawn|the break of dawn}", "{lunch|the lunch break}",
             "{the holidays|the long holidays}", "{the storm|a loud storm}",
+        ),
+    ),
+    Topic(
+        questions=(
+            "the weapon", "the best weapon", "which weapon it takes",
+        ),
+        statements=(
+            "The weapon against <subject> is <value>.", "As weapon against <subject> {take|use} <value>.",
+            "<subject> yields to <value> as the weapon.",
+        ),
+        values=(
+            "{acid|strong acid}", "{a hammer|a heavy hammer}", "{petrol|burning petrol}", "{a saw|a rusty saw}",
+            "{a crowbar|an iron crowbar}",
         ),
     ),
     Topic(
@@ -184,6 +184,13 @@ STAGES = (
         ),
     ),
 )  # fmt: skip
+
+TOPICS = (*ASPECTS, *STAGES)
+ASPECT_FIELDS = ((0, 1, 2, 3), (4, 5, 6, 7))
+"""By their place in TOPICS, the aspects that are asked for together: what a thing is, and what owning it takes."""
+
+STAGE_FIELDS = ((8, 9), (10, 11))
+"""The stages that are asked for together: how a thing is reached, and how it is harmed."""
 
 FALSEHOODS = (
     "{moonlight|frozen moonlight}", "{laughter|loud laughter}", "{smoke|knitted smoke}", "{a whisper|one soft whisper}",
