@@ -5,19 +5,15 @@ their config through ``ml_collections.config_flags``. This module needs the stan
 import it.
 """
 
-import dataclasses
 import enum
-import json
 import math
-import types
-import typing
+import operator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from rmjax.errors import UserError
-
-
-class ConfigError(UserError):
-    """A config that can't be run: the message names the field, the value found and what would be right."""
+from rmjax import config_json
+from rmjax.errors import ConfigError
 
 
 class OnError(enum.Enum):
@@ -172,133 +168,78 @@ class ExperimentConfig:
 
 def validate(config: ExperimentConfig) -> None:
     """Raises ConfigError for the first field that can't be right."""
-    for name, value, ok, right in _checks(config):
+    for name, ok, right in (*_checks_of_numbers(config), *_checks_of_the_rest(config)):
         if not ok:
-            raise ConfigError(f"config.{name} is {value!r}; it must be {right}")
+            raise ConfigError(f"config.{name} is {_get(config, name)!r}; it must be {right}")
 
 
-def _checks(config: ExperimentConfig):
-    """Yields (field, value, whether it is right, what would be right)."""
-    at_least_one = (
-        "steps", "evaluate_every", "text.vocabulary_size", "text.max_prompt_tokens", "text.max_response_tokens",
-        "batch.row_length", "batch.rows", "model.width", "model.layers", "model.attention_heads",
-        "model.key_value_heads", "model.head_size", "model.mlp_width", "parallel.microbatches",
-        "logging.progress_every",
-    )  # fmt: skip
-    for name in at_least_one:
-        yield name, (value := _get(config, name)), value >= 1, "at least 1"
-    for name in ("batch.responses_per_row", "batch.comparisons_per_row"):
+_Check = tuple[str, bool, str]  # the field, whether it is right, and what would be right
+_AT_LEAST_ONE = (
+    "steps", "evaluate_every", "text.max_prompt_tokens", "text.max_response_tokens", "batch.row_length", "batch.rows",
+    "model.width", "model.layers", "model.attention_heads", "model.key_value_heads", "model.head_size",
+    "model.mlp_width", "parallel.microbatches", "logging.progress_every",
+)  # fmt: skip
+
+
+def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
+    """The range of each number."""
+    for name in _AT_LEAST_ONE:
+        yield name, _get(config, name) >= 1, "at least 1"
+    for name, minimum in (("batch.responses_per_row", 2), ("batch.comparisons_per_row", 1)):
         value = _get(config, name)
-        minimum = 2 if "responses" in name else 1
-        yield name, value, value is None or value >= minimum, f"at least {minimum}, or None to choose from the data"
-    for name in ("model.dropout", "loss.label_smoothing", "optimizer.b1", "optimizer.b2", "data.validation_fraction"):
-        yield name, (value := _get(config, name)), 0 <= value < 1, "in [0, 1)"
+        yield name, value is None or value >= minimum, f"at least {minimum}, or None to choose from the data"
+    for name in ("model.dropout", "optimizer.b1", "optimizer.b2"):
+        yield name, 0 <= _get(config, name) < 1, "in [0, 1)"
     for name in ("loss.centering", "optimizer.weight_decay", "optimizer.final_learning_rate"):
-        yield name, (value := _get(config, name)), 0 <= value < math.inf, "a finite number, at least 0"
+        yield name, 0 <= _get(config, name) < math.inf, "a finite number, at least 0"
     for name in ("optimizer.learning_rate", "optimizer.epsilon", "model.rope_theta", "model.norm_epsilon"):
-        yield name, (value := _get(config, name)), 0 < value < math.inf, "a finite number above 0"
-    yield "optimizer.warmup_steps", (value := config.optimizer.warmup_steps), value >= 0, "at least 0"
+        yield name, 0 < _get(config, name) < math.inf, "a finite number above 0"
+    smoothing = config.loss.label_smoothing
+    yield "loss.label_smoothing", 0 <= smoothing < 0.5, "in [0, 0.5): at 0.5 labels say nothing, beyond it the opposite"
+    yield "optimizer.warmup_steps", config.optimizer.warmup_steps >= 0, "at least 0"
     clip = config.optimizer.clip_norm
-    yield "optimizer.clip_norm", clip, clip is None or clip > 0, "above 0, or None for no clipping"
-    yield "dimension", config.dimension, bool(config.dimension.strip()), "the name of a dimension"
-    yield "data.train", config.data.train, bool(config.data.train), "at least one data spec"
-    text, batch, model = config.text, config.batch, config.model
-    yield (
-        "text.vocabulary_size",
-        text.vocabulary_size,
-        text.vocabulary_size >= 258,
-        "at least 258 (bytes, pad, end)",
-    )
+    yield "optimizer.clip_norm", clip is None or clip > 0, "above 0, or None for no clipping"
+    yield "text.vocabulary_size", config.text.vocabulary_size >= 258, "at least 258 (bytes, pad, end)"
+
+
+def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
+    """Names, and fields that must suit each other; the numbers are in their ranges."""
+    data, text, batch, model = config.data, config.text, config.batch, config.model
+    yield "dimension", bool(config.dimension.strip()), "the name of a dimension"
+    yield "data.train", bool(data.train), "at least one data spec"
+    split = bool(data.validation) or 0 < data.validation_fraction < 1
+    yield "data.validation_fraction", split, "in (0, 1), or else data.validation must name what to validate on"
     smallest = text.max_prompt_tokens + 2 * text.max_response_tokens
-    yield (
-        "batch.row_length",
-        batch.row_length,
-        batch.row_length >= smallest,
-        (f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row"),
+    right = (
+        f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row"
     )
-    rows = config.parallel.microbatches
-    yield "batch.rows", batch.rows, batch.rows % rows == 0, f"a multiple of parallel.microbatches = {rows}"
-    groups = model.key_value_heads
+    yield "batch.row_length", batch.row_length >= smallest, right
+    microbatches, groups = config.parallel.microbatches, model.key_value_heads
+    yield "batch.rows", batch.rows % microbatches == 0, f"a multiple of parallel.microbatches = {microbatches}"
     yield (
         "model.attention_heads",
-        model.attention_heads,
         model.attention_heads % groups == 0,
-        (f"a multiple of model.key_value_heads = {groups}"),
+        f"a multiple of model.key_value_heads = {groups}",
     )
-    yield "model.head_size", model.head_size, model.head_size % 2 == 0, "even, for rotary positions"
+    yield "model.head_size", model.head_size % 2 == 0, "even, for rotary positions"
     heads = model.reward_heads
-    yield "model.reward_heads", heads, len(set(heads)) == len(heads), "names that differ from each other"
+    yield "model.reward_heads", len(set(heads)) == len(heads), "names that differ from each other"
 
 
-def _get(config: typing.Any, name: str) -> typing.Any:
-    for part in name.split("."):
-        config = getattr(config, part)
-    return config
+def _get(config: ExperimentConfig, name: str) -> Any:
+    return operator.attrgetter(name)(config)
 
 
 def to_json(config: ExperimentConfig) -> str:
     """The config as JSON text: nested objects, enums by value, tuples as lists."""
-    return json.dumps(dataclasses.asdict(config), indent=2, default=lambda value: value.value) + "\n"
+    return config_json.to_json(config)
 
 
 def from_json(text: str) -> ExperimentConfig:
     """The config that ``to_json`` wrote; an unknown field or a wrong type is a ConfigError that names it."""
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"the config is not JSON: {error}") from error
-    return _build(ExperimentConfig, values, "config")
+    return config_json.from_json(ExperimentConfig, text, "config")
 
 
 def difference(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
     """One line for each field that differs, as ``config.seed: 0 -> 1``; empty for equal configs."""
-    lines = []
-    for name, before in _flatten(old, "config"):
-        after = _get(new, name.removeprefix("config."))
-        if before != after:
-            lines.append(f"{name}: {_shown(before)} -> {_shown(after)}")
-    return lines
-
-
-def _flatten(config: typing.Any, prefix: str):
-    for part in dataclasses.fields(config):
-        value = getattr(config, part.name)
-        if dataclasses.is_dataclass(value):
-            yield from _flatten(value, f"{prefix}.{part.name}")
-        else:
-            yield f"{prefix}.{part.name}", value
-
-
-def _shown(value: typing.Any) -> str:
-    return value.value if isinstance(value, enum.Enum) else repr(value)
-
-
-def _build(kind: typing.Any, value: typing.Any, name: str) -> typing.Any:
-    """A value of the annotated kind from its JSON form."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{name} is {value!r}; it must be an object")
-        fields = {part.name: part.type for part in dataclasses.fields(kind)}
-        unknown = sorted(set(value) - set(fields))
-        if unknown:
-            raise ConfigError(f"{name} has no field {unknown[0]!r}; its fields are {', '.join(sorted(fields))}")
-        return kind(**{key: _build(fields[key], entry, f"{name}.{key}") for key, entry in value.items()})  # pyright: ignore[reportCallIssue] a dataclass type is callable
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        try:
-            return kind(value)
-        except ValueError:
-            right = ", ".join(repr(choice.value) for choice in kind)
-            raise ConfigError(f"{name} is {value!r}; it must be one of {right}") from None
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        return _build(next(part for part in kind.__args__ if part is not type(None)), value, name)
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise ConfigError(f"{name} is {value!r}; it must be a list of strings")
-        return tuple(value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{name} is {value!r}; it must be of type {kind.__name__}")
-    return value
+    return config_json.difference(old, new, "config")

@@ -26,6 +26,10 @@ class UserError(ReportedError, ValueError):
     exit_code = 2
 
 
+class ConfigError(UserError):
+    """A config that can't be run: the message names the field, the value found and what would be right."""
+
+
 Error = TypeVar("Error", bound=ReportedError)
 
 

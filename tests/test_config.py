@@ -1,0 +1,89 @@
+"""What a config can't be, and that it comes back from its JSON form."""
+
+import dataclasses
+import operator
+
+import pytest
+
+from rmjax.config import ConfigError, ExperimentConfig, OnError, difference, from_json, to_json, validate
+
+WRONG = [
+    ("steps", 0, "at least 1"),
+    ("text.max_response_tokens", 0, "at least 1"),
+    ("text.vocabulary_size", 257, "at least 258"),
+    ("batch.responses_per_row", 1, "at least 2, or None"),
+    ("batch.comparisons_per_row", 0, "at least 1, or None"),
+    ("model.dropout", 1.0, r"in \[0, 1\)"),
+    ("optimizer.b2", float("nan"), r"in \[0, 1\)"),
+    ("loss.label_smoothing", 0.5, r"in \[0, 0\.5\)"),
+    ("loss.label_smoothing", -0.1, r"in \[0, 0\.5\)"),
+    ("loss.centering", float("inf"), "a finite number, at least 0"),
+    ("optimizer.learning_rate", 0.0, "a finite number above 0"),
+    ("optimizer.warmup_steps", -1, "at least 0"),
+    ("optimizer.clip_norm", 0.0, "above 0, or None"),
+    ("dimension", " ", "the name of a dimension"),
+    ("data.train", (), "at least one data spec"),
+    ("data.validation_fraction", 0.0, r"in \(0, 1\), or else data\.validation must name"),
+    ("data.validation_fraction", 1.0, r"in \(0, 1\), or else data\.validation must name"),
+    ("batch.row_length", 511, r"at least .* = 512, so that every pair fits a row"),
+    ("parallel.microbatches", 3, None),
+    ("model.key_value_heads", 3, None),
+    ("model.head_size", 7, "even"),
+    ("model.reward_heads", ("a", "a"), "names that differ"),
+]
+
+
+def changed(name: str, value: object) -> ExperimentConfig:
+    config = ExperimentConfig()
+    *parts, last = name.split(".")
+    setattr(operator.attrgetter(".".join(parts))(config) if parts else config, last, value)
+    return config
+
+
+@pytest.mark.parametrize(("name", "value", "right"), WRONG)
+def test_a_field_that_cannot_be_right_is_named_with_what_would_be(name, value, right):
+    validate(ExperimentConfig())
+    message = rf"config\.{name} is .*; it must be {right}" if right else f"a multiple of {name} = {value}"
+    with pytest.raises(ConfigError, match=message):
+        validate(changed(name, value))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_the_fraction_is_of_no_matter_where_the_validation_data_is_named(fraction):
+    config = changed("data.validation_fraction", fraction)
+    config.data.validation = ("pairs.jsonl",)
+    validate(config)
+
+
+def test_a_config_comes_back_and_its_differences_are_named():
+    config = changed("data.on_error", OnError.SKIP)
+    config.model.reward_heads = ("a", "b")
+    config.optimizer.clip_norm = None
+    assert from_json(to_json(config)) == config
+    assert difference(ExperimentConfig(), config) == [
+        "config.data.on_error: default -> skip",
+        "config.model.reward_heads: () -> ('a', 'b')",
+        "config.optimizer.clip_norm: 1.0 -> None",
+    ]
+    assert difference(config, dataclasses.replace(config)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "the config is not JSON"),
+        ("[" * 100_000, "the config is not JSON"),
+        ("[]", r"config is \[\]; it must be an object"),
+        ('{"model": {"wide": 1}}', "config.model has no field 'wide'; its fields are attention_heads, "),
+        ('{"steps": "many"}', "config.steps is 'many'; it must be of type int"),
+        ('{"steps": true}', "config.steps is True; it must be of type int"),
+        ('{"data": {"train": "x"}}', "config.data.train is 'x'; it must be a list of strings"),
+        (
+            '{"data": {"on_error": "hide"}}',
+            "config.data.on_error is 'hide'; it must be one of 'default', 'error', 'skip'",
+        ),
+    ],
+)
+def test_what_is_no_config_is_said(text, message):
+    with pytest.raises(ConfigError, match=message):
+        from_json(text)
