@@ -83,23 +83,29 @@ BAD_LINES = [
     (b"[1]", "not an object"),
     (b'"text"', "not an object"),
     (b"[" * 100_000, "invalid JSON"),
+    (b'{"score": 1e400}', "invalid JSON"),
+    (b'{"notes": [{"score": -1e999}]}', "invalid JSON"),
+    (b'{"response": "a", "response": "b"}', "duplicate field"),
+    (b'{"prompt": [{"role": "user", "role": "user"}]}', "duplicate field"),
+    (b" ", "blank line"),
 ]
 
 
 @pytest.mark.parametrize(("line", "kind"), BAD_LINES)
 def test_bad_lines(line, kind):
-    with pytest.raises(RowError, match=r"f\.jsonl, line 4: field '\(line\)': .+; right would be ") as told:
+    with pytest.raises(RowError, match=r"f\.jsonl, line 4: .+; right would be ") as told:
         rows.parse_line(line, origin="f.jsonl, line 4")
     assert told.value.kind == kind
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
 def test_lines_are_numbered_as_the_file_has_them(tmp_path, name):
-    text = b'{"a": 1}\n\n  \r\n{"b": 2}\r\n{"c": 3}'
+    text = b'\xef\xbb\xbf{"a": 1}\n\n  \r\n{"b": 2}\r\n{"c": 3}\n\n \n'
     path = tmp_path / name
     path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     assert list(rows.read_lines(str(path))) == [
-        (f"{path}, line 1", b'{"a": 1}'), (f"{path}, line 4", b'{"b": 2}'), (f"{path}, line 5", b'{"c": 3}'),
+        (f"{path}, line 1", b'{"a": 1}'), (f"{path}, line 2", b""), (f"{path}, line 3", b"  "),
+        (f"{path}, line 4", b'{"b": 2}'), (f"{path}, line 5", b'{"c": 3}'),
     ]  # fmt: skip
 
 

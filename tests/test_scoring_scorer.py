@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import json
 import tracemalloc
+from collections import Counter
 
 import jax
 import numpy as np
@@ -139,7 +140,10 @@ def test_several_heads_give_a_reward_for_each_by_name(tmp_path):
 
 
 BAD = [
-    ("{", "invalid JSON", "(line)"),
+    ("{", "invalid JSON", ""),
+    ("", "blank line", ""),
+    ('{"prompt": "p", "response": "r", "id": 1e400}', "invalid JSON", ""),
+    ('{"prompt": "p", "response": "r", "response": "s"}', "duplicate field", "response"),
     ({"prompt": "p"}, "missing or ambiguous field", "response"),
     ({"prompt": "p", "response": LONG}, "response too long", "responses[0]"),
     ({"prompt": [{"role": "robot", "content": "x"}], "response": "r"}, "unknown role", "prompt"),
@@ -147,13 +151,18 @@ BAD = [
 ]
 
 
+def place(field: str) -> str:
+    return f"field {field!r}: " if field else ""
+
+
 @pytest.mark.parametrize(("row", "kind", "field"), BAD)
 def test_a_bad_row_is_an_error_that_names_it_and_nothing_is_written(tmp_path, scorer, row, kind, field):
-    source = written(tmp_path / "in.jsonl", [{"prompt": "p", "response": "r"}, "", row])
+    good = {"prompt": "p", "response": "r"}
+    source = written(tmp_path / "in.jsonl", [good, good, row, good])
     with pytest.raises(RowError) as told:
         score_file(scorer, source, str(tmp_path / "out.jsonl"))
     assert told.value.kind == kind
-    assert f"{source}, line 3: field {field!r}" in str(told.value)
+    assert f"{source}, line 3: {place(field)}" in str(told.value)
     assert not (tmp_path / "out.jsonl").exists()
 
 
@@ -164,23 +173,23 @@ def test_skipped_rows_keep_their_place_and_say_why(tmp_path, scorer):
     counts = score_file(scorer, written(tmp_path / "in.jsonl", rows), str(target), on_error=OnError.SKIP)
     found = read(target)
     assert len(found) == len(rows)
-    assert counts == {"scored": 2, "response too long": 2} | {kind: 1 for _, kind, _ in BAD if "long" not in kind}
-    for answer, (row, kind, field) in zip(found[1:6], BAD, strict=True):
+    assert counts == {"scored": 2, "response too long": 2} | Counter(kind for _, kind, _ in BAD if "long" not in kind)
+    for answer, (row, kind, field) in zip(found[1:9], BAD, strict=True):
         assert answer["reward"] is None
-        assert f"field {field!r}: {kind}" in answer["error"]
-        if row == "{" or "reward" in row:
-            assert answer["line" if row == "{" else "row"] == row
+        assert f"{place(field)}{kind}" in answer["error"]
+        if isinstance(row, str) or "reward" in row:
+            assert answer["line" if isinstance(row, str) else "row"] == row
         else:
             assert row.items() <= answer.items()
-    assert found[6]["rewards"][1] is None
-    assert "responses[1]" in found[6]["error"]
-    assert found[6]["rewards"][::2] == pytest.approx(scorer.score("why", ["it", "rains"]), abs=1e-5)
-    assert found[0]["reward"] == pytest.approx(found[7]["reward"], abs=1e-6)
+    assert found[9]["rewards"][1] is None
+    assert "responses[1]" in found[9]["error"]
+    assert found[9]["rewards"][::2] == pytest.approx(scorer.score("why", ["it", "rains"]), abs=1e-5)
+    assert found[0]["reward"] == pytest.approx(found[10]["reward"], abs=1e-6)
     assert "error" not in found[0]
 
 
 def test_faults_of_a_call_are_raised(scorer):
-    with pytest.raises(ResponseTooLongError, match=r"the limit text\.max_response_tokens is 40"):
+    with pytest.raises(ResponseTooLongError, match=r"the model.s limit text\.max_response_tokens is 40"):
         scorer.score("why", [LONG])
     with pytest.raises(TypeError, match="must be a list of responses"):
         scorer.score("why", "it rains")

@@ -6,6 +6,7 @@ Blank lines are fine at the end of a JSON Lines file; between rows they are an e
 
 import gzip
 import json
+import math
 import os
 import re
 import zlib
@@ -19,7 +20,7 @@ from rmjax.preferences.record import FileError, RowError
 
 Rows = Iterator[tuple[str, Mapping[str, object]]]
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows programs begin UTF-8 files with it
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows programs begin UTF-8 files with it
 
 
 def find_files(path: str | os.PathLike[str]) -> list[str]:
@@ -27,7 +28,10 @@ def find_files(path: str | os.PathLike[str]) -> list[str]:
     # Imported when a file is looked for, so that the record and its row forms need the standard library alone.
     from etils import epath
 
+    from rmjax.files import check_bucket
+
     name = os.fspath(path)
+    check_bucket(name)
     file = epath.Path(name)
     if file.is_dir():
         raise FileError(name, found="a folder", right=f"a file, or a glob as {name.rstrip('/')}/*.jsonl")
@@ -89,8 +93,8 @@ def read_lines(name: str, lines: Iterable[bytes], skipped: Counter[str] | None =
         try:
             if blank is not None:
                 blank, first = None, blank
-                _count_or_raise(_error(first, "blank line", "a blank line before the last row", "a row"), skipped)
-            row = _decode(line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line, origin)
+                _count_or_raise(blank_line(first), skipped)
+            row = decode_line(line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line, origin)
         except RowError as error:
             _count_or_raise(error, skipped)
         else:
@@ -118,10 +122,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _decode(line: bytes, origin: str) -> Mapping[str, object]:
-    """The object on a line."""
+def blank_line(origin: str) -> RowError:
+    """The fault of a blank line that isn't at the end of its file."""
+    return _error(origin, "blank line", "a blank line before the last row", "a row")
+
+
+def decode_line(line: bytes, origin: str, *, writable: bool = False) -> dict[str, Any]:
+    """The object on a line of JSON, or else a RowError.
+
+    ``writable`` says that the row is to be written again as it was: then a number that JSON can't spell (NaN, Infinity,
+    or one that becomes infinite, as 1e400) is an error wherever it stands.
+    """
+    decoder = _WRITABLE if writable else _DECODER
     try:
-        row = json.loads(line.decode(), object_pairs_hook=_object)
+        row = decoder.decode(line.decode())
     except UnicodeDecodeError as error:
         found = f"byte 0x{line[error.start]:02x} at position {error.start + 1} of the line"
         raise _error(origin, "invalid UTF-8", found, "text in UTF-8") from None
@@ -140,7 +154,16 @@ def _decode(line: bytes, origin: str) -> Mapping[str, object]:
     return _checked_object(row, origin)
 
 
-def _checked_object(row: object, origin: str) -> Mapping[str, object]:
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(f"{text}, a number beyond what a float64 holds,")
+
+
+def _checked_object(row: object, origin: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise _error(origin, "not an object", shown(row), "a JSON object, as {...}")
     return row
@@ -152,6 +175,7 @@ def _duplicate(origin: str, error: _DuplicateFieldError) -> RowError:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_WRITABLE = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=_finite)
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -159,7 +183,7 @@ def _rows_of_array(name: str, file: Iterable[bytes], skipped: Counter[str] | Non
     """Yields (origin, row) for the elements of a JSON array, decoded one after another."""
     data = b"".join(file)
     try:
-        text = data.removeprefix(_BYTE_ORDER_MARK).decode()
+        text = data.removeprefix(BYTE_ORDER_MARK).decode()
     except UnicodeDecodeError as error:
         found = f"byte 0x{error.object[error.start]:02x} at position {error.start + 1}, invalid UTF-8"
         raise FileError(name, found=found, right="a JSON array in UTF-8") from None

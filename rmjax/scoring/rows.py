@@ -24,6 +24,7 @@ from typing import Any, Protocol, runtime_checkable
 from etils import epath
 
 from rmjax.files import written_whole
+from rmjax.preferences.files import BYTE_ORDER_MARK, blank_line, decode_line
 from rmjax.preferences.record import FileError, Message, RowError, Text
 
 STANDARD = "-"  # stdin or stdout
@@ -131,28 +132,31 @@ def _unicode(text: str, field: str, origin: str) -> str:
 
 
 def parse_line(line: bytes, *, origin: str) -> dict[str, Any]:
-    """The JSON object of a line; invalid UTF-8, invalid JSON and other values are a RowError."""
-    try:
-        row = json.loads(line.decode(), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        found = f"byte 0x{line[error.start]:02x} at {error.start}"
-        raise _error(origin, "(line)", "invalid UTF-8", found, "a JSON object in UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise _error(origin, "(line)", "invalid JSON", str(error), "one JSON object a line") from None
-    if not isinstance(row, dict):
-        raise _error(origin, "(line)", "not an object", _shown(row), "one JSON object a line")
-    return row
+    """The JSON object of a line, as the reader of preferences takes it, if it can be written again as it was.
+
+    A RowError is raised for a blank line, invalid UTF-8, invalid JSON, a number that JSON can't spell, a field that is
+    there twice, and a value that is no object.
+    """
+    if not line.strip():
+        raise blank_line(origin)
+    return decode_line(line, origin, writable=True)
 
 
 def read_lines(path: str) -> Iterator[tuple[str, bytes]]:
-    """Yields (``FILE, line N``, line) of a .jsonl or .jsonl.gz file or of stdin, blank lines left out."""
+    """Yields (``FILE, line N``, line) of a .jsonl or .jsonl.gz file or of stdin, without blank lines at its end."""
     name = "stdin" if path == STANDARD else path
     with _opened(path) as stream:
-        number = 0
+        number, blank = 0, []
         try:
             for number, line in enumerate(stream, start=1):
+                content = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+                entry = f"{name}, line {number}", content.rstrip(b"\r\n")
                 if line.strip():
-                    yield f"{name}, line {number}", line.rstrip(b"\r\n")
+                    yield from blank
+                    yield entry
+                    blank = []
+                else:
+                    blank.append(entry)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             found, right = f"{error}", "a whole gzip file"
             raise _error(f"{name}, line {number + 1}", "(line)", "broken gzip", found, right) from error
@@ -195,10 +199,6 @@ def _opened(path: str) -> Iterator[Iterable[bytes]]:
                 yield unpacked
         else:
             yield stream
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _error(origin: str, field: str, kind: str, found: str, right: str) -> RowError:

@@ -100,8 +100,9 @@ def score_file(scorer: RewardScorer, source: str, target: str, *, on_error: OnEr
     Rows are taken in chunks, so memory stays bounded however long the file is; a target file appears whole or not at
     all. A row that can't be scored is an error. With ``OnError.SKIP`` it stays in its place, so nothing is lost and
     lines still match: it comes back with ``reward`` null (in ``rewards``, null for each such response) and the
-    message in ``error``. A line that isn't a JSON object comes back as ``{"line": its text, …}`` with these two, and a
-    row that has fields of these names already as ``{"row": the row, …}``.
+    message in ``error``. A line that isn't a JSON object, or is blank between rows, comes back as
+    ``{"line": its text, …}`` with these two, and a row that has fields of these names already as
+    ``{"row": the row, …}``.
 
     Returns:
       How many rows were scored, under ``"scored"``, and how many were not, by kind of fault.
@@ -150,7 +151,7 @@ def _score_chunk(
 
 def _parsed(line: bytes, origin: str, on_error: OnError) -> tuple[dict[str, Any], rows.Request | RowError]:
     """(the row, what it asks or what is wrong with it); a fault is raised unless faults are skipped."""
-    row: dict[str, Any] = {"line": line.decode(errors="replace")}
+    row: dict[str, Any] = {"line": line.decode(errors="backslashreplace")}
     try:
         row = rows.parse_line(line, origin=origin)
         return row, rows.parse_request(row, origin=origin)
