@@ -1,11 +1,16 @@
 """Files written whole or not at all, in folders and buckets alike."""
 
 import contextlib
+import importlib.util
 import os
 import uuid
 from collections.abc import Iterator
 
 from etils import epath
+
+from rmjax.errors import UserError
+
+BUCKET_MODULES = ("gcsfs", "google.cloud.storage")  # what reads and writes there, and what TensorBoard's files need
 
 
 @contextlib.contextmanager
@@ -37,3 +42,22 @@ def absolute(path: epath.PathLike) -> epath.Path:
     """The path from the root of its file system; a bucket's (``gs://…``) is that already."""
     text = os.fspath(path)
     return epath.Path(text if "://" in text else os.path.abspath(text))
+
+
+def check_bucket(path: epath.PathLike) -> None:
+    """UserError where the path is in a Google Cloud Storage bucket and a package that reaches it is missing."""
+    name = os.fspath(path)
+    if not name.startswith("gs://"):
+        return
+    if missing := [module for module in BUCKET_MODULES if not _installed(module)]:
+        raise UserError(
+            f"{name} is in a bucket, and {' and '.join(missing)} can't be imported; `pip install -r "
+            "requirements-gcs.txt` installs what buckets need"
+        )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False

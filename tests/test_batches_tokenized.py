@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from tokenized_data import random_tokenized
@@ -42,3 +44,16 @@ def test_one_response_alone_keeps_its_end_token_as_its_own():
         comparison_origin=np.zeros((0, 2), np.int32),
     )
     assert shared_prefix_lengths(alone).tolist() == [len(tokenized.conversation(0)) - 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_digest_is_that_of_all_that_is_learned_from(seed):
+    tokenized = random_tokenized(seed)
+    assert tokenized.digest() == random_tokenized(seed).digest()
+    assert tokenized.digest() != random_tokenized(seed + 1).digest()
+    for name in ("tokens", "left", "right", "head", "probability", "margin", "weight"):
+        changed = getattr(tokenized, name).copy()
+        changed[-1] += 1
+        assert dataclasses.replace(tokenized, **{name: changed}).digest() != tokenized.digest(), name
+    elsewhere = {"response_origin": tokenized.response_origin + 1, "cut_prompts": 7}  # how it is found, not what it is
+    assert dataclasses.replace(tokenized, **elsewhere).digest() == tokenized.digest()

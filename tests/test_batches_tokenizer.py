@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,13 @@ import pytest
 import tokenizers
 from tokenizers import models
 
-from rmjax.batches.tokenizer import TokenizerError, load_tokenizer, save_tokenizer, train_tokenizer
+from rmjax.batches.tokenizer import (
+    TokenizerError,
+    load_tokenizer,
+    save_tokenizer,
+    train_tokenizer,
+    vocabulary_size_of,
+)
 
 TEXTS = [
     f"\n\nHuman: what is {n} plus {n + 1}?\n\nAssistant: it is {2 * n + 1}, of course. Ünïcode 試 {n}"
@@ -23,6 +30,17 @@ def test_pad_end_and_bytes_come_first_and_any_text_comes_back():
     assert tokenizer.get_vocab_size() == 400
     for text in (*TEXTS[:3], " leading", "trailing \n", "🜁 never seen \x00\x7f", ""):
         assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+@pytest.mark.parametrize("gap", [0, 1, 50])
+def test_the_vocabulary_reaches_to_the_largest_token_whatever_ids_are_left_out(gap, tmp_path):
+    stored = json.loads(train_tokenizer(TEXTS, 300).to_str())
+    last = max(stored["model"]["vocab"], key=stored["model"]["vocab"].get)
+    stored["model"]["vocab"][last] += gap
+    (tmp_path / "tokenizer.json").write_text(json.dumps(stored))
+    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
+    assert tokenizer.get_vocab_size() == 300
+    assert vocabulary_size_of(tokenizer) == tokenizer.token_to_id(last) + 1 == 300 + gap
 
 
 @pytest.mark.parametrize("text", ["<|end|>", "a <|end|> b", "<|pad|>", "x<|end|><|pad|>"])

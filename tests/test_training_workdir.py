@@ -1,5 +1,6 @@
 """The workdir: made once, resumed by the same config alone, with errors that say what to do."""
 
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -8,16 +9,22 @@ from collections.abc import Callable
 
 import pytest
 
+from rmjax.batches.contract import RoleTemplate
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import ExperimentConfig
+from rmjax.errors import UserError
+from rmjax.preferences.files import find_files
 from rmjax.training import environment
 from rmjax.training.checkpoint import CheckpointError
 from rmjax.training.trained import load_trained
 from rmjax.training.workdir import (
     WorkdirError,
+    check_data,
     open_workdir,
     read_config,
+    read_contract,
     read_tokenizer,
+    write_template,
     write_tokenizer,
 )
 
@@ -103,6 +110,40 @@ def test_the_tokenizer_comes_back(tmp_path: pathlib.Path):
     tokenizer = train_tokenizer(["hello hello world"], 300)
     write_tokenizer(tmp_path, tokenizer)
     assert read_tokenizer(tmp_path).to_str() == tokenizer.to_str()
+
+
+def test_the_contract_comes_back_with_its_template(tmp_path: pathlib.Path):
+    write_tokenizer(tmp_path, train_tokenizer(["hello hello world"], 300))
+    config = ExperimentConfig()
+    assert read_contract(tmp_path, config).template == RoleTemplate()
+    template = RoleTemplate(turns=(("user", "U: ", "\n"), ("assistant", "A: ", "\n")), generation_prompt="A: ")
+    write_template(tmp_path, template)
+    contract = read_contract(tmp_path, config)
+    assert contract.template == template
+    limits = (contract.max_prompt_tokens, contract.max_response_tokens)
+    assert limits == (config.text.max_prompt_tokens, config.text.max_response_tokens)
+    (tmp_path / "template.json").write_text('{"turns": 3}')
+    with pytest.raises(WorkdirError, match=r"template\.json can't be read as a template: "):
+        read_contract(tmp_path, config)
+
+
+def test_data_are_noted_at_the_first_start_and_compared_at_the_next(tmp_path: pathlib.Path):
+    first = {"train": "a", "validation": "b"}
+    check_data(tmp_path, first)
+    check_data(tmp_path, first)
+    with pytest.raises(WorkdirError, match=r"^the validation data are not those that the run in .* began with"):
+        check_data(tmp_path, {"train": "a", "validation": "c"})
+    check_data(tmp_path, first)
+
+
+def test_a_bucket_without_its_packages_names_the_file_that_brings_them(monkeypatch: pytest.MonkeyPatch):
+    find = importlib.util.find_spec
+    missing = ("gcsfs", "google.cloud.storage")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+    message = r"^gs://bucket/run is in a bucket, and gcsfs and google\.cloud\.storage can't .*requirements-gcs\.txt"
+    for reach in (lambda path: open_workdir(path, ExperimentConfig()), read_config, load_trained, find_files):
+        with pytest.raises(UserError, match=message):
+            reach("gs://bucket/run")
 
 
 def test_loading_says_what_is_missing(tmp_path: pathlib.Path):

@@ -1,10 +1,16 @@
 """Tokenized preferences as flat numpy arrays: what packing plans from and copies from."""
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
+
+_LEARNED_FROM = (
+    "tokens", "response_offsets", "group_offsets", "comparison_offsets", "left", "right", "head", "probability",
+    "margin", "weight",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,16 @@ class TokenizedPreferences:
     @property
     def comparisons(self) -> int:
         return len(self.left)
+
+    def digest(self) -> str:
+        """32 hexadecimal digits of all that is learned from: equal for equal data, whatever machine tokenized them."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name in _LEARNED_FROM:
+            array = getattr(self, name)
+            kind = array.dtype.newbyteorder("<")
+            digest.update(f"{name} {kind.str} {array.shape}\n".encode())
+            digest.update(array.astype(kind).tobytes())
+        return digest.hexdigest()
 
     def conversation(self, response: int | np.integer) -> Int[np.ndarray, "tokens"]:
         """The tokens of one response's whole conversation."""

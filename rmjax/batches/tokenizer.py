@@ -23,7 +23,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> tokenizers.To
     """Trains byte-level BPE: pad is token 0, end is token 1, the bytes follow, then the merges.
 
     The result is a function of the texts alone, whatever the number of threads. Texts with few different words give
-    fewer tokens than ``vocabulary_size``; ``get_vocab_size()`` tells how many.
+    fewer tokens than ``vocabulary_size``; ``vocabulary_size_of`` tells how many.
     """
     if vocabulary_size < BYTES + 2:
         raise ValueError(f"vocabulary_size is {vocabulary_size}; it must be at least {BYTES + 2} (256 bytes, pad, end)")
@@ -39,6 +39,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> tokenizers.To
     tokenizer.train_from_iterator(texts, trainer)
     logging.info("trained a tokenizer of %d tokens (asked for %d)", tokenizer.get_vocab_size(), vocabulary_size)
     return _ready(tokenizer, "the trained tokenizer")
+
+
+def vocabulary_size_of(tokenizer: tokenizers.Tokenizer) -> int:
+    """How many rows an embedding needs: one more than the largest token id, which may leave ids out.
+
+    ``get_vocab_size()`` counts the tokens, and is less than that where there are gaps.
+    """
+    return max(tokenizer.get_vocab().values()) + 1
 
 
 def save_tokenizer(tokenizer: tokenizers.Tokenizer, path: epath.PathLike) -> None:

@@ -16,6 +16,7 @@ from rmjax.datasets.prepare import folder_for_manual, prepare
 from rmjax.datasets.spec import DatasetSpec, DataSpecError, FileSpec, parse_spec
 from rmjax.datasets.stored import decode, places, serialized_examples
 from rmjax.datasets.synthetic import Synthetic
+from rmjax.files import check_bucket
 from rmjax.labeling.labeler import Labeler, find_labeler
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.merge import merge_prompts, merge_sets
@@ -100,6 +101,8 @@ def _full_name(builder: tfds.core.DatasetBuilder) -> str:
 
 def _find_builder(spec: DatasetSpec, data: DataConfig) -> tfds.core.DatasetBuilder:
     """The builder of the spec's data set and config, with the folder that its prepared form belongs into."""
+    check_bucket(data.data_dir or "")
+    check_bucket(data.manual_dir or "")
     try:
         kind = tfds.builder_cls(spec.name)
     except tfds.core.DatasetNotFoundError:

@@ -1,9 +1,9 @@
-"""From data specs to what the loop reads: the run's tokenizer, and tokenized training and validation preferences."""
+"""From data specs to what the loop reads: the run's text contract, tokenized training and validation preferences."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import tokenizers
 from absl import logging
 from etils import epath
 
@@ -16,7 +16,14 @@ from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
 from rmjax.preferences.record import Preference
 from rmjax.training.processes import process_zero_first
-from rmjax.training.workdir import CHECKPOINTS, has_tokenizer, read_tokenizer, write_tokenizer
+from rmjax.training.workdir import (
+    CHECKPOINTS,
+    check_data,
+    has_tokenizer,
+    read_contract,
+    write_template,
+    write_tokenizer,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,28 +38,54 @@ class TrainingData:
 def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
     """Opens, splits and tokenizes the data of a run, and logs what was skipped and cut.
 
-    A run that is resumed takes its tokenizer from the workdir; a new one trains or loads it and stores it there.
+    A run that is resumed takes its tokenizer and template from the workdir, and must find the same data as at its first
+    start; a new one trains or loads the tokenizer and stores all of that there.
+
+    Raises:
+      ConfigError: where there is nothing to learn from, or nothing to choose the best checkpoint by.
+      WorkdirError: where the data have changed since the run's first start.
     """
     with process_zero_first("data"):  # it prepares data sets and trains the tokenizer; the others find both
         train, validation = _open(config)
-        tokenizer = _tokenizer(config, workdir, train)
-    contract = TextContract.from_config(config.text, tokenizer)
+        contract = _contract(config, workdir, train)
     heads, on_error = config.model.reward_heads, config.data.on_error
     data = TrainingData(
         contract=contract,
         train=tokenize(train, contract, heads=heads, on_error=on_error),
         validation=tokenize(validation, contract, heads=heads, on_error=on_error),
     )
-    for name, tokenized in (("train", data.train), ("validation", data.validation)):
-        logging.info(
-            "%s: %d prompts, %d responses, %d comparisons; %d comparisons skipped%s, %d prompts cut to %d tokens",
-            name, tokenized.groups, tokenized.responses, tokenized.comparisons, tokenized.skipped.total(),
-            f" ({dict(tokenized.skipped)})" if tokenized.skipped else "", tokenized.cut_prompts,
-            contract.max_prompt_tokens,
-        )  # fmt: skip
-        if not tokenized.comparisons:
-            raise ConfigError(f"config.data leaves no {name} comparisons; it must leave at least one")
+    _check_and_log("train", data.train, train, config)
+    _check_and_log("validation", data.validation, validation, config)
+    if not (data.validation.probability != 0.5).any():
+        raise ConfigError(
+            f"config.data leaves {data.validation.comparisons} validation comparisons, all of them ties (probability "
+            "0.5), which no checkpoint can be the best at; at least one must have a preferred response"
+        )
+    check_data(workdir, {"train": data.train.digest(), "validation": data.validation.digest()})
     return data
+
+
+def _check_and_log(
+    name: str, tokenized: TokenizedPreferences, preferences: Sequence[Preference], config: ExperimentConfig
+) -> None:
+    """Logs how many comparisons there are, on which dimensions and by whom, and what was left out of them."""
+    logging.info(
+        "%s: %d prompts, %d responses, %d comparisons; %d comparisons skipped%s, %d prompts cut to %d tokens",
+        name, tokenized.groups, tokenized.responses, tokenized.comparisons, tokenized.skipped.total(),
+        f" ({dict(tokenized.skipped)})" if tokenized.skipped else "", tokenized.cut_prompts,
+        config.text.max_prompt_tokens,
+    )  # fmt: skip
+    if not tokenized.comparisons:
+        raise ConfigError(f"config.data leaves no {name} comparisons; it must leave at least one")
+    judged = (preferences[index] for index in tokenized.comparison_origin[:, 0])
+    counts = Counter((preference.dimension, preference.source.value) for preference in judged)
+    logging.info("%s: %s", name, ", ".join(f"{'/'.join(kind)} {count}" for kind, count in sorted(counts.items())))
+    dimensions = sorted({dimension for dimension, _ in counts})
+    if name == "train" and not config.model.reward_heads and len(dimensions) > 1:
+        logging.warning(
+            "one reward head learns %d dimensions: %s; --config.model.reward_heads=\"%s\" would give each its own",
+            len(dimensions), ", ".join(dimensions), tuple(dimensions),
+        )  # fmt: skip
 
 
 def _open(config: ExperimentConfig) -> tuple[tuple[Preference, ...], tuple[Preference, ...]]:
@@ -71,20 +104,21 @@ def _all(config: ExperimentConfig, specs: tuple[str, ...]) -> tuple[Preference, 
     return tuple(preference for found in sets for preference in found)
 
 
-def _tokenizer(config: ExperimentConfig, workdir: epath.Path, train: Iterable[Preference]) -> tokenizers.Tokenizer:
-    if has_tokenizer(workdir) or (workdir / CHECKPOINTS).exists():  # checkpoints are of no use with another tokenizer
-        return read_tokenizer(workdir)
-    if config.text.tokenizer is not None:
-        tokenizer = load_tokenizer(config.text.tokenizer)
-    else:
-        tokenizer = train_tokenizer(_texts(train), config.text.vocabulary_size)
-    write_tokenizer(workdir, tokenizer)
-    return tokenizer
+def _contract(config: ExperimentConfig, workdir: epath.Path, train: Iterable[Preference]) -> TextContract:
+    """The contract that the workdir holds; at a run's first start it is made and stored there."""
+    if not has_tokenizer(workdir) and not (workdir / CHECKPOINTS).exists():  # of no use with another tokenizer
+        template = RoleTemplate()
+        if config.text.tokenizer is not None:
+            tokenizer = load_tokenizer(config.text.tokenizer)
+        else:
+            tokenizer = train_tokenizer(_texts(train, template), config.text.vocabulary_size)
+        write_template(workdir, template)
+        write_tokenizer(workdir, tokenizer)  # last: where there is a tokenizer, the rest is there too
+    return read_contract(workdir, config)
 
 
-def _texts(preferences: Iterable[Preference]) -> Iterator[str]:
+def _texts(preferences: Iterable[Preference], template: RoleTemplate) -> Iterator[str]:
     """The texts of prompts and responses, as the contract renders them."""
-    template = RoleTemplate()
     for preference in preferences:
         for text in (preference.prompt, *preference.responses):
             yield text if isinstance(text, str) else template.render_turns(text, origin=preference.origin)

@@ -14,6 +14,7 @@ import jax
 from etils import epath
 
 from rmjax.files import write_text
+from rmjax.training.parallel import describe_devices
 
 ENVIRONMENT = "environment.json"
 PACKAGES = (
@@ -34,7 +35,6 @@ def record_start(workdir: epath.PathLike) -> None:
 
 def describe() -> dict[str, Any]:
     """Time, command, versions, revision of the source, devices and the variables that matter."""
-    devices = jax.devices()
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [sys.executable, *sys.argv],
@@ -42,7 +42,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
         "revision": revision(pathlib.Path(__file__).parent),
-        "devices": {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()},
+        "devices": describe_devices(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 

@@ -184,5 +184,16 @@ def make_parallel(config: ExperimentConfig, devices: tuple[Device, ...] | None =
     return Parallel(config, devices[:1])
 
 
+def describe_devices() -> dict[str, str | int]:
+    """Of all processes: what the devices are and how many there are."""
+    devices = jax.devices()
+    return {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()}
+
+
+def default_placement() -> SingleDeviceSharding:
+    """Where an array lies of which nobody says where: on the first device of this process."""
+    return SingleDeviceSharding(jax.local_devices()[0])
+
+
 def _is_batch(value: Any) -> bool:
     return isinstance(value, PreferenceBatch)

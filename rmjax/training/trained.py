@@ -6,10 +6,11 @@ import jax
 from etils import epath
 
 from rmjax.batches.contract import TextContract
+from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig
 from rmjax.models.reward import Params, RewardModel, init
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
-from rmjax.training.workdir import CHECKPOINTS, read_config, read_tokenizer
+from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +42,11 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     """
     workdir = epath.Path(workdir)
     config = read_config(workdir)
-    tokenizer = read_tokenizer(workdir)
+    contract = read_contract(workdir, config)
     folder = workdir / CHECKPOINTS
     if not folder.exists():
         raise CheckpointError(f"{workdir} has no checkpoint yet; the first is saved after config.evaluate_every steps")
-    model = RewardModel(config.model, tokenizer.get_vocab_size())
+    model = RewardModel(config.model, vocabulary_size_of(contract.tokenizer))
     with Checkpoints(folder, read_only=True) as checkpoints:
         if step is None:
             step = checkpoints.best_step() or checkpoints.latest_step()
@@ -54,5 +55,4 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
                 f"{folder} has no checkpoint yet; the first is saved after config.evaluate_every steps"
             )
         params = checkpoints.restore_params(step, jax.eval_shape(lambda: init(model, jax.random.PRNGKey(0))))
-    contract = TextContract.from_config(config.text, tokenizer)
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=step)

@@ -1,17 +1,24 @@
-"""The folder of a run: which config it belongs to, and the tokenizer that its model reads through."""
+"""The folder of a run: which config and data it belongs to, and the text contract that its model reads through."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
 
 import jax
 from etils import epath
 from tokenizers import Tokenizer
 
+from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
 from rmjax.errors import UserError
-from rmjax.files import write_text
+from rmjax.files import check_bucket, write_text
 from rmjax.training.processes import process_zero_first
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
+TEMPLATE = "template.json"
+DATA = "data.json"
 CHECKPOINTS = "checkpoints"
 
 
@@ -26,6 +33,7 @@ def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
       WorkdirError: if it belongs to another config (each field that differs is shown), if it holds checkpoints but no
         config, or if other processes don't see what process 0 wrote there.
     """
+    check_bucket(path)
     with process_zero_first("workdir"):
         return _open_workdir(epath.Path(path), config)
 
@@ -60,6 +68,7 @@ def read_config(workdir: epath.PathLike) -> ExperimentConfig:
     Raises:
       WorkdirError: if there is no such folder, it has no ``config.json``, or that file is not a config.
     """
+    check_bucket(workdir)
     path = epath.Path(workdir) / CONFIG
     if not path.parent.exists():
         raise WorkdirError(f"there is no workdir {path.parent}; it must be the folder that a training run was given")
@@ -88,3 +97,56 @@ def write_tokenizer(workdir: epath.PathLike, tokenizer: Tokenizer) -> None:
     """Stores the run's tokenizer, by one process alone."""
     if jax.process_index() == 0:
         save_tokenizer(tokenizer, epath.Path(workdir) / TOKENIZER)
+
+
+def read_template(workdir: epath.PathLike) -> RoleTemplate:
+    """How the run's model sees messages as text.
+
+    A workdir that has none is of a time when there was only the default, which stays what it was.
+    """
+    path = epath.Path(workdir) / TEMPLATE
+    if not path.exists():
+        return RoleTemplate()
+    try:
+        return RoleTemplate.from_json(path.read_text())
+    except (ValueError, TypeError, KeyError) as error:
+        raise WorkdirError(f"{path} can't be read as a template: {error}") from error
+
+
+def write_template(workdir: epath.PathLike, template: RoleTemplate) -> None:
+    """Stores the run's template, by one process alone."""
+    if jax.process_index() == 0:
+        write_text(epath.Path(workdir) / TEMPLATE, template.to_json() + "\n")
+
+
+def read_contract(workdir: epath.PathLike, config: ExperimentConfig) -> TextContract:
+    """The text contract of a run: its tokenizer and template, and the limits of its config."""
+    contract = TextContract.from_config(config.text, read_tokenizer(workdir))
+    return dataclasses.replace(contract, template=read_template(workdir))
+
+
+def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:
+    """Notes at a run's first start what its data are, and refuses other data later.
+
+    All processes must come here: those after the first compare theirs with what process 0 noted.
+
+    Args:
+      workdir: the run's folder.
+      digests: of the tokenized preferences, by name.
+
+    Raises:
+      WorkdirError: if they are not those of the run's first start.
+    """
+    with process_zero_first("data digests"):
+        path = epath.Path(workdir) / DATA
+        if not path.exists():
+            if jax.process_index() == 0:
+                write_text(path, json.dumps(digests, indent=2) + "\n")
+            return
+        noted = json.loads(path.read_text())
+    if changed := [name for name, digest in digests.items() if noted.get(name) != digest]:
+        raise WorkdirError(
+            f"the {' and '.join(changed)} data are not those that the run in {workdir} began with, though its config "
+            "is the same: a file or data set that config.data names has changed since. Bring the old data back to "
+            "resume, or train on the new data in another --workdir."
+        )
