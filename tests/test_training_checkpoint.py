@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import optax
 import pytest
 
 from rmjax.files import absolute
-from rmjax.training.checkpoint import CheckpointError, Checkpoints
+from rmjax.training.checkpoint import CheckpointError, Checkpoints, CheckpointWriteError
 from rmjax.training.state import TrainState
 
 
@@ -207,3 +208,24 @@ def test_orbax_is_silent_below_warnings(tmp_path: pathlib.Path, caplog: pytest.L
         logger.setLevel(level)
     assert [record.getMessage() for record in shown] == ["ours"]
     assert len(caplog.records) > 10, "Orbax logs nothing, so the filter has nothing to do"
+
+
+def test_a_write_that_fails_names_its_step_and_what_is_left(tmp_path: pathlib.Path):
+    """Files may not grow past 4 KiB, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    message = r"^the checkpoint of step 2 can't be written to .*; the last good checkpoint is that of step 1 in "
+    large = make_state(2).replace(params={"kernel": jax.random.normal(jax.random.key(0), (200, 200))})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1), data={"epoch": 0, "step": 1}, validation=None)
+        checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            checkpoints.save(2, large, data={"epoch": 0, "step": 2}, validation={"accuracy": 1.0})
+            with pytest.raises(CheckpointWriteError, match=message):
+                checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert checkpoints.steps() == [1]
+        assert checkpoints.best_step() is None
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [1]

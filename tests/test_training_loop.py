@@ -6,9 +6,12 @@ import pathlib
 import signal
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import logging
+from etils import epath
 from tiny_run import tiny_config, write_rows
 
 from rmjax.batches.tokenized import TokenizedPreferences
@@ -17,11 +20,13 @@ from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.models.reward import RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints, all_finite
+from rmjax.training.data import prepare_data
 from rmjax.training.loop import train
 from rmjax.training.loss import pairwise_loss
 from rmjax.training.meter import NonFiniteError
 from rmjax.training.preemption import Preempted
 from rmjax.training.trained import load_trained
+from rmjax.training.workdir import WorkdirError
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,7 @@ def test_a_loaded_model_scores_bit_for_bit_as_it_did_in_training(tmp_path: pathl
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 13 in .*the steps there are: .*14, 20"):
         load_trained(tmp_path, 13)
     assert {path.name.split(".")[0] for path in tmp_path.iterdir()} == {
-        "checkpoints", "config", "environment", "events", "metrics", "tokenizer",
+        "checkpoints", "config", "data", "environment", "events", "metrics", "template", "tokenizer",
     }  # fmt: skip
 
 
@@ -97,6 +102,81 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_nothing_of_it_is_saved(
         assert (checkpoints.latest_step() or 0) == last
     if last:
         assert all_finite(load_trained(tmp_path, last).params)
+
+
+def test_parameters_that_overflow_stop_the_run_before_they_are_validated(tmp_path: pathlib.Path, rows: str):
+    config = tiny_config(rows, evaluate_every=1)
+    config.optimizer.learning_rate = 1e38
+    with pytest.raises(NonFiniteError, match=r"training has stopped, and .*try, in a new workdir, a lower") as error:
+        train(config, tmp_path, make_evaluator=make_evaluator)
+    with Checkpoints(tmp_path / "checkpoints", read_only=True) as checkpoints:
+        last = checkpoints.latest_step()
+    assert (last or 0) == error.value.step - 1
+    assert (f"checkpoint is that of step {last}" if last else "there is no checkpoint yet") in str(error.value)
+
+
+def test_rewards_that_are_not_finite_stop_the_run_at_their_step(tmp_path: pathlib.Path, rows: str):
+    def make_overflowing(model: RewardModel, tokenized: TokenizedPreferences, config: ExperimentConfig):
+        evaluate, steps = make_evaluator(model, tokenized, config), iter((7, 14))
+
+        def overflow(params: Any) -> dict[str, float]:
+            scale = 1.0 if next(steps) == 7 else jnp.inf
+            return evaluate(jax.tree.map(lambda array: array * scale, params))
+
+        return overflow
+
+    expected = r"validation after step 14: the rewards of \d+ of \d+ responses are not finite; .* is that of step 7 in"
+    with pytest.raises(NonFiniteError, match=expected):
+        train(tiny_config(rows), tmp_path, make_evaluator=make_overflowing)
+    assert [line["step"] for line in read_lines(tmp_path) if "validation" in line] == [7]
+
+
+def write_judged(path: pathlib.Path, *, dimensions: tuple[str, ...], probability: float = 1.0) -> str:
+    """Pairs that are judged on each dimension in turn."""
+    lines = []
+    for number in range(60):
+        comparison = {"left": 0, "right": 1, "probability": probability}
+        row = {"prompt": f"q{number}", "responses": ["a", "b c"], "comparisons": [comparison]}
+        lines.append(json.dumps({**row, "dimension": dimensions[number % len(dimensions)], "source": "ai"}) + "\n")
+    path.write_text("".join(lines))
+    return str(path)
+
+
+def test_data_that_changed_since_the_first_start_are_refused(tmp_path: pathlib.Path):
+    path = tmp_path / "rows.jsonl"
+    config = tiny_config(write_judged(path, dimensions=("brevity",)))
+    tokenizer = prepare_data(config, epath.Path(tmp_path)).contract.tokenizer.to_str()
+    old = path.read_text()
+    path.write_text(old.replace('"probability": 1.0', '"probability": 0.9'))
+    with pytest.raises(WorkdirError, match=r"the train and validation data are not those .*another --workdir"):
+        prepare_data(config, epath.Path(tmp_path))
+    path.write_text(old)
+    assert prepare_data(config, epath.Path(tmp_path)).contract.tokenizer.to_str() == tokenizer
+
+
+def test_validation_of_nothing_but_ties_is_refused(tmp_path: pathlib.Path, rows: str):
+    config = tiny_config(rows)
+    config.data.validation = (write_judged(tmp_path / "ties.jsonl", dimensions=("brevity",), probability=0.5),)
+    with pytest.raises(ConfigError, match=r"leaves 60 validation comparisons, all of them ties .* at least one must"):
+        prepare_data(config, epath.Path(tmp_path))
+
+
+@pytest.mark.parametrize("heads", [(), ("brevity", "wit")])
+def test_what_is_learned_from_is_logged_and_one_head_for_two_dimensions_warned_of(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, heads: tuple[str, ...]
+):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    config = tiny_config(write_judged(tmp_path / "rows.jsonl", dimensions=("brevity", "wit")))
+    config.data.validation = (write_judged(tmp_path / "more.jsonl", dimensions=("wit",)),)
+    config.model.reward_heads = heads
+    with caplog.at_level("INFO", logger="absl"):
+        prepare_data(config, epath.Path(tmp_path))
+    assert "train: brevity/ai 30, wit/ai 30" in caplog.messages
+    assert "validation: wit/ai 60" in caplog.messages
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == (0 if heads else 1)
+    if not heads:
+        assert "learns 2 dimensions: brevity, wit; --config.model.reward_heads=\"('brevity', 'wit')\"" in warned[0]
 
 
 def test_the_handler_of_sigterm_is_given_back_and_the_run_goes_on_where_it_left(tmp_path: pathlib.Path, rows: str):

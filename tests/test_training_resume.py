@@ -108,7 +108,7 @@ def read_checkpoints(workdir: pathlib.Path) -> dict[int, Restored]:
 
 def assert_same_run(left: pathlib.Path, right: pathlib.Path) -> None:
     assert read_lines(left) == read_lines(right)
-    for name in ("config.json", "tokenizer.json"):
+    for name in ("config.json", "tokenizer.json", "template.json", "data.json"):
         assert (left / name).read_bytes() == (right / name).read_bytes()
     ours, theirs = read_checkpoints(left), read_checkpoints(right)
     assert list(ours) == list(theirs)
@@ -137,6 +137,10 @@ def test_killed_and_resumed_equals_uninterrupted(home: pathlib.Path, whole: path
     numbers = random.Random(seed)
     workdir = home / f"killed-{seed}"
     signals = (signal.SIGKILL, signal.SIGTERM)[:: -1 if seed % 2 else 1]
+    early = seed == 0  # killed before there is a checkpoint, so that it begins again
+    if early:
+        Command(home, workdir).signal_after(1, 0.0, signal.SIGKILL)
+        assert not committed_steps(workdir), "killed after the first checkpoint"
     begin = EVALUATE_EVERY
     for number in signals:
         command = Command(home, workdir)
@@ -161,7 +165,7 @@ def test_killed_and_resumed_equals_uninterrupted(home: pathlib.Path, whole: path
     assert f"resumed from step {resumed}" in said
     assert_same_run(workdir, whole)
     starts = json.loads((workdir / "environment.json").read_text())["starts"]
-    assert len(starts) == len(signals) + 1
+    assert len(starts) == len(signals) + 1 + early
 
 
 def test_a_finished_run_is_left_as_it_is_and_another_config_is_refused(whole: pathlib.Path, home: pathlib.Path):

@@ -4,11 +4,17 @@ A checkpoint is three items: ``params`` (all that scoring needs), ``state`` (the
 step and key) and ``meta`` (the data state, as JSON); one that was validated has ``metrics`` too. It is written under a
 temporary name and takes its own when it is whole, so what a crash left half-written is never listed. The latest two are
 kept, and the best by validation accuracy; of equal ones the earlier is the best.
+
+Buckets (``gs://…``) have no renaming. There Orbax writes a checkpoint under its own name and marks it as whole with a
+last file (``commit_success.txt``), without which it isn't listed, and a checkpoint whose turn has come is deleted where
+it lies, file by file. A crash meanwhile can leave a part of it that is still listed; it is neither the newest nor the
+best, and the next save deletes the rest.
 """
 
+import contextlib
 import logging as standard_logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +26,9 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
-from rmjax.errors import UserError
+from rmjax.errors import ReportedError, UserError
 from rmjax.files import absolute
+from rmjax.training.parallel import default_placement
 from rmjax.training.state import TrainState
 
 DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
@@ -29,6 +36,10 @@ DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is w
 
 class CheckpointError(UserError):
     """A checkpoint that isn't there, or a state that must not become one."""
+
+
+class CheckpointWriteError(ReportedError):
+    """A checkpoint that can't be written, as to a full disk; the message names its step and the newest whole one."""
 
 
 class _OrbaxFilter(standard_logging.Filter):
@@ -75,6 +86,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.directory, options=_options(read_only))
         found = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
         self._validations: dict[int, dict[str, float] | None] = found
+        self._writing: int | None = None  # the step that was saved last
         self._discard()
 
     def __enter__(self) -> "Checkpoints":
@@ -109,19 +121,23 @@ class Checkpoints:
 
         Raises:
           CheckpointError: if any array of the state holds a NaN or an infinity; nothing is written then.
+          CheckpointWriteError: if this checkpoint, or the one before it, can't be written.
         """
         if not all_finite(state):
             raise CheckpointError(f"the state after step {step} holds NaN or infinite values; it was not saved")
+        self.wait()
         metrics = None if validation is None else {**validation, "step": step}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                state=ocp.args.StandardSave(_rest(state)),
-                meta=ocp.args.JsonSave({"step": step, "data": dict(data)}),
-            ),
-            metrics=metrics,
-        )
+        self._writing = step
+        with self._explained():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    state=ocp.args.StandardSave(_rest(state)),
+                    meta=ocp.args.JsonSave({"step": step, "data": dict(data)}),
+                ),
+                metrics=metrics,
+            )
         self._validations[step] = metrics
         self._discard()
 
@@ -151,9 +167,30 @@ class Checkpoints:
         return self._manager.restore(step, args=args)["params"]
 
     def wait(self) -> None:
-        """Returns when every save has been written; raises what a save in the background met."""
-        self._manager.wait_until_finished()
+        """Returns when every save has been written; CheckpointWriteError where one in the background failed."""
+        with self._explained():
+            self._manager.wait_until_finished()
         self._discard()
+
+    def last_good(self) -> str:
+        """What there is to go back to, in words."""
+        last = self.latest_step()
+        if last is None:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint is that of step {last} in {self.directory}"
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Makes one error of what a write can meet: the system's errors, which TensorStore passes on as ValueErrors."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if self._writing is not None:
+                self._validations.pop(self._writing, None)
+            self._manager.reload()  # it counts a step as there when its save begins
+            raise CheckpointWriteError(
+                f"the checkpoint of step {self._writing} can't be written to {self.directory}: {error}; {self.last_good()}"
+            ) from error
 
     def close(self) -> None:
         self.wait()
@@ -223,7 +260,7 @@ def _rest(state: TrainState) -> dict[str, Any]:
 
 def _abstract(tree: Any) -> Any:
     """Shapes, dtypes and placements, without the arrays."""
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    here = default_placement()
 
     def abstract(leaf: Any) -> jax.ShapeDtypeStruct:
         placement = None if isinstance(leaf, np.ndarray) else leaf.sharding

@@ -20,9 +20,10 @@ from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.batches.tokenized import TokenizedPreferences
+from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig, validate
 from rmjax.models.reward import Params, RewardModel, parameter_count
-from rmjax.training.checkpoint import Checkpoints
+from rmjax.training.checkpoint import Checkpoints, all_finite
 from rmjax.training.data import TrainingData, prepare_data
 from rmjax.training.environment import record_start
 from rmjax.training.loss import Loss, pairwise_loss
@@ -81,12 +82,14 @@ def train(
       config: validated first; a workdir of another config is refused.
       workdir: a folder, which is made where it doesn't exist.
       make_evaluator: given model, validation data and config, returns the function of the parameters that computes the
-        validation metrics; the checkpoints' best is chosen by its ``accuracy``.
+        validation metrics; the checkpoints' best is chosen by its ``accuracy``. Rewards that are not finite are a
+        FloatingPointError of that function.
       loss: of a batch's rewards.
 
     Raises:
       ConfigError, WorkdirError, RowError, DataSpecError: for what can't be run, before anything is computed.
-      NonFiniteError: where a loss or gradient is NaN or infinite.
+      NonFiniteError: where a loss, gradient, parameter or validation reward is NaN or infinite.
+      CheckpointWriteError: where a checkpoint can't be written.
       Preempted: (a SystemExit) after a SIGTERM, when everything has been saved.
     """
     validate(config)
@@ -96,7 +99,7 @@ def train(
     folder = open_workdir(workdir, config)
     record_start(folder)
     data = prepare_data(config, folder)
-    model = RewardModel(config.model, data.contract.tokenizer.get_vocab_size())
+    model = RewardModel(config.model, vocabulary_size_of(data.contract.tokenizer))
     with Checkpoints(folder / CHECKPOINTS) as checkpoints:
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
         checkpoints.wait()
@@ -195,30 +198,41 @@ def _report(run: _Run, *, leave: int = 0) -> None:
         for shown in run.meter.take(leave=leave):
             run.writer.write_step(*shown)
     except NonFiniteError as error:
-        last = run.checkpoints.latest_step()
-        good = "there is no checkpoint yet" if last is None else (
-            f"the last good checkpoint is that of step {last} in {run.checkpoints.directory}"
-        )  # fmt: skip
-        raise NonFiniteError(
-            error.step,
-            f"{error}; training has stopped, and {good}. The same config would meet the same batch again: try, in a "
-            "new workdir, a lower config.optimizer.learning_rate, more config.optimizer.warmup_steps, a lower "
-            "config.optimizer.clip_norm, or float32 as config.model.compute_dtype, and look for extreme margins or "
-            "weights in the data.",
-        ) from None
+        raise _explained(run, error) from None
     if shown is not None:
         run.progress.show(*shown)
+
+
+def _explained(run: _Run, error: NonFiniteError) -> NonFiniteError:
+    """The error with what is left of the run, and what could be changed."""
+    return NonFiniteError(
+        error.step,
+        f"{error}; training has stopped, and {run.checkpoints.last_good()}. The same config would meet the same batch "
+        "again: try, in a new workdir, a lower config.optimizer.learning_rate, more config.optimizer.warmup_steps, a "
+        "lower config.optimizer.clip_norm, or float32 as config.model.compute_dtype, and look for extreme margins or "
+        "weights in the data.",
+    )
+
+
+def _validate(run: _Run, step: int, state: TrainState) -> dict[str, float]:
+    """The validation metrics, written and shown; NonFiniteError where there can't be any."""
+    try:
+        validation = run.evaluate(state.params)
+    except FloatingPointError as error:
+        raise _explained(run, NonFiniteError(step, f"validation after step {step}: {error}")) from None
+    run.writer.write_validation(step, validation)
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
+    run.progress.say(f"step {step}: validation {shown}")
+    return validation
 
 
 def _save(run: _Run, step: int, state: TrainState, data_state: DataState, *, validates: bool) -> None:
     """Saves a step, validated where it is its turn. The metrics up to it are on the disk before the checkpoint is."""
     _report(run)
-    validation = None
-    if validates:
-        validation = run.evaluate(state.params)
-        run.writer.write_validation(step, validation)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
-        run.progress.say(f"step {step}: validation {shown}")
+    if not all_finite(state):  # the loss was, but what the optimizer made of its gradient isn't
+        error = NonFiniteError(step, f"the parameters or the optimizer's state after step {step} are not finite")
+        raise _explained(run, error)
+    validation = _validate(run, step, state) if validates else None
     run.writer.flush()
     run.checkpoints.save(step, run.parallel.to_shared(state), data=data_state._asdict(), validation=validation)
     run.meter.restart_clock()

@@ -12,7 +12,7 @@ from rmjax.training.step import StepResult
 
 
 class NonFiniteError(ReportedError, FloatingPointError):
-    """A loss or gradient that is NaN or infinite; ``step`` is the first such step."""
+    """What must be finite is NaN or infinite; ``step`` is the first step at which it was seen."""
 
     def __init__(self, step: int, message: str):
         super().__init__(message)
