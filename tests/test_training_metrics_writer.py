@@ -147,9 +147,17 @@ def test_wandb_gets_every_value(tmp_path: pathlib.Path, monkeypatch: pytest.Monk
     wandb.init = lambda **arguments: calls.append(arguments) or run  # pyright: ignore[reportAttributeAccessIssue] a stand-in
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     write(tmp_path / "run", 5, 5, resumed_from=4, config=LoggingConfig(tensorboard=False, wandb_project="mine"))
+    number = calls[0]["id"]
+    assert len(set(number)) > 5
     assert calls == [
-        {"project": "mine", "id": "run", "name": "run", "resume": "allow"},
+        {"project": "mine", "id": number, "name": "run", "resume": "allow"},
         (5, {"train/loss": 0.2, "train/accuracy": 0.5}),
         (5, {"validation/accuracy": 0.05}),
         "finished",
     ]
+    config = LoggingConfig(tensorboard=False, wandb_project="mine")
+    write(tmp_path / "run", 6, 6, resumed_from=5, config=config)
+    write(tmp_path / "other" / "run", 1, 1, resumed_from=0, config=config)
+    ids = [call["id"] for call in calls if isinstance(call, dict)]
+    assert ids[0] == ids[1] == number, "a run that is resumed is the same"
+    assert ids[2] != number, "another folder of the same name is not"

@@ -19,6 +19,7 @@ from rmjax.config import ConfigError, LoggingConfig
 from rmjax.files import write_text
 
 METRICS = "metrics.jsonl"
+WANDB_ID = "wandb_id.txt"
 FLUSH_SECONDS = 10.0  # the event files reach the disk at least this often while there is something to write
 
 
@@ -161,12 +162,15 @@ class EventFile:
 
 
 class Wandb:
-    """A wandb run, named after the workdir and resumed with it. wandb itself ignores steps that it has already."""
+    """A wandb run, named after the workdir and resumed with it. wandb itself ignores steps that it has already.
+
+    Its id is a random one that is stored in the workdir, for folders of different experiments may have the same name.
+    """
 
     def __init__(self, workdir: epath.Path, project: str):
         import wandb  # pyright: ignore[reportMissingImports] optional; check_sinks has said so where it is missing
 
-        self._run: Any = wandb.init(project=project, id=workdir.name, name=workdir.name, resume="allow")
+        self._run: Any = wandb.init(project=project, id=_wandb_id(workdir), name=workdir.name, resume="allow")
 
     def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
         self._run.log({f"{prefix}/{name}": value for name, value in values.items()}, step=step)
@@ -176,3 +180,10 @@ class Wandb:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _wandb_id(workdir: epath.Path) -> str:
+    path = workdir / WANDB_ID
+    if not path.exists():
+        write_text(path, uuid.uuid4().hex + "\n")
+    return path.read_text().strip()

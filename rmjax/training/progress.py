@@ -22,6 +22,7 @@ class Progress:
         if self._first and sys.stderr.isatty():
             self._bar = tqdm.tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True)
         self._logged = -math.inf
+        self._began: tuple[int, float] | None = None  # step and time of the first call: what comes before is compiling
 
     def __enter__(self) -> "Progress":
         return self
@@ -34,13 +35,22 @@ class Progress:
         """Shows the metrics of a step: at once on a terminal, every 30 seconds (and at the first call) in a log."""
         shown = {"loss": f"{metrics['loss']:.4f}", "accuracy": f"{metrics['accuracy']:.3f}"}
         rate = metrics["tokens_per_second"]
+        now = time.monotonic()
+        self._began = self._began or (step, now)
         if self._bar is not None:
             self._bar.set_postfix({**shown, "tokens/s": f"{rate:,.0f}"}, refresh=False)
             self._bar.update(step - self._bar.n)
-        elif self._first and time.monotonic() - self._logged > LOG_SECONDS:
-            self._logged = time.monotonic()
+        elif self._first and now - self._logged > LOG_SECONDS:
+            self._logged = now
             words = " ".join(f"{name} {value}" for name, value in shown.items())
-            logging.info("step %d of %d: %s, %.0f tokens/s", step, self._steps, words, rate)
+            logging.info("step %d of %d: %s, %.0f tokens/s%s", step, self._steps, words, rate, self._left(step, now))
+
+    def _left(self, step: int, now: float) -> str:
+        """How long it will take at the pace so far, validations included; nothing before there is a pace."""
+        first, began = self._began or (step, now)
+        if step <= first:
+            return ""
+        return f", {tqdm.tqdm.format_interval((self._steps - step) * (now - began) / (step - first))} left"
 
     def say(self, text: str) -> None:
         """A line of its own, above the bar."""
