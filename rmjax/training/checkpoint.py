@@ -189,7 +189,8 @@ class Checkpoints:
                 self._validations.pop(self._writing, None)
             self._manager.reload()  # it counts a step as there when its save begins
             raise CheckpointWriteError(
-                f"the checkpoint of step {self._writing} can't be written to {self.directory}: {error}; {self.last_good()}"
+                f"the checkpoint of step {self._writing} can't be written to {self.directory}: {error}; "
+                f"{self.last_good()}"
             ) from error
 
     def close(self) -> None:
