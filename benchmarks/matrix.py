@@ -22,7 +22,9 @@ from rmjax.evaluation.measure import Evaluation
 _WORKDIRS = flags.DEFINE_multi_string("workdirs", None, "The runs of one row; once for each row.", required=True)
 _DATA = flags.DEFINE_list("data", None, "The data specs, one for each column.", required=True)
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Published files to read instead of downloading them.")
-_ON_ERROR = flags.DEFINE_enum_class("on_error", OnError.DEFAULT, OnError, "What happens to rows that can't be used.")
+_ON_ERROR = flags.DEFINE_enum_class(
+    "on_error", None, OnError, "What happens to rows that can't be used; as each run did if not given."
+)
 
 
 def find_runs(pattern: str) -> list[str]:
@@ -37,12 +39,11 @@ def find_runs(pattern: str) -> list[str]:
 
 def mean_over_seeds(evaluations: list[Evaluation]) -> Estimate:
     """The mean accuracy of several models on the same comparisons."""
-    measurements = [evaluation.measurement for evaluation in evaluations]
-    prompts = measurements[0].prompts
-    for evaluation, measurement in zip(evaluations, measurements, strict=True):
-        if not np.array_equal(measurement.prompts, prompts):
+    for evaluation in evaluations:
+        if evaluation.kept != evaluations[0].kept:
             raise ValueError(f"{evaluation.model} was evaluated on other comparisons than {evaluations[0].model}")
-    return paired_bootstrap(np.stack([measurement.correct for measurement in measurements]), prompts)
+    correct = np.stack([evaluation.measurement.correct for evaluation in evaluations])
+    return paired_bootstrap(correct, evaluations[0].measurement.prompts)
 
 
 def main(_: list[str]) -> None:
