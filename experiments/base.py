@@ -9,7 +9,7 @@ from rmjax.config import ExperimentConfig
 
 
 def get_config() -> ExperimentConfig:
-    config = ExperimentConfig(steps=4000, evaluate_every=500)
+    config = ExperimentConfig(steps=3000, evaluate_every=500)
     config.text.vocabulary_size = 2048
     config.text.max_prompt_tokens = 64
     config.text.max_response_tokens = 96

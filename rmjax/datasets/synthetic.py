@@ -11,7 +11,7 @@ from rmjax.labeling.simulated import SimulatedLabeler
 from rmjax.preferences.record import Comparison, Preference, Source
 
 SEED = 0
-TRAIN_PAIRS = 24_000
+TRAIN_PAIRS = 48_000
 TEST_PAIRS = 12_000
 TEMPERATURE = 0.5
 ERROR_RATE = 0.01
