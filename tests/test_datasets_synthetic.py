@@ -156,6 +156,6 @@ def test_the_builder_prepares_without_tensorflow(tmp_path, monkeypatch):
 
 
 def test_the_full_size_is_what_it_is_said_to_be():
-    assert synthetic.TRAIN_PAIRS == 24_000
+    assert synthetic.TRAIN_PAIRS == 48_000
     assert synthetic.TEST_PAIRS >= 10_000
     assert [config.name for config in synthetic.Synthetic.BUILDER_CONFIGS] == list(UTILITIES)
