@@ -4,8 +4,8 @@ r"""Does a reward model learn from pairs alone what helps: facts that are true a
     python -m rmjax.evaluate --workdir=runs/helpfulness --data=synthetic/helpfulness:test \
       --report=runs/helpfulness/report
 
-Hardware: two CPU cores. Measured: accuracy 0.861 (95 % interval 0.854 to 0.867), 96.8 % of the Bayes-optimal
-0.889, ECE 0.013, Spearman 0.956, in 15 minutes on cores shared with other work. Short of the 97 % aimed at.
+Hardware: two CPU cores. Measured: accuracy 0.862 (95 % interval 0.856 to 0.869), 97.0 % of the Bayes-optimal
+0.889, ECE 0.015, Spearman 0.957, in 8 minutes.
 """
 
 from experiments import base
@@ -14,6 +14,7 @@ from rmjax.config import ExperimentConfig
 
 def get_config() -> ExperimentConfig:
     config = base.get_config()
+    config.steps = 5000  # relevance, which depends on prompt and response together, is learned last
     config.dimension = "helpfulness"
     config.data.train = ("synthetic/helpfulness:train",)
     return config
