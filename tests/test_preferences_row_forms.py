@@ -1,5 +1,6 @@
 """Every row form reads its documented example, and every kind of bad row gets a message that names its fault."""
 
+import inspect
 import json
 import random
 import re
@@ -18,8 +19,8 @@ USER = Message(role="user", content="Name a prime.")
 
 def examples(form: RowForm) -> list[dict]:
     """The JSON objects in a form's docstring."""
-    text, decoder = form.parse.__doc__ or "", json.JSONDecoder()
-    return [decoder.raw_decode(text, match.start() + 8)[0] for match in re.finditer(r"^ {8}\{", text, re.MULTILINE)]
+    text, decoder = inspect.getdoc(form.parse) or "", json.JSONDecoder()  # Python 3.13 takes the indentation away
+    return [decoder.raw_decode(text, match.start() + 4)[0] for match in re.finditer(r"^ {4}\{", text, re.MULTILINE)]
 
 
 def read(row: dict):
