@@ -12,6 +12,7 @@ from jaxtyping import Float, Float64, Int
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.evaluation import calibration, pairwise
 from rmjax.evaluation.intervals import wilson_interval
+from rmjax.labeling.rule import characters as characters_of
 from rmjax.preferences.record import Preference, Text
 
 
@@ -113,7 +114,7 @@ def judged_pairs(tokenized: TokenizedPreferences, preferences: Sequence[Preferen
     characters, utilities = [], []
     for record, index in tokenized.response_origin:
         preference = preferences[record]
-        characters.append(length_in_characters(preference.responses[index]))
+        characters.append(characters_of(preference.responses[index]))
         utilities.append(math.nan if preference.utilities is None else preference.utilities[index])
     probability, known, prompts = [], [], []
     for record, index in tokenized.comparison_origin:
@@ -131,11 +132,6 @@ def judged_pairs(tokenized: TokenizedPreferences, preferences: Sequence[Preferen
         characters=np.array(characters, np.int64),
         utilities=np.array(utilities, np.float64),
     )
-
-
-def length_in_characters(text: Text) -> int:
-    """Characters of a text, or of the contents of messages."""
-    return len(text) if isinstance(text, str) else sum(len(message.content) for message in text)
 
 
 def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -> Measurement:
