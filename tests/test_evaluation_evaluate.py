@@ -6,46 +6,25 @@ import subprocess
 import sys
 
 import numpy as np
-import optax
 import pytest
 from absl import logging
+from untrained import random_text, untrained_config, write_run
 
-from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
-from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, to_json
+from rmjax.config import DataConfig, OnError
 from rmjax.evaluation.evaluate import EvaluationError, _log_differences, evaluate
-from rmjax.models import reward
-from rmjax.training.checkpoint import Checkpoints
-from rmjax.training.state import new_state
-
-WORDS = ["river", "stone", "green", "walks", "slowly", "under", "seven", "bridges", "never", "asks", "why", "rains"]
 
 
-def workdir(
-    path, *, seed: int = 0, heads: tuple[str, ...] = (), response_tokens: int = 60, data: DataConfig | None = None
-) -> str:
+def workdir(path, *, seed: int = 0, data: DataConfig | None = None, **settings) -> str:
     """A run that was saved and never trained."""
-    model = ModelConfig(width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32)
-    config = ExperimentConfig(
-        text=TextConfig(vocabulary_size=300, max_prompt_tokens=60, max_response_tokens=response_tokens),
-        batch=BatchConfig(row_length=256, rows=8),
-        model=dataclasses.replace(model, reward_heads=heads),
-        data=data or DataConfig(),
-    )
-    path.mkdir()
-    (path / "config.json").write_text(to_json(config))
-    tokenizer = train_tokenizer(WORDS * 3, 300)
-    save_tokenizer(tokenizer, path / "tokenizer.json")
-    state = new_state(reward.RewardModel(config.model, tokenizer.get_vocab_size()), optax.sgd(1.0), seed=seed)
-    with Checkpoints(path / "checkpoints") as checkpoints:
-        checkpoints.save(5, state, data={"epoch": 0, "step": 5}, validation={"accuracy": 0.6})
-    return str(path)
+    settings = {"response_tokens": 60, **settings}
+    return write_run(path, untrained_config(data=data or DataConfig(), **settings), seed=seed)
 
 
 def pairs(path, *, seed: int, count: int = 30, dimension: str = "helpfulness") -> str:
     rng = np.random.default_rng(seed)
 
     def text(most):
-        return " ".join(rng.choice(WORDS, size=rng.integers(1, most)))
+        return random_text(rng, most)
 
     rows = [
         {"prompt": text(9), "chosen": f" {text(9)}", "rejected": f" {text(9)} no", "dimension": dimension}

@@ -7,50 +7,24 @@ import jax
 import numpy as np
 import pytest
 from random_batches import lively
+from untrained import random_text, untrained_config, untrained_contract
 
 from rmjax.batches import packing
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenize import tokenize, tokenize_responses
-from rmjax.batches.tokenizer import train_tokenizer
-from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, ParallelConfig, Strategy, TextConfig
+from rmjax.config import BatchConfig, ParallelConfig, Strategy
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.models import reward
 from rmjax.preferences.record import Comparison, Preference, Source
 from rmjax.training.parallel import make_parallel
 
-WORDS = (
-    "river",
-    "stone",
-    "green",
-    "walks",
-    "slowly",
-    "under",
-    "seven",
-    "bridges",
-    "never",
-    "asks",
-    "why",
-    "it",
-    "rains",
-)
-
-
-def config(**changes) -> ExperimentConfig:
-    model = ModelConfig(width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32)
-    base = ExperimentConfig(
-        text=TextConfig(vocabulary_size=300, max_prompt_tokens=60, max_response_tokens=40),
-        batch=BatchConfig(row_length=256, rows=8),
-        model=model,
-    )
-    return dataclasses.replace(base, **changes)
-
 
 def preferences(seed: int, count: int) -> list[Preference]:
     rng = np.random.default_rng(seed)
 
     def text(most):
-        return " ".join(rng.choice(WORDS, size=rng.integers(1, most)))
+        return random_text(rng, most)
 
     found = []
     for _ in range(count):
@@ -66,7 +40,7 @@ def preferences(seed: int, count: int) -> list[Preference]:
 
 @pytest.fixture(scope="module")
 def contract() -> TextContract:
-    return TextContract.from_config(config().text, train_tokenizer(list(WORDS) * 3, 300))
+    return untrained_contract(untrained_config())
 
 
 @functools.cache
@@ -81,20 +55,24 @@ def trained(contract, settings, seed=0):
 
 @pytest.fixture(scope="module")
 def compute(contract) -> RewardComputer:
-    return RewardComputer(trained(contract, config())[0], config())
+    return RewardComputer(trained(contract, untrained_config())[0], untrained_config())
 
 
 def test_batch_size_row_length_and_device_count_do_not_matter(contract, compute):
-    model, _ = trained(contract, config())
-    one_device = RewardComputer(model, config(), parallel=make_parallel(config(), tuple(jax.devices()[:1])))
+    model, _ = trained(contract, untrained_config())
+    one_device = RewardComputer(
+        model, untrained_config(), parallel=make_parallel(untrained_config(), tuple(jax.devices()[:1]))
+    )
     others = [
         compute,
-        RewardComputer(model, config(batch=BatchConfig(row_length=256, rows=1))),
-        RewardComputer(model, config(parallel=ParallelConfig(strategy=Strategy.JIT), batch=BatchConfig(rows=3))),
+        RewardComputer(model, untrained_config(batch=BatchConfig(row_length=256, rows=1))),
+        RewardComputer(
+            model, untrained_config(parallel=ParallelConfig(strategy=Strategy.JIT), batch=BatchConfig(rows=3))
+        ),
     ]
     for seed in range(3):
         tokenized = tokenize(preferences(seed, 25), contract)
-        _, params = trained(contract, config(), seed)
+        _, params = trained(contract, untrained_config(), seed)
         expected = one_device(params, tokenized)
         assert np.isfinite(expected).all()
         assert expected.std() > 0.01
@@ -104,10 +82,10 @@ def test_batch_size_row_length_and_device_count_do_not_matter(contract, compute)
 
 def test_rewards_are_those_of_the_training_rows(contract, compute):
     tokenized = tokenize(preferences(5, 20), contract)
-    model, params = trained(contract, config())
+    model, params = trained(contract, untrained_config())
     expected = compute(params, tokenized)
     lengths = packing.measure(tokenized)
-    shape = packing.choose_row_shape(lengths, config().batch)
+    shape = packing.choose_row_shape(lengths, untrained_config().batch)
     batch = packing.pack(tokenized, packing.plan_epoch(lengths, shape, seed=3, epoch=1), slice(None))
     found = np.asarray(jax.jit(functools.partial(reward.rewards, model))(params, batch))
     used = batch.response_id >= 0
@@ -117,7 +95,7 @@ def test_rewards_are_those_of_the_training_rows(contract, compute):
 def test_a_response_scored_alone_has_the_reward_that_it_has_among_others(contract, compute):
     records = preferences(6, 6)
     requests = [(record.prompt, record.responses) for record in records]
-    _, params = trained(contract, config())
+    _, params = trained(contract, untrained_config())
     together = compute(params, tokenize_responses(requests, contract))
     alone = [
         compute(params, tokenize_responses([(prompt, [response])], contract))
@@ -128,8 +106,8 @@ def test_a_response_scored_alone_has_the_reward_that_it_has_among_others(contrac
 
 
 def test_few_rows_are_not_padded_to_a_full_batch_and_shapes_are_few(contract):
-    model, _ = trained(contract, config())
-    compute = RewardComputer(model, config(batch=BatchConfig(row_length=256, rows=40)))
+    model, _ = trained(contract, untrained_config())
+    compute = RewardComputer(model, untrained_config(batch=BatchConfig(row_length=256, rows=40)))
     sizes = {rows: [len(numbers) for numbers in compute._batches(rows)] for rows in range(100)}
     for rows, found in sizes.items():
         numbers = np.concatenate([*compute._batches(rows), np.zeros(0, int)])
@@ -139,7 +117,7 @@ def test_few_rows_are_not_padded_to_a_full_batch_and_shapes_are_few(contract):
 
 
 def test_the_longest_that_the_contract_lets_through_has_a_reward(contract, compute):
-    _, params = trained(contract, config())
+    _, params = trained(contract, untrained_config())
     prompt, response = "why " * 200, "x"
     while True:
         try:
@@ -154,12 +132,12 @@ def test_the_longest_that_the_contract_lets_through_has_a_reward(contract, compu
 
 
 def test_nothing_has_no_rewards(contract, compute):
-    _, params = trained(contract, config())
+    _, params = trained(contract, untrained_config())
     assert compute(params, tokenize_responses([], contract)).shape == (0, 1)
 
 
 def test_several_heads_are_read_by_dimension(contract):
-    settings = config(model=dataclasses.replace(config().model, reward_heads=("other", "d")))
+    settings = untrained_config(model=dataclasses.replace(untrained_config().model, reward_heads=("other", "d")))
     model, params = trained(contract, settings)
     tokenized = tokenize(preferences(7, 10), contract, heads=("other", "d"))
     found = make_evaluator(model, tokenized, settings)(params)
@@ -172,8 +150,8 @@ def test_several_heads_are_read_by_dimension(contract):
 
 def test_the_evaluator_says_what_the_loop_logs(contract):
     tokenized = tokenize(preferences(8, 10), contract)
-    model, params = trained(contract, config())
-    found = make_evaluator(model, tokenized, config())(params)
+    model, params = trained(contract, untrained_config())
+    found = make_evaluator(model, tokenized, untrained_config())(params)
     assert set(found) == {"accuracy", "nll", "ece", "comparisons"}
     assert found["comparisons"] == 10
     assert found["nll"] == pytest.approx(np.log(2), abs=0.2)

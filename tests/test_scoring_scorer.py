@@ -1,6 +1,5 @@
 """Laws of scoring: rows come back in order with their rewards, and a reward does not depend on what is beside it."""
 
-import dataclasses
 import gzip
 import json
 import tracemalloc
@@ -8,47 +7,24 @@ from collections import Counter
 
 import jax
 import numpy as np
-import optax
 import pytest
 from random_batches import lively
+from untrained import random_text, untrained_config, untrained_contract, write_run
 
-from rmjax.batches.contract import ResponseTooLongError, TextContract
-from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
-from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, to_json
+from rmjax.batches.contract import ResponseTooLongError
+from rmjax.config import OnError
 from rmjax.models import reward
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import scorer as scoring
 from rmjax.scoring.scorer import RewardScorer, score_file
-from rmjax.training.checkpoint import Checkpoints
-from rmjax.training.state import new_state
 from rmjax.training.trained import TrainedModel
 
-WORDS = (
-    "river",
-    "stone",
-    "green",
-    "walks",
-    "slowly",
-    "under",
-    "seven",
-    "bridges",
-    "never",
-    "asks",
-    "why",
-    "it",
-    "rains",
-)
 LONG = "rains " * 200
 
 
 def make(heads: tuple[str, ...] = ()) -> TrainedModel:
-    model = ModelConfig(width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32)
-    config = ExperimentConfig(
-        text=TextConfig(vocabulary_size=300, max_prompt_tokens=60, max_response_tokens=40),
-        batch=BatchConfig(row_length=256, rows=8),
-        model=dataclasses.replace(model, reward_heads=heads),
-    )
-    contract = TextContract.from_config(config.text, train_tokenizer(list(WORDS) * 3, 300))
+    config = untrained_config(heads=heads)
+    contract = untrained_contract(config)
     network = reward.RewardModel(config.model, contract.tokenizer.get_vocab_size())
     params = lively(reward.init(network, jax.random.key(1)))
     return TrainedModel(config=config, model=network, params=params, contract=contract, step=3)
@@ -59,19 +35,16 @@ def scorer() -> RewardScorer:
     return RewardScorer(make())
 
 
-def text(rng, most: int) -> str:
-    return " ".join(rng.choice(WORDS, size=rng.integers(1, most)))
-
-
 def random_rows(seed: int, count: int) -> list[dict]:
     """Rows of every form, with further fields."""
     rng = np.random.default_rng(seed)
     found = []
     for number in range(count):
-        messages = [{"role": "user", "content": text(rng, 9)}, {"role": "assistant", "content": text(rng, 9)}]
+        turns = [("user", random_text(rng, 9)), ("assistant", random_text(rng, 9))]
+        messages = [{"role": role, "content": content} for role, content in turns]
         forms = (
-            {"prompt": text(rng, 20), "response": text(rng, 9)},
-            {"prompt": text(rng, 20), "responses": [text(rng, 9) for _ in range(rng.integers(1, 5))]},
+            {"prompt": random_text(rng, 20), "response": random_text(rng, 9)},
+            {"prompt": random_text(rng, 20), "responses": [random_text(rng, 9) for _ in range(rng.integers(1, 5))]},
             {"messages": messages},
             {"prompt": messages[:1], "response": messages[1]["content"]},
         )
@@ -108,7 +81,7 @@ def test_rows_come_back_in_order_with_all_fields_and_their_rewards(tmp_path, sco
 
 
 def test_one_response_at_a_time_is_all_at_once(scorer):
-    responses = [text(np.random.default_rng(seed), 9) for seed in range(12)]
+    responses = [random_text(np.random.default_rng(seed), 9) for seed in range(12)]
     together = scorer.score("why", responses)
     assert len(set(together)) == len(set(responses))
     alone = [scorer.score("why", [response])[0] for response in responses]
@@ -223,14 +196,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
 
 def test_a_saved_and_loaded_model_scores_the_same_bits(tmp_path, scorer):
     trained = scorer.trained
-    (tmp_path / "config.json").write_text(to_json(trained.config))
-    save_tokenizer(trained.contract.tokenizer, tmp_path / "tokenizer.json")
-    fresh = new_state(trained.model, optax.sgd(1.0), seed=0)
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        worse = jax.tree.map(lambda leaf: leaf * 0.5, trained.params)
-        for step, params, accuracy in ((3, trained.params, 0.8), (4, worse, 0.7)):
-            state = dataclasses.replace(fresh, params=params)
-            checkpoints.save(step, state, data={"epoch": 0, "step": step}, validation={"accuracy": accuracy})
+    worse = jax.tree.map(lambda leaf: leaf * 0.5, trained.params)
+    write_run(tmp_path, trained.config, checkpoints={3: (trained.params, 0.8), 4: (worse, 0.7)})
     prompt, responses = "why", ["it rains", "", "never asks why", "stone"]
     expected = scorer.score(prompt, responses)
     assert RewardScorer.from_workdir(tmp_path).score(prompt, responses) == expected

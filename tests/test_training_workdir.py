@@ -23,9 +23,7 @@ from rmjax.training.workdir import (
     open_workdir,
     read_config,
     read_contract,
-    read_tokenizer,
-    write_template,
-    write_tokenizer,
+    write_contract,
 )
 
 
@@ -106,24 +104,21 @@ def test_what_is_no_workdir_is_refused(tmp_path: pathlib.Path, prepare: Callable
         open_workdir(tmp_path / "run", ExperimentConfig())
 
 
-def test_the_tokenizer_comes_back(tmp_path: pathlib.Path):
-    tokenizer = train_tokenizer(["hello hello world"], 300)
-    write_tokenizer(tmp_path, tokenizer)
-    assert read_tokenizer(tmp_path).to_str() == tokenizer.to_str()
-
-
-def test_the_contract_comes_back_with_its_template(tmp_path: pathlib.Path):
-    write_tokenizer(tmp_path, train_tokenizer(["hello hello world"], 300))
-    config = ExperimentConfig()
-    assert read_contract(tmp_path, config).template == RoleTemplate()
+def test_the_contract_comes_back(tmp_path: pathlib.Path):
+    tokenizer, config = train_tokenizer(["hello hello world"], 300), ExperimentConfig()
     template = RoleTemplate(turns=(("user", "U: ", "\n"), ("assistant", "A: ", "\n")), generation_prompt="A: ")
-    write_template(tmp_path, template)
-    contract = read_contract(tmp_path, config)
-    assert contract.template == template
-    limits = (contract.max_prompt_tokens, contract.max_response_tokens)
-    assert limits == (config.text.max_prompt_tokens, config.text.max_response_tokens)
+    for stored in (RoleTemplate(), template):
+        write_contract(tmp_path, tokenizer, stored)
+        contract = read_contract(tmp_path, config)
+        assert contract.tokenizer.to_str() == tokenizer.to_str()
+        assert contract.template == stored
+        limits = (contract.max_prompt_tokens, contract.max_response_tokens)
+        assert limits == (config.text.max_prompt_tokens, config.text.max_response_tokens)
     (tmp_path / "template.json").write_text('{"turns": 3}')
     with pytest.raises(WorkdirError, match=r"template\.json can't be read as a template: "):
+        read_contract(tmp_path, config)
+    (tmp_path / "template.json").unlink()
+    with pytest.raises(WorkdirError, match=r"template\.json is missing: without the template of the run"):
         read_contract(tmp_path, config)
 
 
@@ -134,6 +129,10 @@ def test_data_are_noted_at_the_first_start_and_compared_at_the_next(tmp_path: pa
     with pytest.raises(WorkdirError, match=r"^the validation data are not those that the run in .* began with"):
         check_data(tmp_path, {"train": "a", "validation": "c"})
     check_data(tmp_path, first)
+    (tmp_path / "data.json").unlink()
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(WorkdirError, match=r"holds checkpoints but no data\.json"):
+        check_data(tmp_path, first)
 
 
 def test_a_bucket_without_its_packages_names_the_file_that_brings_them(monkeypatch: pytest.MonkeyPatch):
@@ -154,7 +153,7 @@ def test_loading_says_what_is_missing(tmp_path: pathlib.Path):
     open_workdir(tmp_path, ExperimentConfig())
     with pytest.raises(WorkdirError, match=r"tokenizer\.json is missing"):
         load_trained(tmp_path)
-    write_tokenizer(tmp_path, train_tokenizer(["a"], 258))
+    write_contract(tmp_path, train_tokenizer(["a"], 258), RoleTemplate())
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):
         load_trained(tmp_path)
     (tmp_path / "checkpoints").mkdir()

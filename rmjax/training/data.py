@@ -19,10 +19,9 @@ from rmjax.training.processes import process_zero_first
 from rmjax.training.workdir import (
     CHECKPOINTS,
     check_data,
-    has_tokenizer,
+    has_contract,
     read_contract,
-    write_template,
-    write_tokenizer,
+    write_contract,
 )
 
 
@@ -106,14 +105,13 @@ def _all(config: ExperimentConfig, specs: tuple[str, ...]) -> tuple[Preference, 
 
 def _contract(config: ExperimentConfig, workdir: epath.Path, train: Iterable[Preference]) -> TextContract:
     """The contract that the workdir holds; at a run's first start it is made and stored there."""
-    if not has_tokenizer(workdir) and not (workdir / CHECKPOINTS).exists():  # of no use with another tokenizer
+    if not has_contract(workdir) and not (workdir / CHECKPOINTS).exists():  # of no use with another tokenizer
         template = RoleTemplate()
         if config.text.tokenizer is not None:
             tokenizer = load_tokenizer(config.text.tokenizer)
         else:
             tokenizer = train_tokenizer(_texts(train, template), config.text.vocabulary_size)
-        write_template(workdir, template)
-        write_tokenizer(workdir, tokenizer)  # last: where there is a tokenizer, the rest is there too
+        write_contract(workdir, tokenizer, template)
     return read_contract(workdir, config)
 
 

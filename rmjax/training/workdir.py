@@ -80,49 +80,33 @@ def read_config(workdir: epath.PathLike) -> ExperimentConfig:
         raise WorkdirError(f"{path} can't be read as a config: {error}") from error
 
 
-def has_tokenizer(workdir: epath.PathLike) -> bool:
-    """Whether an earlier start of the run has stored its tokenizer."""
+def has_contract(workdir: epath.PathLike) -> bool:
+    """Whether an earlier start of the run has stored its tokenizer and template."""
     return (epath.Path(workdir) / TOKENIZER).exists()
 
 
-def read_tokenizer(workdir: epath.PathLike) -> Tokenizer:
-    """The run's tokenizer; a missing file is a WorkdirError."""
-    path = epath.Path(workdir) / TOKENIZER
-    if not path.exists():
-        raise WorkdirError(f"{path} is missing: without the tokenizer of the run its model can't read text")
-    return load_tokenizer(path)
-
-
-def write_tokenizer(workdir: epath.PathLike, tokenizer: Tokenizer) -> None:
-    """Stores the run's tokenizer, by one process alone."""
-    if jax.process_index() == 0:
-        save_tokenizer(tokenizer, epath.Path(workdir) / TOKENIZER)
-
-
-def read_template(workdir: epath.PathLike) -> RoleTemplate:
-    """How the run's model sees messages as text.
-
-    A workdir that has none is of a time when there was only the default, which stays what it was.
-    """
-    path = epath.Path(workdir) / TEMPLATE
-    if not path.exists():
-        return RoleTemplate()
-    try:
-        return RoleTemplate.from_json(path.read_text())
-    except (ValueError, TypeError, KeyError) as error:
-        raise WorkdirError(f"{path} can't be read as a template: {error}") from error
-
-
-def write_template(workdir: epath.PathLike, template: RoleTemplate) -> None:
-    """Stores the run's template, by one process alone."""
+def write_contract(workdir: epath.PathLike, tokenizer: Tokenizer, template: RoleTemplate) -> None:
+    """Stores the run's tokenizer and how its model sees messages as text, by one process alone."""
     if jax.process_index() == 0:
         write_text(epath.Path(workdir) / TEMPLATE, template.to_json() + "\n")
+        save_tokenizer(tokenizer, epath.Path(workdir) / TOKENIZER)  # last: where there is a tokenizer, the rest is too
 
 
 def read_contract(workdir: epath.PathLike, config: ExperimentConfig) -> TextContract:
-    """The text contract of a run: its tokenizer and template, and the limits of its config."""
-    contract = TextContract.from_config(config.text, read_tokenizer(workdir))
-    return dataclasses.replace(contract, template=read_template(workdir))
+    """The text contract of a run: its tokenizer and template, and the limits of its config.
+
+    Raises:
+      WorkdirError, TokenizerError: if one of the two files is missing or can't be read.
+    """
+    template, tokenizer = epath.Path(workdir) / TEMPLATE, epath.Path(workdir) / TOKENIZER
+    for path in (tokenizer, template):
+        if not path.exists():
+            raise WorkdirError(f"{path} is missing: without the {path.stem} of the run its model can't read text")
+    contract = TextContract.from_config(config.text, load_tokenizer(tokenizer))
+    try:
+        return dataclasses.replace(contract, template=RoleTemplate.from_json(template.read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise WorkdirError(f"{template} can't be read as a template: {error}") from error
 
 
 def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:
@@ -140,6 +124,8 @@ def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:
     with process_zero_first("data digests"):
         path = epath.Path(workdir) / DATA
         if not path.exists():
+            if (epath.Path(workdir) / CHECKPOINTS).exists():
+                raise WorkdirError(f"{workdir} holds checkpoints but no {DATA}, so nobody can tell what data they saw")
             if jax.process_index() == 0:
                 write_text(path, json.dumps(digests, indent=2) + "\n")
             return
