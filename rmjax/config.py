@@ -100,6 +100,8 @@ class ModelConfig:
     key_value_heads: int = 2
     head_size: int = 32
     mlp_width: int = 384
+    attention_window: int | None = None  # how many positions back a token sees, itself counted; None: all of them
+    attention_softcap: float | None = None  # scores s become cap * tanh(s / cap), as in Gemma 2; None: as they are
     rope_theta: float = 10_000.0
     norm_epsilon: float = 1e-6
     dropout: float = 0.0  # of embeddings and residual branches, in training alone
@@ -197,6 +199,9 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
     smoothing = config.loss.label_smoothing
     yield "loss.label_smoothing", 0 <= smoothing < 0.5, "in [0, 0.5): at 0.5 labels say nothing, beyond it the opposite"
     yield "optimizer.warmup_steps", config.optimizer.warmup_steps >= 0, "at least 0"
+    window, softcap = config.model.attention_window, config.model.attention_softcap
+    yield "model.attention_window", window is None or window >= 1, "at least 1, or None to see all"
+    yield "model.attention_softcap", softcap is None or softcap > 0, "above 0, or None for none"
     clip = config.optimizer.clip_norm
     yield "optimizer.clip_norm", clip is None or clip > 0, "above 0, or None for no clipping"
     yield "text.vocabulary_size", config.text.vocabulary_size >= 258, "at least 258 (bytes, pad, end)"

@@ -1,4 +1,6 @@
-"""Dense attention against a loop over tokens, and the laws of visible_until."""
+"""Every attention against a loop over tokens, and the laws of visible_until."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,21 @@ import numpy as np
 import pytest
 from random_batches import random_batch
 
-from rmjax.models.attention import dense_attention, seen_from
+from rmjax.models.attention import PLAIN, ScoreRule, dense_attention, seen_from
+
+IMPLEMENTATIONS = {"dense": dense_attention}
+RULES = {
+    "plain": PLAIN,
+    "scaled": ScoreRule(scale=0.3),
+    "capped": ScoreRule(softcap=1.5),
+    "window": ScoreRule(window=4),
+    "all": ScoreRule(scale=0.5, softcap=2.0, window=5),
+}
+
+
+@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS.keys())
+def attention(request):
+    return jax.jit(request.param, static_argnums=5)
 
 
 def random_heads(seed, visible_until, heads=4, groups=2, size=6):
@@ -16,44 +32,73 @@ def random_heads(seed, visible_until, heads=4, groups=2, size=6):
     return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
 
 
-def slow_attention(query, key, value, visible_until):
+def slow_attention(query, key, value, visible_until, positions, rule=PLAIN):
     """Float64, one query at a time, over the tokens that it sees and no others."""
     query, key, value = (np.asarray(array, np.float64) for array in (query, key, value))
     rows, length, heads, size = query.shape
+    window = rule.window or length
     out = np.zeros(query.shape)
     for r, i, h in np.ndindex(rows, length, heads):
-        seen = [j for j in range(length) if j <= i < visible_until[r, j]]
+        near = positions[r, i] - positions[r] < window
+        seen = [j for j in range(length) if j <= i < visible_until[r, j] and near[j]]
         if seen:
             g = h // (heads // key.shape[2])
-            weights = np.exp(key[r, seen, g] @ query[r, i, h] / size**0.5)
+            scores = key[r, seen, g] @ query[r, i, h] * rule.scale_for(size)
+            if rule.softcap is not None:
+                scores = rule.softcap * np.tanh(scores / rule.softcap)
+            weights = np.exp(scores)
             out[r, i, h] = (weights / weights.sum()) @ value[r, seen, g]
     return out
 
 
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 @pytest.mark.parametrize(("seed", "heads", "groups"), [(0, 4, 2), (1, 3, 3), (2, 4, 1)])
-def test_equals_a_loop_over_the_tokens_that_are_seen(seed, heads, groups):
-    visible_until = random_batch(seed, rows=2).visible_until
-    query, key, value = random_heads(seed, visible_until, heads, groups)
-    expected = slow_attention(query, key, value, visible_until)
-    np.testing.assert_allclose(dense_attention(query, key, value, visible_until), expected, atol=2e-6)
-    causal_alone = np.where(visible_until > 0, visible_until.shape[1], 0)
-    assert np.abs(dense_attention(query, key, value, causal_alone) - expected).max() > 0.01
+def test_equals_a_loop_over_the_tokens_that_are_seen(attention, seed, heads, groups, rule):
+    batch = random_batch(seed, rows=2)
+    query, key, value = random_heads(seed, batch.visible_until, heads, groups)
+    expected = slow_attention(query, key, value, batch.visible_until, batch.positions, rule)
+    mixed = attention(query, key, value, batch.visible_until, batch.positions, rule)
+    np.testing.assert_allclose(mixed, expected, atol=2e-6)
+    causal_alone = np.where(batch.visible_until > 0, batch.visible_until.shape[1], 0)
+    unpacked = attention(query, key, value, causal_alone, batch.positions, rule)
+    assert np.abs(unpacked - expected).max() > 0.01
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+@pytest.mark.parametrize(("seed", "heads", "groups"), [(0, 4, 2), (1, 3, 3)])
+def test_gradients_equal_those_of_the_dense_one(attention, seed, heads, groups, rule):
+    batch = random_batch(seed, rows=2)
+    qkv = random_heads(seed, batch.visible_until, heads, groups)
+    pulled = jax.random.normal(jax.random.PRNGKey(seed + 9), qkv[0].shape)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def gradients(implementation, *qkv):
+        def product(*qkv):
+            return (implementation(*qkv, batch.visible_until, batch.positions, rule) * pulled).sum()
+
+        return jax.grad(product, argnums=(0, 1, 2))(*qkv)
+
+    for found, expected in zip(gradients(attention, *qkv), gradients(dense_attention, *qkv), strict=True):
+        assert np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_grouped_heads_equal_repeated_heads(seed):
-    visible_until = random_batch(seed, rows=2).visible_until
-    query, key, value = random_heads(seed, visible_until)
-    repeated = dense_attention(query, key.repeat(2, axis=2), value.repeat(2, axis=2), visible_until)
-    np.testing.assert_allclose(dense_attention(query, key, value, visible_until), repeated, atol=1e-6)
+def test_grouped_heads_equal_repeated_heads(attention, seed):
+    batch = random_batch(seed, rows=2)
+    query, key, value = random_heads(seed, batch.visible_until)
+    places = (batch.visible_until, batch.positions, PLAIN)
+    repeated = attention(query, key.repeat(2, axis=2), value.repeat(2, axis=2), *places)
+    np.testing.assert_allclose(attention(query, key, value, *places), repeated, atol=1e-6)
 
 
 @pytest.mark.parametrize("visible_until", [np.zeros((2, 5), np.int32), np.array([[5, 2, 0, 5, 0], [0, 0, 0, 0, 5]])])
-def test_a_query_that_sees_nothing_gives_zero_with_zero_gradients(visible_until):
+def test_a_query_that_sees_nothing_gives_zero_with_zero_gradients(attention, visible_until):
     query, key, value = (100 * array for array in random_heads(0, visible_until))
-    blind = ~np.asarray(seen_from(visible_until)).any(axis=2)
+    positions = np.tile(np.arange(visible_until.shape[1], dtype=np.int32), (2, 1))
+    blind = ~np.asarray(seen_from(visible_until, positions)).any(axis=2)
     assert blind.any()
-    mixed, pull = jax.vjp(lambda *qkv: dense_attention(*qkv, visible_until), query, key, value)
+    mixed, pull = jax.vjp(lambda *qkv: attention(*qkv, visible_until, positions, PLAIN), query, key, value)
     assert np.all(np.asarray(mixed)[blind] == 0)
     gradients = pull(jnp.ones_like(mixed))
     assert all(np.isfinite(gradient).all() for gradient in gradients)
@@ -64,22 +109,25 @@ def test_a_query_that_sees_nothing_gives_zero_with_zero_gradients(visible_until)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_token_that_is_not_seen_changes_no_bit(seed):
-    visible_until = random_batch(seed, rows=2).visible_until
+def test_a_token_that_is_not_seen_changes_no_bit(attention, seed):
+    batch = random_batch(seed, rows=2)
+    visible_until, positions = batch.visible_until, batch.positions
     query, key, value = random_heads(seed, visible_until)
-    before = np.asarray(dense_attention(query, key, value, visible_until))
+    before = np.asarray(attention(query, key, value, visible_until, positions, PLAIN))
     r, j = 1, int(np.argmin(np.where(visible_until[1] > 0, visible_until[1], 999)))  # seen by few queries
-    after = dense_attention(query, key.at[r, j].add(3.0), value.at[r, j].add(3.0), visible_until)
+    other_key, other_value = key.at[r, j].add(3.0), value.at[r, j].add(3.0)
+    after = attention(query, other_key, other_value, visible_until, positions, PLAIN)
     differs = (np.asarray(after) != before).any(axis=(2, 3))
     expected = np.zeros_like(differs)
     expected[r, j : visible_until[r, j]] = True
     np.testing.assert_array_equal(differs, expected)
 
 
-def test_the_sums_are_float32_in_bfloat16():
-    visible_until = random_batch(0, rows=2).visible_until
-    query, key, value = (array.astype(jnp.bfloat16) for array in random_heads(0, visible_until))
-    exact = slow_attention(*(array.astype(jnp.float32) for array in (query, key, value)), visible_until)
-    mixed = dense_attention(query, key, value, visible_until)
+def test_the_sums_are_float32_in_bfloat16(attention):
+    batch = random_batch(0, rows=2)
+    query, key, value = (array.astype(jnp.bfloat16) for array in random_heads(0, batch.visible_until))
+    places = (batch.visible_until, batch.positions, PLAIN)
+    exact = slow_attention(*(array.astype(jnp.float32) for array in (query, key, value)), *places)
+    mixed = attention(query, key, value, *places)
     assert mixed.dtype == jnp.bfloat16
     np.testing.assert_allclose(mixed.astype(jnp.float32), exact, atol=0.03)

@@ -140,8 +140,8 @@ def test_another_attention_can_be_handed_in():
     batch = random_batch(0)
     model, params = make()
 
-    def causal(query, key, value, visible_until):
-        return dense_attention(query, key, value, jnp.full_like(visible_until, visible_until.shape[1]))
+    def causal(query, key, value, visible_until, positions, rule):
+        return dense_attention(query, key, value, jnp.full_like(visible_until, visible_until.shape[1]), positions, rule)
 
     other = RewardModel(small_model_config(), 32, attention=causal)
     assert np.abs(rewards(model, params, batch) - rewards(other, params, batch)).max() > 0.01

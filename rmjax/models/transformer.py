@@ -6,6 +6,7 @@ RMSNorm before each branch (Zhang and Sennrich, 2019, arXiv 1910.07467), rotary 
 
 import dataclasses
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -14,9 +15,18 @@ from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
 from rmjax.config import ComputeDtype, ModelConfig, Remat
-from rmjax.models.attention import Attention
+from rmjax.models.attention import Attention, ScoreRule
 
 Rotation = tuple[Float[Array, "rows length 1 half"], Float[Array, "rows length 1 half"]]
+
+
+class Places(NamedTuple):
+    """Where the tokens of the rows are: the same for all layers."""
+
+    rotation: Rotation
+    positions: Int[Array, "rows length"]
+    visible_until: Int[Array, "rows length"]
+
 
 # Embeddings start about as small as one residual branch, so that neither drowns the other in the first layers.
 EMBEDDING_INITIALIZER = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
@@ -36,6 +46,8 @@ class ModelShape:
     key_value_heads: int
     head_size: int
     mlp_width: int
+    attention_window: int | None
+    attention_softcap: float | None
     rope_theta: float
     norm_epsilon: float
     dropout: float
@@ -47,6 +59,11 @@ class ModelShape:
     def dtype(self) -> jnp.dtype:
         """Of matrix products and activations."""
         return jnp.dtype(self.compute_dtype.value)
+
+    @property
+    def score_rule(self) -> ScoreRule:
+        """Of all layers."""
+        return ScoreRule(softcap=self.attention_softcap, window=self.attention_window)
 
 
 def model_shape(config: ModelConfig | ModelShape) -> ModelShape:
@@ -92,9 +109,7 @@ class SelfAttention(nn.Module):
     attention: Attention
 
     @nn.compact
-    def __call__(
-        self, hidden: Float[Array, "rows length width"], by: Rotation, visible_until: Int[Array, "rows length"]
-    ) -> Float[Array, "rows length width"]:
+    def __call__(self, hidden: Float[Array, "rows length width"], places: Places) -> Float[Array, "rows length width"]:
         shape = self.shape
         rows, length, width = hidden.shape
 
@@ -104,9 +119,10 @@ class SelfAttention(nn.Module):
             projected = _projection(name, count * shape.head_size, shape, initializer)(hidden)
             return projected.reshape(rows, length, count, shape.head_size)
 
-        query = rotate(heads("query", shape.attention_heads, QUERY_INITIALIZER), by)
-        key = rotate(heads("key", shape.key_value_heads), by)
-        mixed = self.attention(query, key, heads("value", shape.key_value_heads), visible_until)
+        query = rotate(heads("query", shape.attention_heads, QUERY_INITIALIZER), places.rotation)
+        key = rotate(heads("key", shape.key_value_heads), places.rotation)
+        value = heads("value", shape.key_value_heads)
+        mixed = self.attention(query, key, value, places.visible_until, places.positions, shape.score_rule)
         return _residual("output", width, shape)(mixed.reshape(rows, length, -1))
 
 
@@ -130,12 +146,12 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: Float[Array, "rows length width"], by: Rotation, visible_until: Int[Array, "rows length"]
+        self, hidden: Float[Array, "rows length width"], places: Places
     ) -> tuple[Float[Array, "rows length width"], None]:
         shape = self.shape
         dropout = nn.Dropout(shape.dropout, deterministic=not self.has_rng("dropout"))
         normed = RMSNorm(shape.norm_epsilon, shape.dtype, name="attention_norm")(hidden)
-        hidden += dropout(SelfAttention(shape, self.attention, name="attention_branch")(normed, by, visible_until))
+        hidden += dropout(SelfAttention(shape, self.attention, name="attention_branch")(normed, places))
         normed = RMSNorm(shape.norm_epsilon, shape.dtype, name="mlp_norm")(hidden)
         return hidden + dropout(GatedMLP(shape, name="mlp_branch")(normed)), None
 
@@ -175,8 +191,8 @@ class Backbone(nn.Module):
             in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType] annotated as int, documented as this too
             length=shape.layers,
         )
-        by = rotation(positions, shape.head_size, shape.rope_theta)
-        hidden, _ = layers(shape, self.attention, name="layers")(hidden, by, visible_until)
+        places = Places(rotation(positions, shape.head_size, shape.rope_theta), positions, visible_until)
+        hidden, _ = layers(shape, self.attention, name="layers")(hidden, places)
         return hidden
 
 
