@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-import jax
 from absl import logging
 from etils import epath
 
@@ -30,11 +29,12 @@ from rmjax.training.loss import Loss, pairwise_loss
 from rmjax.training.meter import Meter, NonFiniteError
 from rmjax.training.metrics_writer import MetricsWriter, check_sinks
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.parallel import Parallel, make_parallel
+from rmjax.training.parallel import make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
 from rmjax.training.progress import Progress
-from rmjax.training.state import TrainState, new_state
-from rmjax.training.step import StepResult, make_train_step
+from rmjax.training.state import TrainState
+from rmjax.training.step import make_train_step
+from rmjax.training.strategy import CompiledStep, Parallel
 from rmjax.training.workdir import CHECKPOINTS, open_workdir
 
 Evaluator = Callable[[Params], dict[str, float]]
@@ -64,7 +64,7 @@ class _Run:
 
     config: ExperimentConfig
     parallel: Parallel
-    take_step: Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]
+    take_step: CompiledStep
     evaluate: Evaluator
     meter: Meter
     writer: MetricsWriter
@@ -118,7 +118,7 @@ def _train(
 ) -> None:
     """From the newest checkpoint to the last step."""
     optimizer = make_optimizer(config.optimizer, config.steps)
-    state, data_state = _restore(checkpoints, parallel, parallel.place(new_state(model, optimizer, config.seed)))
+    state, data_state = _restore(checkpoints, parallel, parallel.new_state(model, optimizer, config.seed))
     logging.info("the model has %d parameters", parameter_count(state.params))
     start = int(state.step)
     with (
@@ -130,7 +130,7 @@ def _train(
         run = _Run(
             config=config,
             parallel=parallel,
-            take_step=parallel.compile_train(make_train_step(model, config, optimizer, loss)),
+            take_step=parallel.compile_train(make_train_step(parallel.fit(model), config, optimizer, loss)),
             evaluate=evaluate,
             meter=Meter(),
             writer=writer,
@@ -161,8 +161,7 @@ def _batches(
         shape,
         config.batch.rows,
         seed=config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        own_rows=parallel.own_rows(config.batch.rows),
     )
     logging.info("%s; %d steps in epoch %d, %.1f %% of the slots filled", shape, pipeline.steps_in(start.epoch),
                  start.epoch, 100 * pipeline.fill(start.epoch))  # fmt: skip
