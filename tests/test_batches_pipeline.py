@@ -16,7 +16,7 @@ SHAPE = RowShape(length=96, responses=16, comparisons=16)
 
 
 def pipeline(seed=0, rows=4, own_rows=None, **data):
-    own_rows = None if own_rows is None else np.array(own_rows)
+    own_rows = None if own_rows is None else np.array(own_rows, int)
     return PreferencePipeline(random_tokenized(0, **data), SHAPE, rows, seed=seed, own_rows=own_rows)
 
 

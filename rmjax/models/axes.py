@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 from flax import linen as nn
+from flax.linen.spmd import with_logical_constraint
 from jax.nn.initializers import Initializer
 
 from rmjax.arrays import Array
@@ -22,12 +23,12 @@ LAYERS = {nn.PARTITION_NAME: "layers"}  # for nn.scan: the name of the axis that
 
 def named(initializer: Initializer, *axes: str) -> Initializer:
     """The initializer of a parameter whose axes have these names."""
-    return nn.with_logical_partitioning(initializer, axes)
+    return nn.with_logical_partitioning(initializer, axes)  # pyright: ignore[reportReturnType] Flax unpacks the box
 
 
 def laid_out(values: Array, *axes: str) -> Array:
     """The same values, split over devices as activations with these axes are."""
-    return nn.with_logical_constraint(values, axes)  # pyright: ignore[reportReturnType] of one array it is one
+    return with_logical_constraint(values, axes)
 
 
 def laid_out_like(axes: Any, tree: Any) -> Any:

@@ -2,7 +2,8 @@
 
 A run resumes by itself from the newest checkpoint of its workdir and goes on as if it had never stopped: train state,
 data state, learning rate and randomness are functions of the checkpoint, and ``metrics.jsonl`` is taken back to its
-step. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
+step. It may go on on other devices, in other processes, or under another strategy: the same run but for rounding and
+for what dropout drops. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
 ``rmjax.training.preemption``); where that step is one of validation it is validated first, so a validation should fit
 into the time that a preemption leaves.
 """
@@ -31,6 +32,7 @@ from rmjax.training.metrics_writer import MetricsWriter, check_sinks
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.parallel import make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
+from rmjax.training.processes import ended_by_a_lost_process
 from rmjax.training.progress import Progress
 from rmjax.training.state import TrainState
 from rmjax.training.step import make_train_step
@@ -100,7 +102,7 @@ def train(
     record_start(folder)
     data = prepare_data(config, folder)
     model = RewardModel(config.model, vocabulary_size_of(data.contract.tokenizer))
-    with Checkpoints(folder / CHECKPOINTS) as checkpoints:
+    with Checkpoints(folder / CHECKPOINTS) as checkpoints, ended_by_a_lost_process(checkpoints.last_good):
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
         checkpoints.wait()
         return _result(checkpoints, folder)

@@ -105,8 +105,7 @@ class MeshParallel(Parallel):
         return rewards
 
     def new_state(self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-        places = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state(model, optimizer))
-        return jax.jit(lambda: new_state(model, optimizer, seed), out_shardings=places)()
+        return self._jit_new_state(model, optimizer)(seed)
 
     def abstract_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> TrainState:
         """Shapes, dtypes and places of a state: what the optimizer holds for a parameter lies where that does."""
@@ -119,7 +118,7 @@ class MeshParallel(Parallel):
             params,
             transform_non_params=lambda _: self._whole,
         )
-        places = TrainState(step=self._whole, params=params, opt_state=opt_state, key=self._whole)
+        places = jax.tree.map(lambda _: self._whole, state).replace(params=params, opt_state=opt_state)
         return _placed(state, places)
 
     def abstract_params(self, model: RewardModel) -> Params:
@@ -142,7 +141,7 @@ class MeshParallel(Parallel):
         """The global array of whose rows these are this process's; they needn't lie next to each other in it."""
         size = len(own) // len(self._own_parts)
 
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        def part(index: Any) -> np.ndarray:
             place = int(np.searchsorted(self._own_parts, (index[0].start or 0) // size))
             return own[place * size : (place + 1) * size]
 
@@ -169,6 +168,11 @@ class MeshParallel(Parallel):
     def _on_the_mesh(self, leaf: Any) -> Any:
         here = isinstance(leaf, jax.Array) and leaf.sharding.device_set == self._whole.device_set
         return leaf if here else jax.device_put(leaf, self._whole)
+
+    def _jit_new_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> Any:
+        places = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state(model, optimizer))
+        new = functools.partial(new_state, model, optimizer)
+        return jax.jit(new, static_argnums=0, out_shardings=places)
 
     def _jit_train(self, step: TrainStep, state: TrainState) -> Any:
         places = jax.tree.map(lambda leaf: leaf.sharding, state)
