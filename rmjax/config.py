@@ -6,6 +6,7 @@ import it.
 """
 
 import enum
+import itertools
 import math
 import operator
 from collections.abc import Iterator
@@ -175,7 +176,7 @@ class ExperimentConfig:
 
 def validate(config: ExperimentConfig) -> None:
     """Raises ConfigError for the first field that can't be right."""
-    for name, ok, right in (*_checks_of_numbers(config), *_checks_of_the_rest(config)):
+    for name, ok, right in itertools.chain(_checks_of_numbers(config), _checks_of_the_rest(config)):
         if not ok:
             raise ConfigError(f"config.{name} is {_get(config, name)!r}; it must be {right}")
 
