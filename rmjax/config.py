@@ -6,6 +6,7 @@ import it.
 """
 
 import enum
+import itertools
 import math
 import operator
 from collections.abc import Iterator
@@ -52,13 +53,15 @@ class Remat(enum.Enum):
     """What the backward pass computes again instead of keeping."""
 
     NONE = "none"
-    FULL = "full"
+    DOTS = "dots"  # all but the products of weights and activations
+    FULL = "full"  # all but the input of each layer
 
 
 class Strategy(enum.Enum):
     """How a step is laid over the devices."""
 
     PMAP = "pmap"  # data parallel over all devices, state replicated
+    MESH = "mesh"  # parameters and optimizer state split over devices too: see fsdp and tensor of ParallelConfig
     JIT = "jit"  # one device
 
 
@@ -142,6 +145,7 @@ class OptimizerConfig:
     b2: float = 0.98
     epsilon: float = 1e-8
     clip_norm: float | None = 1.0
+    first_moment_dtype: ComputeDtype = ComputeDtype.FLOAT32  # bfloat16 saves 2 bytes a parameter
 
 
 @dataclass(kw_only=True, slots=True)
@@ -149,6 +153,8 @@ class ParallelConfig:
     """How a step is laid over devices and time."""
 
     strategy: Strategy = Strategy.PMAP
+    fsdp: int = 1  # of mesh: rows and every parameter are split over so many devices
+    tensor: int = 1  # of mesh: heads, MLP and embedding are split over so many; rows over all the other devices
     microbatches: int = 1  # gradient accumulation inside the step: the rows of a device are taken in so many parts
 
 
@@ -181,7 +187,7 @@ class ExperimentConfig:
 
 def validate(config: ExperimentConfig) -> None:
     """Raises ConfigError for the first field that can't be right."""
-    for name, ok, right in (*_checks_of_numbers(config), *_checks_of_the_rest(config)):
+    for name, ok, right in itertools.chain(_checks_of_numbers(config), _checks_of_the_rest(config)):
         if not ok:
             raise ConfigError(f"config.{name} is {_get(config, name)!r}; it must be {right}")
 
@@ -190,7 +196,8 @@ _Check = tuple[str, bool, str]  # the field, whether it is right, and what would
 _AT_LEAST_ONE = (
     "steps", "evaluate_every", "text.max_prompt_tokens", "text.max_response_tokens", "batch.row_length", "batch.rows",
     "model.width", "model.layers", "model.attention_heads", "model.key_value_heads", "model.head_size",
-    "model.mlp_width", "model.unroll", "parallel.microbatches", "logging.progress_every",
+    "model.mlp_width", "model.unroll", "parallel.microbatches", "parallel.fsdp", "parallel.tensor",
+    "logging.progress_every",
 )  # fmt: skip
 
 
@@ -240,6 +247,22 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     yield "model.head_size", model.head_size % 2 == 0, "even, for rotary positions"
     heads = model.reward_heads
     yield "model.reward_heads", len(set(heads)) == len(heads), "names that differ from each other"
+    yield from _checks_of_the_mesh(config.parallel, model)
+
+
+def _checks_of_the_mesh(parallel: ParallelConfig, model: ModelConfig) -> Iterator[_Check]:
+    """What is split must divide evenly, but for key and value heads that are fewer than the devices."""
+    mesh = parallel.strategy is Strategy.MESH
+    for name in ("fsdp", "tensor"):
+        value = getattr(parallel, name)
+        yield f"parallel.{name}", mesh or value == 1, f"1, as parallel.strategy is not {Strategy.MESH.value!r}"
+    fsdp, tensor, groups = parallel.fsdp, parallel.tensor, model.key_value_heads
+    parts = fsdp * tensor
+    yield "model.width", model.width % parts == 0, f"a multiple of parallel.fsdp * parallel.tensor = {parts}"
+    for name, count in (("attention_heads", model.attention_heads), ("mlp_width", model.mlp_width)):
+        yield f"model.{name}", count % tensor == 0, f"a multiple of parallel.tensor = {tensor}"
+    right = f"a multiple or a divisor of parallel.tensor = {tensor}"
+    yield "model.key_value_heads", groups % tensor == 0 or tensor % groups == 0, right
 
 
 def _get(config: ExperimentConfig, name: str) -> Any:

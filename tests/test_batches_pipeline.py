@@ -15,10 +15,9 @@ from rmjax.batches.pipeline import DataState, PreferencePipeline
 SHAPE = RowShape(length=96, responses=16, comparisons=16)
 
 
-def pipeline(seed=0, rows=4, process_index=0, process_count=1, **data):
-    return PreferencePipeline(
-        random_tokenized(0, **data), SHAPE, rows, seed=seed, process_index=process_index, process_count=process_count
-    )
+def pipeline(seed=0, rows=4, own_rows=None, **data):
+    own_rows = None if own_rows is None else np.array(own_rows, int)
+    return PreferencePipeline(random_tokenized(0, **data), SHAPE, rows, seed=seed, own_rows=own_rows)
 
 
 def take(stream, count):
@@ -69,19 +68,15 @@ def test_seeds_give_different_streams():
     assert not equal(first, second)
 
 
-@pytest.mark.parametrize("process_count", [2, 4])
-def test_processes_together_have_the_batch_of_one(process_count):
+@pytest.mark.parametrize("shares", [([0, 1], [2, 3]), ([0], [1], [2], [3]), ([0, 2], [1, 3], [1, 3])])
+def test_processes_read_their_rows_of_the_one_batch(shares):
     steps = pipeline().steps_in(0) + 1
     whole = take(pipeline().batches(DataState(0, 0)), steps)
-    parts = [
-        take(pipeline(process_index=index, process_count=process_count).batches(DataState(0, 0)), steps)
-        for index in range(process_count)
-    ]
-    for (state, batch), *shares in zip(whole, *parts, strict=True):
-        assert all(share_state == state for share_state, _ in shares)
-        assert {share.tokens.shape[0] for _, share in shares} == {4 // process_count}
-        joined = [np.concatenate(arrays) for arrays in zip(*(share for _, share in shares), strict=True)]
-        assert equal(batch, joined)
+    for own_rows in shares:
+        parts = take(pipeline(own_rows=own_rows).batches(DataState(0, 0)), steps)
+        for (state, batch), (own_state, own) in zip(whole, parts, strict=True):
+            assert own_state == state
+            assert equal(own, [array[own_rows] for array in batch])
 
 
 def test_a_state_at_the_end_of_an_epoch_is_the_start_of_the_next():
@@ -93,10 +88,11 @@ def test_a_state_at_the_end_of_an_epoch_is_the_start_of_the_next():
 
 
 def test_what_cannot_be_streamed_is_an_error():
-    with pytest.raises(ValueError, match=r"3 rows .*config.batch.rows.* multiple of the 2 processes"):
-        pipeline(rows=3, process_count=2)
-    with pytest.raises(ValueError, match="process_index is 2"):
-        pipeline(process_index=2, process_count=2)
+    with pytest.raises(ValueError, match=r"0 rows .*config.batch.rows.* at least 1"):
+        pipeline(rows=0)
+    for own_rows in ([], [0, 4], [-1]):
+        with pytest.raises(ValueError, match=r"own_rows is .* rows of a step, in 0\.\.3"):
+            pipeline(own_rows=own_rows)
     made = pipeline()
     for state in (DataState(0, made.steps_in(0) + 1), DataState(0, -1), DataState(-1, 0)):
         with pytest.raises(ValueError, match="the data state is"):

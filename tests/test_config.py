@@ -5,7 +5,18 @@ import operator
 
 import pytest
 
-from rmjax.config import ConfigError, ExperimentConfig, OnError, difference, from_json, to_json, validate
+from rmjax.config import (
+    ConfigError,
+    ExperimentConfig,
+    ModelConfig,
+    OnError,
+    ParallelConfig,
+    Strategy,
+    difference,
+    from_json,
+    to_json,
+    validate,
+)
 
 WRONG = [
     ("steps", 0, "at least 1"),
@@ -28,6 +39,11 @@ WRONG = [
     ("batch.row_length", 511, r"at least .* = 512, so that every pair fits a row"),
     ("parallel.microbatches", 3, None),
     ("model.key_value_heads", 3, None),
+    ("parallel.microbatches", 0, "at least 1"),
+    ("model.key_value_heads", 0, "at least 1"),
+    ("parallel.fsdp", 0, "at least 1"),
+    ("parallel.fsdp", 4, "1, as parallel.strategy is not 'mesh'"),
+    ("parallel.tensor", 2, "1, as parallel.strategy is not 'mesh'"),
     ("model.head_size", 7, "even"),
     ("model.reward_heads", ("a", "a"), "names that differ"),
 ]
@@ -46,6 +62,29 @@ def test_a_field_that_cannot_be_right_is_named_with_what_would_be(name, value, r
     message = rf"config\.{name} is .*; it must be {right}" if right else f"a multiple of {name} = {value}"
     with pytest.raises(ConfigError, match=message):
         validate(changed(name, value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("width", 66, r"a multiple of parallel\.fsdp \* parallel\.tensor = 12"),
+        ("attention_heads", 4, r"a multiple of parallel\.tensor = 6"),
+        ("mlp_width", 100, r"a multiple of parallel\.tensor = 6"),
+        ("key_value_heads", 4, r"a multiple or a divisor of parallel\.tensor = 6"),
+    ],
+)
+def test_what_a_mesh_splits_must_divide(name, value, right):
+    config = ExperimentConfig(
+        model=ModelConfig(width=96, attention_heads=12, mlp_width=120),
+        parallel=ParallelConfig(strategy=Strategy.MESH, fsdp=2, tensor=6),
+    )
+    for groups in (2, 6, 12):
+        config.model.key_value_heads = groups
+        validate(config)
+    config.model.key_value_heads = 2
+    setattr(config.model, name, value)
+    with pytest.raises(ConfigError, match=rf"config\.model\.{name} is {value}; it must be {right}"):
+        validate(config)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])

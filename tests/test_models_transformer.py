@@ -67,8 +67,8 @@ def test_a_token_reaches_those_that_see_it_and_no_others(seed):
         np.testing.assert_array_equal(reached, np.arange(j, batch.visible_until[0, j]))
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_remat_changes_neither_values_nor_gradients(seed):
+@pytest.mark.parametrize(("seed", "remat"), [(0, Remat.FULL), (1, Remat.FULL), (0, Remat.DOTS)])
+def test_remat_changes_neither_values_nor_gradients(seed, remat):
     batch = random_batch(seed, rows=2)
     params = lively(start(backbone(), jax.random.PRNGKey(seed), batch), seed)
 
@@ -80,10 +80,27 @@ def test_remat_changes_neither_values_nor_gradients(seed):
 
         return jax.jit(jax.value_and_grad(total))(params)
 
-    kept, again = run(Remat.NONE), run(Remat.FULL)
+    kept, again = run(Remat.NONE), run(remat)
     np.testing.assert_allclose(kept[0], again[0], rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), kept[1], again[1])
     assert any(np.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves(kept[1]))
+
+
+def test_remat_keeps_the_less_the_more_it_computes_again():
+    batch = random_batch(0, rows=2)
+    params = jax.eval_shape(lambda: start(backbone(), jax.random.PRNGKey(0), batch))
+
+    def kept(remat):
+        """How many numbers the forward pass leaves for the backward pass."""
+        model = backbone(remat=remat)
+        _, pull = jax.eval_shape(lambda params: jax.vjp(lambda params: apply(model, params, batch), params), params)
+        return sum(leaf.size for leaf in jax.tree.leaves(pull))
+
+    full, dots, none = (kept(remat) for remat in (Remat.FULL, Remat.DOTS, Remat.NONE))
+    width, products = 16, 32 + 2 * 16 + 16 + 2 * 24  # query, key and value, output, gate and up; of down nobody asks
+    assert dots - full == 2 * batch.tokens.size * products
+    assert full < 2 * batch.tokens.size * width + 2 * sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert none > 2 * dots
 
 
 def test_dropout_works_only_with_a_key_and_differs_between_layers_and_keys():

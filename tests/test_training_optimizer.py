@@ -7,7 +7,7 @@ import optax
 import pytest
 from random_batches import small_model_config
 
-from rmjax.config import OptimizerConfig, Schedule
+from rmjax.config import ComputeDtype, OptimizerConfig, Schedule
 from rmjax.models.reward import RewardModel, init
 from rmjax.training.optimizer import decays, learning_rate, make_optimizer
 
@@ -57,3 +57,21 @@ def test_one_update_is_adamw(clip):
         before, gradient = np.asarray(params[name][leaf]), np.asarray(gradients[name][leaf]) * shrink
         expected = before - 0.1 * (gradient / (np.abs(gradient) + 1e-3) + decay * before)
         np.testing.assert_allclose(updated[name][leaf], expected, rtol=1e-4)
+
+
+def test_the_first_moment_may_be_bfloat16_and_the_rest_stays_float32():
+    params = {"a": {"kernel": jax.random.normal(jax.random.PRNGKey(0), (8, 8))}}
+    gradients = jax.tree.map(lambda leaf: leaf * 0.3, params)
+    updates = []
+    for dtype in ComputeDtype:
+        optimizer = make_optimizer(OptimizerConfig(warmup_steps=0, first_moment_dtype=dtype), 10)
+        state = optimizer.init(params)
+        for _ in range(3):
+            update, state = optimizer.update(gradients, state, params)
+        moments = state[1][0]
+        assert moments.mu["a"]["kernel"].dtype == jnp.dtype(dtype.value)
+        assert moments.nu["a"]["kernel"].dtype == update["a"]["kernel"].dtype == jnp.float32
+        updates.append(update["a"]["kernel"])
+    exact, rounded = updates
+    np.testing.assert_allclose(rounded, exact, rtol=0.02)
+    assert np.any(rounded != exact)

@@ -1,9 +1,10 @@
-"""A run over two processes of two devices each is the run of one process with four: losses, checkpoints, SIGTERM."""
+"""A run over two processes of two devices each is the run of one process with four: losses, checkpoints, signals."""
 
 import gzip
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from test_training_resume import committed_steps, read_checkpoints, read_lines
 from tiny_run import tiny_config, write_rows
 
-from rmjax.config import ConfigError, from_json, to_json
+from rmjax.config import ConfigError, Strategy, from_json, to_json
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.training.loop import train
 from rmjax.training.processes import connect, process_zero_first
@@ -51,7 +52,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start(home: pathlib.Path, workdir: str, **variables: str) -> list[tuple[int, str]]:
+def start(home: pathlib.Path, workdir: str, *flags: str, **variables: str) -> list[tuple[int, str]]:
     """Runs the command over two processes of two devices each; (exit code, what it said) of each."""
     environment = {
         **os.environ,
@@ -63,7 +64,7 @@ def start(home: pathlib.Path, workdir: str, **variables: str) -> list[tuple[int,
         **variables,
     }
     command = [sys.executable, "-m", "process_of_run", f"--workdir={home / workdir}",
-               f"--config={ROOT / 'experiments' / 'from_json.py'}:{home / 'config.json'}"]  # fmt: skip
+               f"--config={ROOT / 'experiments' / 'from_json.py'}:{home / 'config.json'}", *flags]  # fmt: skip
     address, logs, running = f"localhost:{free_port()}", [], []
     try:
         for index in range(2):
@@ -130,6 +131,46 @@ def test_sigterm_to_one_process_saves_all_at_one_step_and_they_resume(home: path
     assert ours.validation == theirs.validation
     for a, b in zip(jax.tree.leaves(ours.state), jax.tree.leaves(theirs.state), strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_a_run_goes_on_on_other_devices_in_other_processes_and_under_other_strategies(home: pathlib.Path):
+    """Two processes that read the same rows, then two that read their own, then one; against one from end to end."""
+    config = from_json((home / "config.json").read_text())
+    config.model.attention_heads, config.model.dropout = 4, 0.0  # what dropout drops depends on the strategy
+    train(config, home / "steady", make_evaluator=make_evaluator)
+    model = ("--config.model.attention_heads=4", "--config.model.dropout=0.0", "--config.parallel.strategy=MESH")
+    workdir = home / "moving"
+    for layout, reached in ((("--config.parallel.tensor=4",), 6), (("--config.parallel.fsdp=4",), 11)):
+        outcomes = start(home, workdir.name, *model, *layout, TERMINATE="1:1")
+        assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
+        assert committed_steps(workdir)[-1] == reached
+    config.parallel.strategy = Strategy.JIT
+    train(config, workdir, make_evaluator=make_evaluator)
+    ours, theirs = read_lines(workdir), read_lines(home / "steady")
+    assert steps_of(ours) == list(range(1, STEPS + 1))
+    for name in ("loss", "validation"):
+        values, expected = ([_numbers(line[name]) for line in lines if name in line] for lines in (ours, theirs))
+        np.testing.assert_allclose(values, expected, rtol=1e-5)
+    states = [read_checkpoints(path)[STEPS].state for path in (workdir, home / "steady")]
+    for a, b in zip(*map(jax.tree.leaves, states), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4)
+
+
+def _numbers(value: float | dict[str, float]) -> list[float]:
+    return list(value.values()) if isinstance(value, dict) else [value]
+
+
+@pytest.mark.parametrize(
+    ("asleep", "code", "message"),
+    [
+        ("0", 1, r"error: process 0 of 2 can't reach another process .*no checkpoint yet.* same command on every host"),
+        ("1000", -signal.SIGABRT, r"Terminating process because .* another task died"),
+    ],
+)
+def test_a_process_that_is_killed_ends_the_other(home: pathlib.Path, asleep: str, code: int, message: str):
+    outcomes = start(home, f"killed-{asleep}", KILL="1:1", ASLEEP=asleep, HEARTBEAT="10")
+    assert [code for code, _ in outcomes] == [code, -signal.SIGKILL], outcomes
+    assert re.search(message, outcomes[0][1]), outcomes
 
 
 @pytest.mark.parametrize(

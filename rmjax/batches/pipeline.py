@@ -8,6 +8,7 @@ from typing import NamedTuple
 import grain
 import numpy as np
 from absl import logging
+from jaxtyping import Int
 
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.packing import RowPlan, RowShape, measure, pack, plan_epoch
@@ -26,9 +27,8 @@ class DataState(NamedTuple):
 class PreferencePipeline:
     """Endless batches of packed rows, shuffled by (seed, epoch) and shared out over processes.
 
-    A step has ``rows_per_step`` rows over all processes; each process has the same number of them, and laid one after
-    the other in the order of ``process_index`` they are the batch of a single process. The last step of an epoch is
-    filled up with empty rows: nothing is dropped.
+    A step has ``rows_per_step`` rows over all processes, of which each reads its ``own_rows`` (by default all of them),
+    in that order. The last step of an epoch is filled up with empty rows: nothing is dropped.
     """
 
     def __init__(
@@ -38,16 +38,13 @@ class PreferencePipeline:
         rows_per_step: int,
         *,
         seed: int,
-        process_index: int = 0,
-        process_count: int = 1,
+        own_rows: Int[np.ndarray, "own"] | None = None,
     ):
-        if not 0 <= process_index < process_count:
-            raise ValueError(f"process_index is {process_index}; it must be in 0..{process_count - 1}")
-        if rows_per_step < 1 or rows_per_step % process_count:
-            raise ValueError(
-                f"a step has {rows_per_step} rows (config.batch.rows); it must be a multiple of the {process_count} "
-                "processes"
-            )
+        if rows_per_step < 1:
+            raise ValueError(f"a step has {rows_per_step} rows (config.batch.rows); it must have at least 1")
+        own_rows = np.arange(rows_per_step) if own_rows is None else own_rows
+        if not len(own_rows) or own_rows.min() < 0 or own_rows.max() >= rows_per_step:
+            raise ValueError(f"own_rows is {own_rows}; it must be rows of a step, in 0..{rows_per_step - 1}")
         if not tokenized.comparisons:
             raise ValueError("there are no comparisons to learn from; right would be at least one")
         self._tokenized = tokenized
@@ -55,9 +52,7 @@ class PreferencePipeline:
         self._shape = shape
         self._rows_per_step = rows_per_step
         self._seed = seed
-        self._rows = slice(
-            process_index * rows_per_step // process_count, (process_index + 1) * rows_per_step // process_count
-        )
+        self._own_rows = own_rows
         self._planned = 0
         self.plan = functools.lru_cache(maxsize=2)(self._plan)
 
@@ -87,7 +82,9 @@ class PreferencePipeline:
             first = start.step if epoch == start.epoch else 0
             if first == steps:
                 continue
-            source = grain.MapDataset.source(_Steps(self._tokenized, self.plan(epoch), self._rows_per_step, self._rows))
+            source = grain.MapDataset.source(
+                _Steps(self._tokenized, self.plan(epoch), self._rows_per_step, self._own_rows)
+            )
             reader = iter(source.slice(slice(first, None)).to_iter_dataset(_READ))
             try:
                 for step, batch in enumerate(reader, first + 1):
@@ -110,12 +107,12 @@ class PreferencePipeline:
 class _Steps:
     """The steps of one epoch as a Grain data source."""
 
-    def __init__(self, tokenized: TokenizedPreferences, plan: RowPlan, rows_per_step: int, rows: slice):
-        self._tokenized, self._plan, self._rows_per_step, self._rows = tokenized, plan, rows_per_step, rows
+    def __init__(self, tokenized: TokenizedPreferences, plan: RowPlan, rows_per_step: int, own_rows: np.ndarray):
+        self._tokenized, self._plan, self._rows_per_step, self._own_rows = tokenized, plan, rows_per_step, own_rows
 
     def __len__(self) -> int:
         return -(-self._plan.rows // self._rows_per_step)
 
     def __getitem__(self, index: int) -> PreferenceBatch:
-        numbers = index * self._rows_per_step + np.arange(self._rows.start, self._rows.stop)
+        numbers = index * self._rows_per_step + self._own_rows
         return pack(self._tokenized, self._plan, np.where(numbers < self._plan.rows, numbers, -1))

@@ -10,7 +10,8 @@ from rmjax.batches.packing import RowShape, measure, pack, plan_in_order
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig
 from rmjax.models.reward import Params, RewardModel
-from rmjax.training.parallel import Parallel, make_parallel
+from rmjax.training.parallel import make_parallel_here
+from rmjax.training.strategy import Parallel
 
 _MULTIPLE = 128  # row lengths are rounded up to what attention kernels and TPU lanes like
 _TOKENS_A_RESPONSE = 16  # one slot for so many tokens: rarely what a row runs out of
@@ -28,7 +29,7 @@ class RewardComputer:
     Args:
       model: the model.
       config: its experiment; of its batch only the number of tokens matters here.
-      parallel: the devices; all of this process by default.
+      parallel: the devices; by default those here, laid out as in training where they can be.
     """
 
     def __init__(self, model: RewardModel, config: ExperimentConfig, *, parallel: Parallel | None = None):
@@ -36,9 +37,10 @@ class RewardComputer:
         length = -(-longest // _MULTIPLE) * _MULTIPLE
         self.shape = RowShape(length=length, responses=max(2, length // _TOKENS_A_RESPONSE), comparisons=0)
         self._heads = max(1, len(config.model.reward_heads))
-        parallel = parallel or make_parallel(config)
-        self._devices = len(parallel.devices)
-        self._rows_a_device = max(1, config.batch.rows * config.batch.row_length // (length * self._devices))
+        parallel = parallel or make_parallel_here(config)
+        model = parallel.fit(model)
+        self._parts = parallel.reward_parts
+        self._rows_a_part = max(1, config.batch.rows * config.batch.row_length // (length * self._parts))
 
         def rewards_of_rows(params: Params, *rows: Array) -> Array:
             return model.apply({"params": params}, *rows)  # pyright: ignore[reportReturnType] it returns variables only when asked to
@@ -59,9 +61,9 @@ class RewardComputer:
 
     def _batches(self, rows: int) -> Iterator[Int[np.ndarray, "batch"]]:
         """Yields the row numbers of each batch, -1 for an empty row."""
-        full = self._rows_a_device * self._devices
+        full = self._rows_a_part * self._parts
         for start in range(0, rows, full):
             numbers = np.arange(start, min(start + full, rows))
-            needed = -(-len(numbers) // self._devices)
-            size = min(1 << (needed - 1).bit_length(), self._rows_a_device) * self._devices
+            needed = -(-len(numbers) // self._parts)
+            size = min(1 << (needed - 1).bit_length(), self._rows_a_part) * self._parts
             yield np.concatenate([numbers, np.full(size - len(numbers), -1)])

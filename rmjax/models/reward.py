@@ -12,6 +12,7 @@ from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ModelConfig
 from rmjax.models.attention import Attention, dense_attention
+from rmjax.models.axes import named
 from rmjax.models.transformer import Backbone, ModelShape, RMSNorm, model_shape
 
 Params = dict[str, Any]
@@ -54,7 +55,8 @@ class RewardModel(nn.Module):
         read = jnp.take_along_axis(hidden, response_end[:, :, None], axis=1)
         read = RMSNorm(shape.norm_epsilon, jnp.dtype(jnp.float32), name="final_norm")(read)
         outputs = max(1, len(shape.reward_heads))
-        head = nn.Dense(outputs, use_bias=False, dtype=jnp.float32, kernel_init=HEAD_INITIALIZER, name="reward_head")
+        initializer = named(HEAD_INITIALIZER, "width", "reward")
+        head = nn.Dense(outputs, use_bias=False, dtype=jnp.float32, kernel_init=initializer, name="reward_head")
         return head(read)
 
 
@@ -65,7 +67,18 @@ def init(model: RewardModel, key: Array) -> Params:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _compiled_init(model: RewardModel, key: Array) -> Params:
-    row = jnp.zeros((1, 2), jnp.int32)  # parameters don't depend on the shape of the rows
+    return nn.meta.unbox(_named_init(model, key))
+
+
+def parameter_axes(model: RewardModel) -> Params:
+    """The tree of the parameters, with a PartitionSpec of axis names (see ``rmjax.models.axes``) for each array."""
+    return nn.get_partition_spec(jax.eval_shape(lambda: _named_init(model, jax.random.PRNGKey(0))))
+
+
+def _named_init(model: RewardModel, key: Array) -> Params:
+    """Parameters that carry the names of their axes."""
+    row = jnp.zeros((1, 2), jnp.int32)  # parameters depend neither on the shape of the rows nor on the attention, which
+    model = model.clone(attention=dense_attention)  # may not work on so small a row
     return dict(model.init(jnp.asarray(key), row, row, row, row)["params"])
 
 

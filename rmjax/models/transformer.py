@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from rmjax.arrays import Array
 from rmjax.config import AttentionKind, ComputeDtype, ModelConfig, Remat
 from rmjax.models.attention import Attention, ScoreRule
+from rmjax.models.axes import LAYERS, laid_out, named
 
 Rotation = tuple[Float[Array, "rows length 1 half"], Float[Array, "rows length 1 half"]]
 
@@ -107,7 +108,7 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, values: Float[Array, "*rest width"]) -> Float[Array, "*rest width"]:
-        scale = self.param("scale", nn.initializers.ones, (values.shape[-1],), jnp.float32)
+        scale = self.param("scale", named(nn.initializers.ones, "norm"), (values.shape[-1],), jnp.float32)
         values = values.astype(jnp.float32)
         mean_square = jnp.square(values).mean(axis=-1, keepdims=True)
         return (values * (scale / jnp.sqrt(mean_square + self.epsilon))).astype(self.dtype)
@@ -125,16 +126,16 @@ class SelfAttention(nn.Module):
         rows, length, width = hidden.shape
 
         def heads(
-            name: str, count: int, initializer: Initializer = PROJECTION_INITIALIZER
+            name: str, count: int, axis: str, initializer: Initializer = PROJECTION_INITIALIZER
         ) -> Float[Array, "rows length heads size"]:
-            projected = _projection(name, count * shape.head_size, shape, initializer)(hidden)
+            projected = _projection(name, count * shape.head_size, shape, named(initializer, "width", axis))(hidden)
             return projected.reshape(rows, length, count, shape.head_size)
 
-        query = rotate(heads("query", shape.attention_heads, QUERY_INITIALIZER), places.rotation)
-        key = rotate(heads("key", shape.key_value_heads), places.rotation)
-        value = heads("value", shape.key_value_heads)
+        query = rotate(heads("query", shape.attention_heads, "heads", QUERY_INITIALIZER), places.rotation)
+        key = rotate(heads("key", shape.key_value_heads, "key_value_heads"), places.rotation)
+        value = heads("value", shape.key_value_heads, "key_value_heads")
         mixed = self.attention(query, key, value, places.visible_until, places.positions, shape.score_rule)
-        return _residual("output", width, shape)(mixed.reshape(rows, length, -1))
+        return _residual("output", "heads", width, shape)(mixed.reshape(rows, length, -1))
 
 
 class GatedMLP(nn.Module):
@@ -144,9 +145,11 @@ class GatedMLP(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Float[Array, "rows length width"]) -> Float[Array, "rows length width"]:
-        gate = _projection("gate", self.shape.mlp_width, self.shape, PROJECTION_INITIALIZER)(hidden)
-        up = _projection("up", self.shape.mlp_width, self.shape, PROJECTION_INITIALIZER)(hidden)
-        return _residual("down", hidden.shape[-1], self.shape)(nn.silu(gate) * up)
+        initializer = named(PROJECTION_INITIALIZER, "width", "mlp")
+        gate = _projection("gate", self.shape.mlp_width, self.shape, initializer)(hidden)
+        up = _projection("up", self.shape.mlp_width, self.shape, initializer)(hidden)
+        gated = laid_out(nn.silu(gate) * up, "rows", "length", "mlp")
+        return _residual("down", "mlp", hidden.shape[-1], self.shape)(gated)
 
 
 class Layer(nn.Module):
@@ -163,8 +166,10 @@ class Layer(nn.Module):
         dropout = nn.Dropout(shape.dropout, deterministic=not self.has_rng("dropout"))
         normed = RMSNorm(shape.norm_epsilon, shape.dtype, name="attention_norm")(hidden)
         hidden += dropout(SelfAttention(shape, self.attention, name="attention_branch")(normed, places))
+        hidden = laid_out(hidden, "rows", "length", "features")
         normed = RMSNorm(shape.norm_epsilon, shape.dtype, name="mlp_norm")(hidden)
-        return hidden + dropout(GatedMLP(shape, name="mlp_branch")(normed)), None
+        hidden += dropout(GatedMLP(shape, name="mlp_branch")(normed))
+        return laid_out(hidden, "rows", "length", "features"), None
 
 
 class Backbone(nn.Module):
@@ -189,23 +194,45 @@ class Backbone(nn.Module):
             self.vocabulary_size,
             shape.width,
             dtype=shape.dtype,
-            embedding_init=EMBEDDING_INITIALIZER,
+            embedding_init=named(EMBEDDING_INITIALIZER, "vocabulary", "embedding_width"),
             name="embedding",
         )
-        hidden = nn.Dropout(shape.dropout, deterministic=not self.has_rng("dropout"))(embed(tokens))
-        # Inside a scan nothing can be merged with the forward pass, so remat needs no barrier against it.
-        layer = nn.remat(Layer, prevent_cse=False) if shape.remat is Remat.FULL else Layer
+        embedded = _sent_to_rows(embed(laid_out(tokens, "lookup_rows", "length")))
+        hidden = nn.Dropout(shape.dropout, deterministic=not self.has_rng("dropout"))(embedded)
         layers = nn.scan(
-            layer,
+            _rematerialized(shape),
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType] annotated as int, documented as this too
             length=shape.layers,
             unroll=min(shape.unroll, shape.layers),
+            metadata_params=LAYERS,
         )
         places = Places(rotation(positions, shape.head_size, shape.rope_theta), positions, visible_until)
         hidden, _ = layers(shape, self.attention, name="layers")(hidden, places)
         return hidden
+
+
+def _sent_to_rows(looked_up: Float[Array, "rows length width"]) -> Float[Array, "rows length width"]:
+    """What was looked up in an embedding whose width is split over devices, laid out as the layers take it.
+
+    Each device looks up its share of the width for the tokens of many rows, so the table and its gradient stay where
+    they are, and only what was looked up is sent. In three steps, of each of which XLA makes one exchange.
+    """
+    for axes in (("lookup_rows", "embedding_width"), ("lookup_rows", "width"), ("rows", "features")):
+        looked_up = laid_out(looked_up, axes[0], "length", axes[1])
+    return looked_up
+
+
+def _rematerialized(shape: ModelShape) -> type[Layer]:
+    """The layer, whose backward pass computes again what ``remat`` says."""
+    if shape.remat is Remat.NONE:
+        return Layer
+    # Products of weights and activations have no batch axes; those of attention, which grow with the square of the
+    # length, have.
+    policy = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims if shape.remat is Remat.DOTS else None
+    # Inside a scan of several turns nothing can be merged with the forward pass, so remat needs no barrier against it.
+    return nn.remat(Layer, prevent_cse=shape.unroll >= shape.layers, policy=policy)
 
 
 def _projection(name: str, features: int, shape: ModelShape, initializer: Initializer) -> nn.Dense:
@@ -230,8 +257,8 @@ def _flat_product(values: Array, kernel: Array, dimensions: Any, **options: Any)
     return flat.reshape(*values.shape[:-1], kernel.shape[-1])
 
 
-def _residual(name: str, features: int, shape: ModelShape) -> nn.Dense:
-    """A matrix that writes to the residual stream. It starts smaller, by sqrt(2 * layers), so that the stream of a deep
-    model starts no larger than that of a shallow one (GPT-2)."""
+def _residual(name: str, axis: str, features: int, shape: ModelShape) -> nn.Dense:
+    """A matrix from ``axis`` to the residual stream. It starts smaller, by sqrt(2 * layers), so that the stream of a
+    deep model starts no larger than that of a shallow one (GPT-2)."""
     shrunk = nn.initializers.variance_scaling(0.5 / shape.layers, "fan_in", "normal")
-    return _projection(name, features, shape, shrunk)
+    return _projection(name, features, shape, named(shrunk, axis, "width"))

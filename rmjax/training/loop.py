@@ -2,7 +2,8 @@
 
 A run resumes by itself from the newest checkpoint of its workdir and goes on as if it had never stopped: train state,
 data state, learning rate and randomness are functions of the checkpoint, and ``metrics.jsonl`` is taken back to its
-step. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
+step. It may go on on other devices, in other processes, or under another strategy: the same run but for rounding and
+for what dropout drops. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
 ``rmjax.training.preemption``); where that step is one of validation it is validated first, so a validation should fit
 into the time that a preemption leaves.
 """
@@ -11,7 +12,6 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-import jax
 from absl import logging
 from etils import epath
 
@@ -30,11 +30,13 @@ from rmjax.training.loss import Loss, pairwise_loss
 from rmjax.training.meter import Meter, NonFiniteError
 from rmjax.training.metrics_writer import MetricsWriter, check_sinks
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.parallel import Parallel, make_model, make_parallel
+from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
+from rmjax.training.processes import ended_by_a_lost_process
 from rmjax.training.progress import Progress
-from rmjax.training.state import TrainState, new_state
-from rmjax.training.step import StepResult, make_train_step
+from rmjax.training.state import TrainState
+from rmjax.training.step import make_train_step
+from rmjax.training.strategy import CompiledStep, Parallel
 from rmjax.training.workdir import CHECKPOINTS, open_workdir
 
 Evaluator = Callable[[Params], dict[str, float]]
@@ -64,7 +66,7 @@ class _Run:
 
     config: ExperimentConfig
     parallel: Parallel
-    take_step: Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]
+    take_step: CompiledStep
     evaluate: Evaluator
     meter: Meter
     writer: MetricsWriter
@@ -100,7 +102,7 @@ def train(
     record_start(folder)
     data = prepare_data(config, folder)
     model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer))
-    with Checkpoints(folder / CHECKPOINTS) as checkpoints:
+    with Checkpoints(folder / CHECKPOINTS) as checkpoints, ended_by_a_lost_process(checkpoints.last_good):
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
         checkpoints.wait()
         return _result(checkpoints, folder)
@@ -118,7 +120,7 @@ def _train(
 ) -> None:
     """From the newest checkpoint to the last step."""
     optimizer = make_optimizer(config.optimizer, config.steps)
-    state, data_state = _restore(checkpoints, parallel, parallel.place(new_state(model, optimizer, config.seed)))
+    state, data_state = _restore(checkpoints, parallel, parallel.new_state(model, optimizer, config.seed))
     logging.info("the model has %d parameters", parameter_count(state.params))
     start = int(state.step)
     with (
@@ -130,7 +132,7 @@ def _train(
         run = _Run(
             config=config,
             parallel=parallel,
-            take_step=parallel.compile_train(make_train_step(model, config, optimizer, loss)),
+            take_step=parallel.compile_train(make_train_step(parallel.fit(model), config, optimizer, loss)),
             evaluate=evaluate,
             meter=Meter(),
             writer=writer,
@@ -161,8 +163,7 @@ def _batches(
         shape,
         config.batch.rows,
         seed=config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        own_rows=parallel.own_rows(config.batch.rows),
     )
     logging.info("%s; %d steps in epoch %d, %.1f %% of the slots filled", shape, pipeline.steps_in(start.epoch),
                  start.epoch, 100 * pipeline.fill(start.epoch))  # fmt: skip

@@ -54,6 +54,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         eps=config.epsilon,
         weight_decay=config.weight_decay,
         mask=decays,
+        mu_dtype=jnp.dtype(config.first_moment_dtype.value),
     )
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     return optax.chain(clip, adamw)

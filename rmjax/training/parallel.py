@@ -1,14 +1,17 @@
-"""How a step is laid over devices: the only module that knows about them."""
+"""How a step is laid over devices: the only module that asks which there are.
 
-import collections
+The strategies have one interface (``rmjax.training.strategy``): ``pmap`` and ``jit``, here, keep the whole state on
+every device; ``mesh`` (``rmjax.training.mesh``) splits it.
+"""
+
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Float
@@ -18,41 +21,38 @@ from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ConfigError, ExperimentConfig, ModelConfig, Strategy
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.reward import RewardModel
-from rmjax.training.state import TrainState
+from rmjax.training.mesh import MeshParallel, make_mesh
+from rmjax.training.state import TrainState, new_state
 from rmjax.training.step import StepResult, TrainStep
+from rmjax.training.strategy import CompiledRewards, CompiledStep, Device, Parallel, padded
 
-Device = Any  # jax.Device is a variable, not a type
-Item = TypeVar("Item")
 AXIS = "devices"
 
 
 @dataclasses.dataclass(frozen=True)
-class Parallel:
-    """Data parallelism as the config says: rows are split over devices, the state is one for all of them.
+class Replicated(Parallel):
+    """Data parallelism: every device of this process has the whole state, and its share of the rows.
 
-    Attributes:
-      config: whose ``parallel.strategy`` and ``batch.rows`` are followed.
-      devices: of this process; under ``Strategy.JIT`` there is one.
+    Under ``Strategy.JIT`` there is one device.
     """
-
-    config: ExperimentConfig
-    devices: tuple[Device, ...]
 
     @property
     def device_count(self) -> int:
-        """Devices that share a step, over all processes."""
         return len(self.devices) * (jax.process_count() if self._pmap else 1)
 
     @property
+    def row_parts(self) -> int:
+        return self.device_count
+
+    @property
+    def reward_parts(self) -> int:
+        return len(self.devices)
+
+    @property
     def _pmap(self) -> bool:
-        return self.config.parallel.strategy is Strategy.PMAP
+        return self.config.parallel.strategy is not Strategy.JIT
 
-    def compile_train(self, step: TrainStep) -> Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]:
-        """The step over all devices. The state that is given in is donated: use the one that comes out.
-
-        Takes batches of this process's rows, as numpy arrays or as they come from ``prefetch``. Sums in the result are
-        over all devices, and the same on each. Raises ConfigError where the rows can't be split evenly.
-        """
+    def compile_train(self, step: TrainStep) -> CompiledStep:
         self.check_rows()
         if self._pmap:
             compiled = jax.pmap(
@@ -71,12 +71,8 @@ class Parallel:
 
         return train
 
-    def compile_rewards(self, fn: Callable[..., Array]) -> Callable[..., Float[np.ndarray, "rows responses heads"]]:
-        """``fn(params, tokens, positions, visible_until, response_end)`` over this process's devices, on numpy rows.
-
-        Any number of rows will do: empty ones are added for the devices that would stay without, and cut off again.
-        """
-        count = len(self.devices)
+    def compile_rewards(self, fn: Callable[..., Array]) -> CompiledRewards:
+        """Over the devices of this process alone, which need nothing of the others."""
         if self._pmap:
             devices = None if jax.process_count() > 1 else self.devices
             compiled = jax.pmap(fn, in_axes=(None, 0, 0, 0, 0), devices=devices)
@@ -84,63 +80,33 @@ class Parallel:
             compiled = jax.jit(fn)
 
         def rewards(params: Any, *rows: np.ndarray) -> Float[np.ndarray, "rows responses heads"]:
-            given = len(rows[0])
-            missing = -given % count
-            filled = [np.pad(array, ((0, missing), (0, 0))) for array in map(np.asarray, rows)]
-            values = np.asarray(compiled(params, *self._put(filled)))
-            return values.reshape(given + missing, *values.shape[-2:])[:given]
+            values = np.asarray(compiled(params, *self._put(padded(rows, len(self.devices)))))
+            return values.reshape(-1, *values.shape[-2:])[: len(rows[0])]
 
         return rewards
 
-    def place(self, state: TrainState) -> TrainState:
-        """The state as it comes out of a step, so that the first step is compiled for the same layout as all others."""
+    def new_state(self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+        state = new_state(model, optimizer, seed)
         if self._pmap:
             return jax.device_put(state, NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec()))
         return jax.device_put(state, self._sharding)
 
     def to_shared(self, state: TrainState) -> TrainState:
-        """The state as arrays of all processes, as a checkpoint takes it; the buffers stay those of ``state``.
-
-        A step gives each process arrays of its own devices, of which nothing says that they are everywhere the same.
-        """
+        """A step gives each process arrays of its own devices, of which nothing says that they are everywhere the
+        same."""
         if jax.process_count() == 1:
             return state
         return multihost_utils.host_local_array_to_global_array(state, self._all_devices, PartitionSpec())
 
     def to_own(self, state: TrainState) -> TrainState:
-        """The inverse of ``to_shared``: the state as a step takes it."""
         if jax.process_count() == 1:
             return state
         return multihost_utils.global_array_to_host_local_array(state, self._all_devices, PartitionSpec())
 
     def put(self, batch: PreferenceBatch) -> PreferenceBatch:
-        """The batch on the devices, laid out as the compiled step takes it; one that is there already stays."""
         if isinstance(batch.tokens, jax.Array) and batch.tokens.sharding == self._sharding:
             return batch
         return self._put(batch)
-
-    def prefetch(self, items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
-        """The items in order, with each PreferenceBatch that is one or lies in one (as in a tuple) put on the devices.
-
-        Another thread prepares the next items meanwhile, at most ``ahead`` of them, so they must not share memory with
-        each other. What it raises is raised here, at the item where it happened. The thread ends with the iteration:
-        at the last item, an error, or when this iterator is closed.
-        """
-        iterator = iter(items)
-        end = object()
-
-        def prepare() -> Any:
-            item = next(iterator, end)
-            return jax.tree.map(lambda part: self.put(part) if _is_batch(part) else part, item, is_leaf=_is_batch)
-
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
-        try:
-            waiting: collections.deque[Future] = collections.deque(executor.submit(prepare) for _ in range(ahead))
-            while (item := waiting.popleft().result()) is not end:
-                waiting.append(executor.submit(prepare))
-                yield item
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
 
     @functools.cached_property
     def _sharding(self) -> NamedSharding | SingleDeviceSharding:
@@ -160,30 +126,41 @@ class Parallel:
             rows = jax.tree.map(lambda array: array.reshape(len(self.devices), -1, *array.shape[1:]), rows)
         return jax.device_put(rows, self._sharding)
 
-    def check_rows(self) -> None:
-        """ConfigError where ``batch.rows`` can't be split evenly over devices and microbatches."""
-        rows, microbatches = self.config.batch.rows, self.config.parallel.microbatches
-        parts = self.device_count * microbatches
-        if rows % parts:
-            below, above = rows // parts * parts, -(-rows // parts) * parts
-            right = f"{below} or {above}" if below else f"{above}"
-            raise ConfigError(
-                f"config.batch.rows is {rows!r}; it must be a multiple of {parts} = {self.device_count} devices * "
-                f"config.parallel.microbatches = {microbatches}, such as {right}"
-            )
-
 
 def make_parallel(config: ExperimentConfig, devices: tuple[Device, ...] | None = None) -> Parallel:
-    """Over the given devices of this process, by default all of them (``Strategy.JIT`` takes the first)."""
+    """As ``config.parallel`` says.
+
+    Args:
+      config: of a run.
+      devices: by default all of this process, of which ``Strategy.JIT`` takes the first; for ``Strategy.MESH`` all of
+        all processes.
+
+    Raises:
+      ConfigError: if the devices are too many or too few.
+    """
+    if config.parallel.strategy is Strategy.MESH:
+        devices = tuple(jax.devices()) if devices is None else devices
+        return MeshParallel(config, devices, make_mesh(config.parallel, devices))
     devices = tuple(jax.local_devices()) if devices is None else devices
     if config.parallel.strategy is Strategy.PMAP:
-        return Parallel(config, devices)
+        return Replicated(config, devices)
     if jax.process_count() > 1:
         raise ConfigError(
             f"config.parallel.strategy is {Strategy.JIT.value!r}, which is for one device; it must be "
-            f"{Strategy.PMAP.value!r} over {jax.process_count()} processes"
+            f"{Strategy.PMAP.value!r} or {Strategy.MESH.value!r} over {jax.process_count()} processes"
         )
-    return Parallel(config, devices[:1])
+    return Replicated(config, devices[:1])
+
+
+def make_parallel_here(config: ExperimentConfig) -> Parallel:
+    """For computing rewards with a trained model, on whatever machine: as the run was laid out, but on devices that its
+    mesh doesn't fit the model is whole on each."""
+    try:
+        return make_parallel(config)
+    except ConfigError:
+        if config.parallel.strategy is not Strategy.MESH:
+            raise
+        return Replicated(config, tuple(jax.local_devices()))
 
 
 def describe_devices() -> dict[str, str | int]:
@@ -200,7 +177,3 @@ def make_model(config: ModelConfig, vocabulary_size: int) -> RewardModel:
 def default_placement() -> SingleDeviceSharding:
     """Where an array lies of which nobody says where: on the first device of this process."""
     return SingleDeviceSharding(jax.local_devices()[0])
-
-
-def _is_batch(value: Any) -> bool:
-    return isinstance(value, PreferenceBatch)

@@ -8,7 +8,9 @@ import contextlib
 import glob
 import importlib.util
 import os
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator
 
 import jax
 from absl import logging
@@ -17,6 +19,14 @@ from jax.experimental import multihost_utils
 from rmjax.config import ConfigError
 
 _TPU_CHIPS = ("/dev/accel*", "/dev/vfio/[0-9]*")  # a Cloud TPU VM shows its chips as one or the other
+
+# A process that has not been heard of for so long is taken for dead, and jax ends the others. Heartbeats come from a
+# thread that nothing in Python holds up, so a minute of silence means a machine or a network that is gone.
+HEARTBEAT_SECONDS = 60
+# In what jax says where another process doesn't answer; over TCP it is told at once, without waiting for heartbeats.
+_LOST = re.compile(
+    r"Gloo|NCCL|[Cc]onnection|[Ss]ocket closed|[Hh]eartbeat|[Cc]oordination|UNAVAILABLE|DEADLINE_EXCEEDED"
+)
 
 
 def connect(*, coordinator_address: str | None, process_count: int | None, process_id: int | None) -> None:
@@ -58,6 +68,7 @@ def connect(*, coordinator_address: str | None, process_count: int | None, proce
         num_processes=process_count,
         process_id=process_id,
         cluster_detection_method="deactivate",
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
 
 
@@ -82,9 +93,35 @@ def process_zero_first(name: str) -> Iterator[None]:
             multihost_utils.sync_global_devices(name)
 
 
+@contextlib.contextmanager
+def ended_by_a_lost_process(last_good: Callable[[], str]) -> Iterator[None]:
+    """Where another process of the run is found to have ended, says so and ends this one too, with exit code 1.
+
+    At once, not by an exception: on its way out that would wait for the lost process wherever all of them meet, such as
+    at a checkpoint that is being written. Where this process isn't told, because it waits for nobody or the network is
+    silent, jax ends it after ``HEARTBEAT_SECONDS``.
+
+    Args:
+      last_good: what there is to go back to, in words.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or not _LOST.search(str(error)):
+            raise
+        print(
+            f"error: process {jax.process_index()} of {jax.process_count()} can't reach another process of this run, "
+            f"which has ended or lost its network ({str(error).splitlines()[0]}); {last_good()}. The same command on "
+            "every host resumes from there; the log of the lost process may say why it ended.",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+
 def _connect_as_detected() -> None:
     try:
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except ValueError as error:
         if "coordinator_address" not in str(error):  # of which jax says so where it recognises no cluster
             raise

@@ -1,6 +1,6 @@
 """All that changes from step to step."""
 
-from typing import Any
+from typing import Any, no_type_check
 
 import flax.struct
 import jax
@@ -12,6 +12,7 @@ from rmjax.arrays import Array
 from rmjax.models.reward import Params, RewardModel, init
 
 
+@no_type_check  # jax makes one of shapes, and one of places, where arrays are meant to be
 class TrainState(flax.struct.PyTreeNode):
     """One state goes into a step and one comes out.
 

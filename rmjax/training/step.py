@@ -11,7 +11,8 @@ from jaxtyping import Float
 from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ExperimentConfig
-from rmjax.models.reward import Params, RewardModel, rewards
+from rmjax.models.axes import laid_out, laid_out_like
+from rmjax.models.reward import Params, RewardModel, parameter_axes, rewards
 from rmjax.training.loss import Loss, LossSums, pairwise_loss
 from rmjax.training.optimizer import learning_rate
 from rmjax.training.state import TrainState
@@ -62,25 +63,33 @@ def make_accumulated_gradients(
     model: RewardModel, config: ExperimentConfig, loss: Loss
 ) -> Callable[[Params, PreferenceBatch, Array], tuple[Params, LossSums]]:
     """A function of (params, batch, key) to the gradient of the loss sum and the sums, over a device's microbatches."""
-    microbatches = config.parallel.microbatches
+    microbatches, axes = config.parallel.microbatches, parameter_axes(model)
 
     def loss_sum(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Array, LossSums]:
         values = rewards(model, params, batch, dropout_key=key if config.model.dropout > 0 else None)
         return loss(values, batch, config.loss)
 
     def gradients(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
-        return jax.grad(loss_sum, has_aux=True)(params, batch, key)
+        found, sums = jax.grad(loss_sum, has_aux=True)(params, batch, key)
+        return laid_out_like(axes, found), sums
+
+    def part_of(rows: Array) -> Array:
+        parts = rows.reshape(microbatches, -1, *rows.shape[1:])
+        return laid_out(parts, "microbatches", "rows", "slots")
 
     def accumulated(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
         if microbatches == 1:
             return gradients(params, batch, jax.random.fold_in(key, 0))
-        parts = jax.tree.map(lambda rows: rows.reshape(microbatches, -1, *rows.shape[1:]), batch)
+        parts = jax.tree.map(part_of, batch)
 
         def add(total: tuple, part: tuple) -> tuple[tuple, None]:
             index, rows = part
             return jax.tree.map(jnp.add, total, gradients(params, rows, jax.random.fold_in(key, index))), None
 
-        nothing = (jax.tree.map(jnp.zeros_like, params), LossSums(*(jnp.zeros(()) for _ in LossSums._fields)))
+        nothing = (
+            laid_out_like(axes, jax.tree.map(jnp.zeros_like, params)),
+            LossSums(*(jnp.zeros(()) for _ in LossSums._fields)),
+        )
         total, _ = jax.lax.scan(add, nothing, (jnp.arange(microbatches), parts))
         return total
 

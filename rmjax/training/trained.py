@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-import jax
 from etils import epath
 
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig
-from rmjax.models.reward import Params, RewardModel, init
+from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
-from rmjax.training.parallel import make_model
+from rmjax.training.parallel import make_model, make_parallel_here
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
 
@@ -55,5 +54,5 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
             raise CheckpointError(
                 f"{folder} has no checkpoint yet; the first is saved after config.evaluate_every steps"
             )
-        params = checkpoints.restore_params(step, jax.eval_shape(lambda: init(model, jax.random.PRNGKey(0))))
+        params = checkpoints.restore_params(step, make_parallel_here(config).abstract_params(model))
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=step)

@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping
 
 import jax
+from absl import logging
 from etils import epath
 from tokenizers import Tokenizer
 
+from rmjax import config_json
 from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
@@ -29,6 +31,8 @@ class WorkdirError(UserError):
 def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
     """The workdir of a run of ``config``: made where there is none, resumed where the config is the same.
 
+    ``config.parallel`` may differ, since a run may go on on other machines.
+
     Raises:
       WorkdirError: if it belongs to another config (each field that differs is shown), if it holds checkpoints but no
         config, or if other processes don't see what process 0 wrote there.
@@ -42,7 +46,10 @@ def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
     if workdir.exists() and not workdir.is_dir():
         raise WorkdirError(f"workdir {workdir} is a file; it must be a folder, or not exist yet")
     if (workdir / CONFIG).exists():
-        if lines := difference(read_config(workdir), config):
+        stored = read_config(workdir)
+        for line in config_json.difference(stored.parallel, config.parallel, "config.parallel"):
+            logging.info("laid over devices in another way than when the run began: %s", line)
+        if lines := difference(dataclasses.replace(stored, parallel=config.parallel), config):
             shown = "\n  ".join(lines)
             raise WorkdirError(
                 f"workdir {workdir} belongs to a run of another config (stored -> given):\n  {shown}\n"
