@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
@@ -24,8 +25,18 @@ HloModule jit_step, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
   ROOT %less = pred[] compare(%i, %n), direction=LT
 }
 
+%body.2 (p: (u32[], f32[10])) -> (u32[], f32[10]) {
+  %sent = f32[10]{0} collective-permute(f32[10]{0} %x), source_target_pairs={{0,1},{1,0}}
+}
+
+%condition.2 (p: (u32[], f32[10])) -> pred[] {
+  %bound = u32[]{:T(128)} constant(7), metadata={op_name="x"}
+  ROOT %less = pred[]{:T(512)} compare(%counter, %bound), direction=LT, metadata={op_name="x"}
+}
+
 ENTRY %main.9 (a: f32[8]) -> f32[8] {
-  %w = (s32[], f32[64]{0}) while(%i), condition=%condition.1, body=%body.1, backend_config={"known_trip_count":{"n":"5"}}
+  %w = (s32[], f32[64]) while(%i), condition=%condition.1, body=%body.1, backend_config={"known_trip_count":{"n":"5"}}
+  %v = (u32[], f32[10]{0:T(8,128)S(1)}) while(%j), condition=%condition.2, body=%body.2
   %s = bf16[100]{0} all-reduce(bf16[100]{0} %b), replica_groups={{0,1},{2,3}}, to_apply=%add
   %q = (f32[2]{0}, f32[8]{0}) all-gather-start(f32[2]{0} %c), replica_groups={{0,1,2,3}}, dimensions={0}
   %d = f32[8]{0} all-gather-done(%q)
@@ -40,8 +51,18 @@ def test_a_program_by_hand():
         "all-gather": 5 * 64 * 4 * 3 // 4 + 8 * 4 * 3 // 4,
         "all-reduce": 100 * 2,
         "reduce-scatter": 4 * 4,
-        "collective-permute": 8 * 4,
+        "collective-permute": 7 * 10 * 4 + 8 * 4,
     }
+
+
+def test_what_is_woven_into_a_loop_of_unknown_length_is_sent_once():
+    woven = collective_bytes(TEXT.replace("constant(7)", "parameter(0)"))
+    assert woven["collective-permute"] == 10 * 4 + 8 * 4
+
+
+def test_groups_that_cannot_be_read_are_an_error():
+    with pytest.raises(ValueError, match="groups can't be read"):
+        collective_bytes(TEXT.replace("replica_groups={{0,1},{2,3}}", "replica_groups=some"))
 
 
 def test_a_program_of_this_compiler():

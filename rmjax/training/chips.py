@@ -62,6 +62,7 @@ def devices_of(topology: str) -> tuple[Any, ...]:
             "the TPU compiler is not installed; `pip install -r requirements-tpu.txt` brings it, and it needs no TPU"
         )
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else it asks the network which Cloud TPU VM this is
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # the compiler takes no chips, so several may run at once
     try:
         return tuple(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
     except Exception as error:  # jaxlib raises a bare RuntimeError subclass of its own, whose name differs by version

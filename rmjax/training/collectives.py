@@ -10,9 +10,12 @@ _BITS = {"pred": 8, "bf16": 16}
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (?P<shape>\(.*?\)|\S+) (?P<opcode>[\w\-]+)\(")
 _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
-_CALLED = re.compile(r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)")
+_CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
+_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CONSTANT = re.compile(r"%?([\w.\-]+) = [su]32\[\]\S* constant\((\d+)\)")
+_BOUND = re.compile(r"ROOT .* compare\([^,]*%?[\w.\-]+, [^%)]*%?([\w.\-]+)\), direction=LT")
 _LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]+)\}")
 _COUNTED_GROUPS = re.compile(r"replica_groups=\[\d+,(\d+)\]")
 _MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}")
@@ -24,7 +27,8 @@ def collective_bytes(text: str) -> Counter[str]:
 
     Counted as a ring sends them: of n devices that share a result of b bytes an all-gather sends b (n - 1) / n from
     each, an all-reduce twice that, a reduce-scatter n - 1 times its (n times smaller) result. The bodies of loops count
-    as often as the compiler says that they run; where it doesn't say, once.
+    as often as they run. In a loop whose length depends on the data (that of attention in blocks) nothing of its own is
+    sent; what XLA weaves into one, to be sent while it runs, counts once.
     """
     computations = dict(_computations(text))
     entry = next(name for name, (is_entry, _) in computations.items() if is_entry)
@@ -35,10 +39,10 @@ def collective_bytes(text: str) -> Counter[str]:
             found[name] = Counter()  # an empty one stands for it meanwhile; computations don't call themselves
             for line in computations[name][1]:
                 found[name] += _own(line)
-                trips = int(match[1]) if (match := _TRIPS.search(line)) else 1
                 for called in _called(line):
-                    if called in computations:
-                        found[name] += Counter({kind: count * trips for kind, count in total(called).items()})
+                    sent = total(called) if called in computations else Counter()
+                    trips = _trips(line, computations) if sent else 1
+                    found[name] += Counter({kind: count * trips for kind, count in sent.items()})
         return found[name]
 
     return total(entry)
@@ -61,6 +65,19 @@ def _computations(text: str) -> Iterator[tuple[str, tuple[bool, list[str]]]]:
 def _called(line: str) -> list[str]:
     branches = [name.strip().lstrip("%") for match in _BRANCHES.findall(line) for name in match.split(",")]
     return [*_CALLED.findall(line), *branches]
+
+
+def _trips(line: str, computations: dict[str, tuple[bool, list[str]]]) -> int:
+    """How often what a line calls runs: once, or of a loop up to the bound of its counter, which begins at 0."""
+    if match := _KNOWN_TRIPS.search(line):
+        return int(match[1])
+    condition = _CONDITION.search(line)
+    if condition is None:
+        return 1
+    lines = computations[condition[1]][1]
+    constants = dict(match.groups() for entry in lines if (match := _CONSTANT.search(entry)))
+    bound = next((match[1] for entry in lines if (match := _BOUND.search(entry))), "")
+    return int(constants.get(bound, 1))
 
 
 def _own(line: str) -> Counter[str]:
