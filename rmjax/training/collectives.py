@@ -75,7 +75,7 @@ def _trips(line: str, computations: dict[str, tuple[bool, list[str]]]) -> int:
     if condition is None:
         return 1
     lines = computations[condition[1]][1]
-    constants = dict(match.groups() for entry in lines if (match := _CONSTANT.search(entry)))
+    constants = {match[1]: match[2] for entry in lines if (match := _CONSTANT.search(entry))}
     bound = next((match[1] for entry in lines if (match := _BOUND.search(entry))), "")
     return int(constants.get(bound, 1))
 

@@ -140,13 +140,13 @@ def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None
     state = parallel.abstract_state(model, optimizer)
     lowered = parallel.lower_train(make_train_step(model, config, optimizer), state, _abstract_batch(config))
     compiled = lowered.compile()
-    memory = compiled.memory_analysis()
-    assert memory is not None, "the TPU compiler knows what a program takes"
-    sent = collective_bytes(compiled.as_text())
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    assert memory is not None, "the TPU compiler says what a program takes"
+    assert text is not None, "and shows it"
+    sent = collective_bytes(text)
     peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     peak += memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
-    tokens = config.batch.rows * config.batch.row_length
-    work = {"tokens": tokens, "visible_pairs": tokens * lengths.seen}
+    work = _Work(config, lengths)
     return DryRun(
         topology=topology,
         chips=len(devices),
@@ -158,19 +158,35 @@ def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None
         peak_bytes=peak,
         hbm_bytes=chip.hbm_bytes,
         collectives=dict(sent),
-        flops=training_flops(config.model, **work),
-        compute_seconds=_executed_flops(config, work) / len(devices) / chip.flops,
+        flops=work.needed,
+        compute_seconds=work.executed / len(devices) / chip.flops,
         memory_seconds=_memory_bytes(config, memory) / chip.hbm_bandwidth,
         interconnect_seconds=sent.total() / chip.interconnect_bandwidth,
         lengths=lengths,
     )
 
 
-def _executed_flops(config: ExperimentConfig, work: dict[str, float]) -> float:
-    """With what the backward pass computes again: all of the forward pass, or its attention."""
-    again = {Remat.NONE: 0.0, Remat.FULL: forward_flops(config.model, **work)}
-    attention = forward_flops(config.model, **work) - 2.0 * matrix_parameters(config.model) * work["tokens"]
-    return training_flops(config.model, **work) + again.get(config.model.remat, attention)
+@dataclass(frozen=True)
+class _Work:
+    """The arithmetic of a step with full rows."""
+
+    config: ExperimentConfig
+    lengths: PairLengths
+
+    @property
+    def needed(self) -> float:
+        """What must be done, nothing counted twice."""
+        tokens = float(self.config.batch.rows * self.config.batch.row_length)
+        return training_flops(self.config.model, tokens=tokens, visible_pairs=tokens * self.lengths.seen)
+
+    @property
+    def executed(self) -> float:
+        """With what the backward pass computes again: all of the forward pass, or its attention."""
+        tokens, model = float(self.config.batch.rows * self.config.batch.row_length), self.config.model
+        if model.remat is Remat.NONE:
+            return self.needed
+        again = 0.0 if model.remat is Remat.DOTS else tokens
+        return self.needed + forward_flops(model, tokens=again, visible_pairs=tokens * self.lengths.seen)
 
 
 def _memory_bytes(config: ExperimentConfig, memory: Any) -> float:
@@ -188,21 +204,20 @@ def _memory_bytes(config: ExperimentConfig, memory: Any) -> float:
 
 
 def _abstract_batch(config: ExperimentConfig) -> PreferenceBatch:
-    """A batch of all rows, with slots for as many responses as the config says, or two for each 64 tokens."""
+    """A batch of all rows, with slots for as many responses as the config says, or eight for each 256 tokens."""
     rows, length = config.batch.rows, config.batch.row_length
     responses = config.batch.responses_per_row or -(-length // 256) * 8
     comparisons = config.batch.comparisons_per_row or responses // 2
-    widths = dict.fromkeys(("tokens", "positions", "visible_until"), length)
-    widths |= dict.fromkeys(("response_end", "response_id"), responses)
-    floats = ("probability", "margin", "weight")
+
+    def array(width: int, dtype: str = "int32") -> Any:
+        return jax.ShapeDtypeStruct((rows, width), np.dtype(dtype))
+
     return PreferenceBatch(
-        **{
-            name: jax.ShapeDtypeStruct(
-                (rows, widths.get(name, comparisons)), np.dtype("float32" if name in floats else "int32")
-            )
-            for name in PreferenceBatch._fields
-        }
-    )
+        tokens=array(length), positions=array(length), visible_until=array(length),
+        response_end=array(responses), left=array(comparisons), right=array(comparisons), head=array(comparisons),
+        probability=array(comparisons, "float32"), margin=array(comparisons, "float32"),
+        weight=array(comparisons, "float32"), response_id=array(responses), comparison_id=array(comparisons),
+    )  # fmt: skip
 
 
 def variants(config: ExperimentConfig, chip: Chip, chips: int) -> Iterator[ExperimentConfig]:
