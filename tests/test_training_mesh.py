@@ -1,5 +1,6 @@
 """The mesh strategy: the same steps as one device's, split state, checkpoints that any strategy takes."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,13 +10,17 @@ import pytest
 from random_batches import lively, random_batch
 from test_training_checkpoint import assert_same_bits
 from test_training_step import close, experiment
+from untrained import untrained_config, write_run
 
-from rmjax.config import ConfigError, Strategy
+from rmjax.config import ConfigError, ParallelConfig, Strategy
 from rmjax.models.reward import RewardModel
+from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.checkpoint import Checkpoints
+from rmjax.training.mesh import MeshParallel
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.parallel import make_parallel
+from rmjax.training.parallel import Replicated, make_parallel, make_parallel_here
 from rmjax.training.step import make_train_step
+from rmjax.training.trained import load_trained
 
 ROWS = 8
 JIT, PMAP = (Strategy.JIT, 1, 1, 1), (Strategy.PMAP, 1, 1, 1)
@@ -123,6 +128,19 @@ def test_rewards_are_those_of_one_device_however_the_parameters_lie(rows):
     for other in values[1:]:
         assert other.shape == (rows, 15, 1)
         np.testing.assert_allclose(other, values[0], atol=2e-5)
+
+
+@pytest.mark.parametrize(("fsdp", "strategy"), [(2, MeshParallel), (8, Replicated)])
+def test_a_trained_model_is_read_on_devices_that_its_mesh_does_not_fit(tmp_path, fsdp, strategy):
+    config = untrained_config(parallel=ParallelConfig(strategy=Strategy.MESH, fsdp=fsdp))
+    assert type(make_parallel_here(config)) is strategy
+    trained = load_trained(write_run(tmp_path, config))
+    kernel = trained.params["reward_head"]["kernel"]
+    assert kernel.sharding.shard_shape(kernel.shape) == (16 // (2 if strategy is MeshParallel else 1), 1)
+    scorer = RewardScorer.from_workdir(tmp_path)
+    whole = RewardScorer(dataclasses.replace(trained, config=untrained_config(), params=jax.device_get(trained.params)))
+    responses = ("the river", "seven bridges")
+    np.testing.assert_allclose(scorer.score("why", responses), whole.score("why", responses), atol=1e-5)
 
 
 def test_devices_that_the_mesh_does_not_fit_are_a_config_error():
