@@ -1,5 +1,6 @@
 """The mesh strategy: the same steps as one device's, split state, checkpoints that any strategy takes."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,13 +10,17 @@ import pytest
 from random_batches import lively, random_batch
 from test_training_checkpoint import assert_same_bits
 from test_training_step import close, experiment
+from untrained import untrained_config, write_run
 
-from rmjax.config import ConfigError, Strategy
+from rmjax.config import ConfigError, ParallelConfig, Strategy
 from rmjax.models.reward import RewardModel
+from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.checkpoint import Checkpoints
+from rmjax.training.mesh import MeshParallel
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.parallel import make_parallel
+from rmjax.training.parallel import Replicated, make_parallel, make_parallel_here
 from rmjax.training.step import make_train_step
+from rmjax.training.trained import load_trained
 
 ROWS = 8
 JIT, PMAP = (Strategy.JIT, 1, 1, 1), (Strategy.PMAP, 1, 1, 1)
@@ -70,7 +75,7 @@ def test_the_state_is_split_as_the_axes_say_and_stays_so():
     into, out_of, whole = (1, 2, 2), (1, 2, 2), (1, 1)
     expected = {"embedding": (1, 4), "attention_norm": whole, "mlp_norm": whole, "final_norm": (1,)}
     expected |= {"query": into, "key": into, "value": into, "gate": into, "up": into, "output": out_of, "down": out_of}
-    expected |= {"reward_head": (2, 1)}
+    expected |= {"reward_head": whole}
     moments = state.opt_state[1][0]
     for tree in (state.params, moments.mu, moments.nu):
         assert shares(tree) == expected
@@ -93,6 +98,20 @@ def test_the_state_is_never_whole_on_a_device():
     used = parallel._jit_new_state(model, optimizer).lower(0).compile().memory_analysis()
     assert used.output_size_in_bytes < 0.26 * whole
     assert used.output_size_in_bytes + used.temp_size_in_bytes < 0.5 * whole
+
+
+def test_a_step_is_lowered_without_arrays():
+    """As it is for devices that aren't there."""
+    config = config_of(*MESHES[3])
+    model, optimizer = RewardModel(config.model, 32), make_optimizer(config.optimizer, config.steps)
+    parallel = make_parallel(config)
+    step = make_train_step(parallel.fit(model), config, optimizer)
+    lowered = parallel.lower_train(step, parallel.abstract_state(model, optimizer), random_batch(0, rows=ROWS))
+    state, batch = lowered.args_info[0]
+    assert all(info.donated for info in jax.tree.leaves(state))
+    assert not any(info.donated for info in jax.tree.leaves(batch))
+    shape = lowered.out_info[0].params["backbone"]["embedding"]["embedding"].shape
+    assert shape == (32, 16)
 
 
 @pytest.mark.parametrize("saved", [JIT, PMAP, MESHES[1], MESHES[3]])
@@ -123,6 +142,19 @@ def test_rewards_are_those_of_one_device_however_the_parameters_lie(rows):
     for other in values[1:]:
         assert other.shape == (rows, 15, 1)
         np.testing.assert_allclose(other, values[0], atol=2e-5)
+
+
+@pytest.mark.parametrize(("fsdp", "strategy"), [(2, MeshParallel), (8, Replicated)])
+def test_a_trained_model_is_read_on_devices_that_its_mesh_does_not_fit(tmp_path, fsdp, strategy):
+    config = untrained_config(parallel=ParallelConfig(strategy=Strategy.MESH, fsdp=fsdp))
+    assert type(make_parallel_here(config)) is strategy
+    trained = load_trained(write_run(tmp_path, config))
+    table = trained.params["backbone"]["embedding"]["embedding"]
+    assert table.sharding.shard_shape(table.shape)[1] == (8 if strategy is MeshParallel else 16)
+    scorer = RewardScorer.from_workdir(tmp_path)
+    whole = RewardScorer(dataclasses.replace(trained, config=untrained_config(), params=jax.device_get(trained.params)))
+    responses = ("the river", "seven bridges")
+    np.testing.assert_allclose(scorer.score("why", responses), whole.score("why", responses), atol=1e-5)
 
 
 def test_devices_that_the_mesh_does_not_fit_are_a_config_error():

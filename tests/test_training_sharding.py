@@ -59,4 +59,4 @@ def test_every_parameter_has_a_name_for_each_axis_and_is_a_plain_array():
         assert len(names) == leaf.ndim
     named = {name for names in jax.tree.leaves(axes) for name in names}
     split = {name for name, _ in axis_rules(config, mesh_of(2, 2))}
-    assert named - split == {"layers", "vocabulary", "norm", "reward"}
+    assert named - split == {"layers", "vocabulary", "norm", "read", "reward"}

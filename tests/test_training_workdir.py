@@ -11,7 +11,7 @@ import pytest
 
 from rmjax.batches.contract import RoleTemplate
 from rmjax.batches.tokenizer import train_tokenizer
-from rmjax.config import ExperimentConfig
+from rmjax.config import ExperimentConfig, ParallelConfig, Strategy
 from rmjax.errors import UserError
 from rmjax.preferences.files import find_files
 from rmjax.training import environment
@@ -34,6 +34,14 @@ def test_a_new_workdir_holds_the_config_and_opens_again(tmp_path: pathlib.Path):
     stored = (workdir / "config.json").read_text()
     assert open_workdir(str(workdir), ExperimentConfig(seed=3)) == workdir
     assert (workdir / "config.json").read_text() == stored
+
+
+def test_a_run_may_go_on_laid_over_devices_in_another_way(tmp_path: pathlib.Path):
+    config = ExperimentConfig()
+    open_workdir(tmp_path, config)
+    config.parallel = ParallelConfig(strategy=Strategy.MESH, fsdp=2, microbatches=4)
+    open_workdir(tmp_path, config)
+    assert read_config(tmp_path) == ExperimentConfig()  # as the run began
 
 
 def change_seed(config: ExperimentConfig) -> None:

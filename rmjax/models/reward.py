@@ -55,7 +55,7 @@ class RewardModel(nn.Module):
         read = jnp.take_along_axis(hidden, response_end[:, :, None], axis=1)
         read = RMSNorm(shape.norm_epsilon, jnp.dtype(jnp.float32), name="final_norm")(read)
         outputs = max(1, len(shape.reward_heads))
-        initializer = named(HEAD_INITIALIZER, "width", "reward")
+        initializer = named(HEAD_INITIALIZER, "read", "reward")
         head = nn.Dense(outputs, use_bias=False, dtype=jnp.float32, kernel_init=initializer, name="reward_head")
         return head(read)
 

@@ -2,8 +2,8 @@
 
 Parameters are split twice: over ``fsdp`` along the width of the residual stream, over ``tensor`` along heads and MLP.
 The embedding has no other axis that is sure to divide (a tokenizer has any number of words), so its width is split over
-both. A norm's scale is whole everywhere: to gather it would cost more than it takes. The layers are gone through one
-after another, so their axis is never split.
+both. The scale of a norm and the reward head are whole everywhere: to gather them would cost more than they take. The
+layers are gone through one after another, so their axis is never split.
 """
 
 import dataclasses
