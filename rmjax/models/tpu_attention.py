@@ -1,0 +1,94 @@
+"""Attention over packed rows as Pallas kernels for TPU, forward and backward, that skip the blocks that nobody sees."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from rmjax.arrays import Array
+from rmjax.models.attention import PLAIN, ScoreRule
+from rmjax.models.tpu_backward import key_and_value_gradients, query_gradient
+from rmjax.models.tpu_blocks import BlockSizes
+from rmjax.models.tpu_calls import Inputs, Settings
+from rmjax.models.tpu_forward import mixed_values
+from rmjax.models.tpu_tiles import LANES
+
+
+def tpu_attention(
+    query: Float[Array, "rows length heads size"],
+    key: Float[Array, "rows length groups size"],
+    value: Float[Array, "rows length groups size"],
+    visible_until: Int[Array, "rows length"],
+    positions: Int[Array, "rows length"],
+    rule: ScoreRule = PLAIN,
+    *,
+    sizes: BlockSizes | None = None,
+    interpret: bool = False,
+) -> Float[Array, "rows length heads size"]:
+    """An ``Attention`` whose memory grows linearly with the length, for rows of any length.
+
+    Float32 inputs are multiplied in the precision that ``jax.default_matmul_precision`` says. ``sizes`` are by default
+    those of ``default_sizes``. With ``interpret`` the kernels run on any platform, slowly.
+
+    XLA doesn't split a kernel over devices by itself: under a jit over a mesh wrap the function in ``jax.shard_map``,
+    with rows split over any axes and heads and groups over others (``P("data", None, "tensor")`` for query, key and
+    value, ``P("data")`` for the others), so that each device has whole rows of whole groups.
+    """
+    rows, length, heads, size = query.shape
+    groups = key.shape[2]
+    sizes = sizes or default_sizes(length, heads // groups)
+    if not interpret and (sizes.query % LANES or sizes.key % LANES):
+        raise ValueError(f"sizes: {sizes} on TPU, where each must be a multiple of {LANES}")
+    missing = -length % math.lcm(sizes.query, sizes.key)
+
+    def padded(array: Array) -> jax.Array:
+        """Zeros at the end: visible until 0, so seen by nobody."""
+        return jnp.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2))
+
+    inputs = Inputs(
+        query=padded(query * rule.scale_for(size))
+        .reshape(rows, -1, groups, heads // groups, size)
+        .transpose(0, 2, 3, 1, 4),
+        key=padded(key).transpose(0, 2, 1, 3),
+        value=padded(value).transpose(0, 2, 1, 3),
+        places=jnp.stack([padded(visible_until), padded(positions)], axis=1).astype(jnp.int32),
+    )
+    mixed = _attend(Settings(rule=rule, sizes=sizes, interpret=interpret), inputs)
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(rows, -1, heads, size)[:, :length]
+
+
+def default_sizes(length: int, per_group: int) -> BlockSizes:
+    """Powers of two, no larger than a row needs."""
+    query = min(max(_power_of_two_below(1024 // per_group), LANES), 512)
+    key = min(max(_power_of_two_below(2**19 // (query * per_group)), LANES), 512)
+    row = LANES * 2 ** math.ceil(math.log2(max(length / LANES, 1)))
+    return BlockSizes(query=min(query, row), key=min(key, row))
+
+
+def _power_of_two_below(number: int) -> int:
+    return 2 ** (max(number, 1).bit_length() - 1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(settings: Settings, inputs: Inputs) -> Float[jax.Array, "rows groups per_group length size"]:
+    return mixed_values(inputs, settings)[0]
+
+
+def _attend_forward(settings: Settings, inputs: Inputs):
+    mixed, log_total = mixed_values(inputs, settings)
+    return mixed, (inputs, mixed, log_total)
+
+
+def _attend_backward(settings: Settings, kept, pulled: Float[jax.Array, "rows groups per_group length size"]):
+    inputs, mixed, log_total = kept
+    rows, groups, per_group, length, _ = pulled.shape
+    shared = (mixed.astype(jnp.float32) * pulled.astype(jnp.float32)).sum(axis=-1)
+    shared = shared.reshape(rows, groups, per_group, -1, settings.sizes.query).swapaxes(2, 3).reshape(log_total.shape)
+    sums = jnp.concatenate([log_total, shared], axis=3)
+    key_gradient, value_gradient = key_and_value_gradients(inputs, pulled, sums, settings)
+    return (Inputs(query_gradient(inputs, pulled, sums, settings), key_gradient, value_gradient, None),)
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
