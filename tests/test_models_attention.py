@@ -9,8 +9,14 @@ import pytest
 from random_batches import random_batch
 
 from rmjax.models.attention import PLAIN, ScoreRule, dense_attention, seen_from
+from rmjax.models.tpu_attention import tpu_attention
+from rmjax.models.tpu_blocks import BlockSizes
 
-IMPLEMENTATIONS = {"dense": dense_attention}
+IMPLEMENTATIONS = {
+    "dense": dense_attention,
+    # Rows of 128 tokens are four query blocks and four key blocks.
+    "tpu": functools.partial(tpu_attention, sizes=BlockSizes(query=32, key=32), interpret=True),
+}
 RULES = {
     "plain": PLAIN,
     "scaled": ScoreRule(scale=0.3),

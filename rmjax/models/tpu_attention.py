@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
@@ -45,12 +46,12 @@ def tpu_attention(
 
     def padded(array: Array) -> jax.Array:
         """Zeros at the end: visible until 0, so seen by nobody."""
-        return jnp.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2))
+        return jnp.pad(jnp.asarray(array), [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2))
 
+    together = heads_together(heads // groups)
+    scaled = jnp.reshape(padded(query * rule.scale_for(size)), (rows, -1, heads // together, together, size))
     inputs = Inputs(
-        query=padded(query * rule.scale_for(size))
-        .reshape(rows, -1, groups, heads // groups, size)
-        .transpose(0, 2, 3, 1, 4),
+        query=scaled.transpose(0, 2, 3, 1, 4),
         key=padded(key).transpose(0, 2, 1, 3),
         value=padded(value).transpose(0, 2, 1, 3),
         places=jnp.stack([padded(visible_until), padded(positions)], axis=1).astype(jnp.int32),
@@ -59,20 +60,20 @@ def tpu_attention(
     return mixed.transpose(0, 3, 1, 2, 4).reshape(rows, -1, heads, size)[:, :length]
 
 
+def heads_together(per_group: int) -> int:
+    """How many query heads of a group make a bundle: the largest part of them, up to eight, that leaves no rest."""
+    return max(count for count in range(1, min(per_group, 8) + 1) if per_group % count == 0)
+
+
 def default_sizes(length: int, per_group: int) -> BlockSizes:
-    """Powers of two, no larger than a row needs."""
-    query = min(max(_power_of_two_below(1024 // per_group), LANES), 512)
-    key = min(max(_power_of_two_below(2**19 // (query * per_group)), LANES), 512)
+    """512 keys and, over the heads of a bundle, up to 1024 queries; no more than the row needs."""
+    queries = 1024 // heads_together(per_group)
     row = LANES * 2 ** math.ceil(math.log2(max(length / LANES, 1)))
-    return BlockSizes(query=min(query, row), key=min(key, row))
-
-
-def _power_of_two_below(number: int) -> int:
-    return 2 ** (max(number, 1).bit_length() - 1)
+    return BlockSizes(query=min(2 ** (queries.bit_length() - 1), 512, row), key=min(512, row))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(settings: Settings, inputs: Inputs) -> Float[jax.Array, "rows groups per_group length size"]:
+def _attend(settings: Settings, inputs: Inputs) -> Float[jax.Array, "rows bundles together length size"]:
     return mixed_values(inputs, settings)[0]
 
 
@@ -81,14 +82,25 @@ def _attend_forward(settings: Settings, inputs: Inputs):
     return mixed, (inputs, mixed, log_total)
 
 
-def _attend_backward(settings: Settings, kept, pulled: Float[jax.Array, "rows groups per_group length size"]):
+def _attend_backward(settings: Settings, kept, pulled: Float[jax.Array, "rows bundles together length size"]):
     inputs, mixed, log_total = kept
-    rows, groups, per_group, length, _ = pulled.shape
+    rows, bundles, together = pulled.shape[:3]
     shared = (mixed.astype(jnp.float32) * pulled.astype(jnp.float32)).sum(axis=-1)
-    shared = shared.reshape(rows, groups, per_group, -1, settings.sizes.query).swapaxes(2, 3).reshape(log_total.shape)
+    shared = shared.reshape(rows, bundles, together, -1, settings.sizes.query).swapaxes(2, 3).reshape(log_total.shape)
     sums = jnp.concatenate([log_total, shared], axis=3)
     key_gradient, value_gradient = key_and_value_gradients(inputs, pulled, sums, settings)
-    return (Inputs(query_gradient(inputs, pulled, sums, settings), key_gradient, value_gradient, None),)
+
+    def summed(gradient: Float[jax.Array, "rows bundles length size"]) -> Float[jax.Array, "rows groups length size"]:
+        return gradient.reshape(rows, inputs.key.shape[1], -1, *gradient.shape[2:]).sum(axis=2)
+
+    return (
+        Inputs(
+            query=query_gradient(inputs, pulled, sums, settings),
+            key=summed(key_gradient),
+            value=summed(value_gradient),
+            places=np.zeros(inputs.places.shape, jax.dtypes.float0),  # integers have no gradient
+        ),
+    )
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

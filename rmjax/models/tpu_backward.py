@@ -36,13 +36,13 @@ def key_walk(inputs: Inputs, settings: Settings) -> Visits:
 
 def query_gradient(
     inputs: Inputs,
-    pulled: Float[jax.Array, "rows groups per_group length size"],
-    sums: Float[jax.Array, "rows groups query_blocks 2 queries"],
+    pulled: Float[jax.Array, "rows bundles together length size"],
+    sums: Float[jax.Array, "rows bundles query_blocks 2 queries"],
     settings: Settings,
-) -> Float[jax.Array, "rows groups per_group length size"]:
+) -> Float[jax.Array, "rows bundles together length size"]:
     """From the gradient of the mixed values; ``sums`` are log_total and the product of mixed values and gradient."""
-    per_group, size = inputs.query.shape[2], inputs.query.shape[4]
-    queries = per_group * settings.sizes.query
+    together, size = inputs.query.shape[2], inputs.query.shape[4]
+    queries = together * settings.sizes.query
     at = blocks(inputs, settings.sizes, query_outer=True)
     walk = query_walk(inputs, settings)
     return call(
@@ -72,12 +72,13 @@ def query_gradient(
 
 def key_and_value_gradients(
     inputs: Inputs,
-    pulled: Float[jax.Array, "rows groups per_group length size"],
-    sums: Float[jax.Array, "rows groups query_blocks 2 queries"],
+    pulled: Float[jax.Array, "rows bundles together length size"],
+    sums: Float[jax.Array, "rows bundles query_blocks 2 queries"],
     settings: Settings,
-) -> tuple[Float[jax.Array, "rows groups length size"], Float[jax.Array, "rows groups length size"]]:
-    """As ``query_gradient``."""
-    size, count = inputs.key.shape[3], settings.sizes.key
+) -> tuple[Float[jax.Array, "rows bundles length size"], Float[jax.Array, "rows bundles length size"]]:
+    """As ``query_gradient``; what each bundle adds to the gradients of its group."""
+    rows, bundles, _, length, size = inputs.query.shape
+    count = settings.sizes.key
     at = blocks(inputs, settings.sizes, query_outer=False)
     walk = key_walk(inputs, settings)
     key_gradient, value_gradient = call(
@@ -92,7 +93,10 @@ def key_and_value_gradients(
             (pulled, at.query),
             (sums, at.query_sums(2)),
         ],
-        [Output(inputs.key.shape, inputs.key.dtype, at.key), Output(inputs.key.shape, inputs.value.dtype, at.key)],
+        [
+            Output((rows, bundles, length, size), inputs.key.dtype, at.key_gradient),
+            Output((rows, bundles, length, size), inputs.value.dtype, at.key_gradient),
+        ],
         [
             pltpu.VMEM((count, size), jnp.float32),
             pltpu.VMEM((count, size), jnp.float32),
@@ -182,9 +186,7 @@ def _key_kernel(
 
     @pl.when(flag & NEEDED != 0)
     def _():
-        seen = seen_across(
-            inner[row, step], outer[row, step], query_places, visible_until, key_position, rule.window
-        )
+        seen = seen_across(inner[row, step], outer[row, step], query_places, visible_until, key_position, rule.window)
         queries = query[...].reshape(-1, query.shape[2])
         pulls = pulled[...].reshape(queries.shape)
         scores = bend(product(key[...], queries, ROWS_BY_ROWS), rule)

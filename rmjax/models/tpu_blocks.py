@@ -45,7 +45,10 @@ def causal_blocks(length: int, sizes: BlockSizes) -> Bool[np.ndarray, "query_blo
 
 
 def needed_blocks(
-    visible_until: Int[Array, "rows length"], positions: Int[Array, "rows length"], window: int | None, sizes: BlockSizes
+    visible_until: Int[Array, "rows length"],
+    positions: Int[Array, "rows length"],
+    window: int | None,
+    sizes: BlockSizes,
 ) -> Bool[Array, "rows query_blocks key_blocks"]:
     """Whether some query of the one block may see some key of the other; never False where one does.
 
@@ -59,7 +62,7 @@ def needed_blocks(
     first_query = jnp.arange(length // sizes.query) * sizes.query
     needed = (until[:, None, :] > first_query[None, :, None]) & causal_blocks(length, sizes)
     if window is not None:
-        sees = jax.lax.cummax(visible_until, axis=1) > index
+        sees = jax.lax.cummax(jnp.asarray(visible_until), axis=1) > index
         earliest = jnp.where(sees, positions, FAR).reshape(rows, -1, sizes.query).min(axis=2)
         latest = jnp.where(seen, positions, -FAR).reshape(rows, -1, sizes.key).max(axis=2)
         needed &= earliest[:, :, None] - window < latest[:, None, :]

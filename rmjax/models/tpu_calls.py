@@ -1,7 +1,7 @@
 """How the TPU attention kernels are called: their shapes, which block of each array a grid step has, and what it costs.
 
-The grid is rows, key heads, steps of the walk. The query heads of a key head are met together: a query block holds
-``per_group * sizes.query`` queries, one head after the other, so keys and values are fetched once for all of them.
+The grid is rows, bundles, steps of the walk. A bundle is up to eight query heads of one group: a query block holds
+``together * sizes.query`` queries, one head after the other, so keys and values are fetched once for all of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Float, Int
 
+from rmjax.arrays import Array
 from rmjax.models.attention import ScoreRule
 from rmjax.models.tpu_blocks import BlockSizes, Visits
 from rmjax.models.tpu_tiles import LANES
@@ -34,10 +35,10 @@ class Settings:
 class Inputs(NamedTuple):
     """Of all kernels; the length is a multiple of both blocks, and queries are scaled."""
 
-    query: Float[jax.Array, "rows groups per_group length size"]
+    query: Float[jax.Array, "rows bundles together length size"]
     key: Float[jax.Array, "rows groups length size"]
     value: Float[jax.Array, "rows groups length size"]
-    places: Int[jax.Array, "rows 2 length"]  # visible_until, positions
+    places: Int[Array, "rows 2 length"]  # visible_until, positions
 
 
 class Blocks(NamedTuple):
@@ -45,6 +46,7 @@ class Blocks(NamedTuple):
 
     query: pl.BlockSpec
     key: pl.BlockSpec
+    key_gradient: pl.BlockSpec  # of a bundle, not of a group
     query_places: pl.BlockSpec
     key_places: pl.BlockSpec
     query_sums: Callable[[int], pl.BlockSpec]  # of so many numbers for each query, laid out block after block
@@ -52,21 +54,28 @@ class Blocks(NamedTuple):
 
 def blocks(inputs: Inputs, sizes: BlockSizes, *, query_outer: bool) -> Blocks:
     """For a walk whose outer blocks are those of the queries, or those of the keys."""
-    per_group, size = inputs.query.shape[2], inputs.query.shape[4]
+    _, bundles, together, _, size = inputs.query.shape
+    bundles_each = bundles // inputs.key.shape[1]
 
     def spec(shape: tuple[int | None, ...], of_query: bool, place: Callable[..., tuple[jax.typing.ArrayLike, ...]]):
-        def index(row, group, step, outer, inner, flags):
-            return place(row, group, (outer if of_query is query_outer else inner)[row, step])
+        def index(row, bundle, step, outer, inner, flags):
+            return place(row, bundle, (outer if of_query is query_outer else inner)[row, step])
 
         return pl.BlockSpec(shape, index)
 
+    key_shape = (None, None, sizes.key, size)
     return Blocks(
-        query=spec((None, None, per_group, sizes.query, size), True, lambda r, g, block: (r, g, 0, block, 0)),
-        key=spec((None, None, sizes.key, size), False, lambda r, g, block: (r, g, block, 0)),
-        query_places=spec((None, 2, sizes.query), True, lambda r, g, block: (r, 0, block)),
-        key_places=spec((None, 2, sizes.key), False, lambda r, g, block: (r, 0, block)),
+        query=spec(
+            (None, None, together, sizes.query, size), True, lambda row, bundle, block: (row, bundle, 0, block, 0)
+        ),
+        key=spec(key_shape, False, lambda row, bundle, block: (row, bundle // bundles_each, block, 0)),
+        key_gradient=spec(key_shape, False, lambda row, bundle, block: (row, bundle, block, 0)),
+        query_places=spec((None, 2, sizes.query), True, lambda row, bundle, block: (row, 0, block)),
+        key_places=spec((None, 2, sizes.key), False, lambda row, bundle, block: (row, 0, block)),
         query_sums=lambda count: spec(
-            (None, None, None, count, per_group * sizes.query), True, lambda r, g, block: (r, g, block, 0, 0)
+            (None, None, None, count, together * sizes.query),
+            True,
+            lambda row, bundle, block: (row, bundle, block, 0, 0),
         ),
     )
 
@@ -88,22 +97,20 @@ def call(
     name: str,
     interpret: bool,
 ) -> Sequence[jax.Array]:
-    """Runs the kernel over the walk, for all rows and key heads. The first input is the queries."""
+    """Runs the kernel over the walk, for all rows and bundles. The first input is the queries."""
     query = inputs[0][0]
-    rows, groups = query.shape[:2]
+    rows, bundles = query.shape[:2]
     varies = jax.typeof(query).manual_axis_type  # inside a shard_map: over which axes of the mesh
     return pl.pallas_call(
         kernel,
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=3,
-            grid=(rows, groups, walk.steps),
+            grid=(rows, bundles, walk.steps),  # pyright: ignore[reportArgumentType] a bound may be traced
             in_specs=[block for _, block in inputs],
             out_specs=[output.block for output in outputs],
             scratch_shapes=scratch,
         ),
-        out_shape=[
-            jax.ShapeDtypeStruct(output.shape, output.dtype, manual_axis_type=varies) for output in outputs
-        ],
+        out_shape=[jax.ShapeDtypeStruct(output.shape, output.dtype, manual_axis_type=varies) for output in outputs],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=VMEM_LIMIT
         ),
@@ -114,9 +121,9 @@ def call(
 
 
 def cost(inputs: Inputs, walk: Visits, sizes: BlockSizes, products: int) -> pl.CostEstimate:
-    """Of so many matrix products for each pair of blocks, were the rows causal and no more: skipping depends on data."""
-    _, groups, per_group, _, size = inputs.query.shape
-    scores = walk.outer.size * groups * per_group * sizes.query * sizes.key
+    """Of so many matrix products for each pair of blocks in rows that are causal and no more; the data may say less."""
+    _, bundles, together, _, size = inputs.query.shape
+    scores = walk.outer.size * bundles * together * sizes.query * sizes.key
     return pl.CostEstimate(
         flops=2 * products * scores * size,
         transcendentals=scores,
@@ -126,4 +133,4 @@ def cost(inputs: Inputs, walk: Visits, sizes: BlockSizes, products: int) -> pl.C
 
 def column_scratch(count: int, dtype: jax.typing.DTypeLike = jnp.float32) -> pl.MemoryRef:
     """For what ``tpu_tiles.column`` gives."""
-    return pltpu.VMEM((count, LANES), dtype)
+    return pltpu.VMEM((count, LANES), jnp.dtype(dtype))

@@ -33,11 +33,13 @@ def query_walk(inputs: Inputs, settings: Settings) -> Visits:
 
 def mixed_values(
     inputs: Inputs, settings: Settings
-) -> tuple[Float[jax.Array, "rows groups per_group length size"], Float[jax.Array, "rows groups query_blocks 1 queries"]]:
-    """The attention, and for each query the logarithm of the sum of its exponentiated scores (LOWEST if it sees none)."""
-    rows, groups, per_group, length, size = inputs.query.shape
+) -> tuple[
+    Float[jax.Array, "rows bundles together length size"], Float[jax.Array, "rows bundles query_blocks 1 queries"]
+]:
+    """The attention, and of each query the logarithm of its exponentiated scores' sum (LOWEST if it sees nothing)."""
+    rows, bundles, together, length, size = inputs.query.shape
     sizes = settings.sizes
-    queries = per_group * sizes.query
+    queries = together * sizes.query
     at = blocks(inputs, sizes, query_outer=True)
     walk = query_walk(inputs, settings)
     mixed, log_total = call(
@@ -52,7 +54,7 @@ def mixed_values(
         ],
         [
             Output(inputs.query.shape, inputs.query.dtype, at.query),
-            Output((rows, groups, length // sizes.query, 1, queries), jnp.float32, at.query_sums(1)),
+            Output((rows, bundles, length // sizes.query, 1, queries), jnp.float32, at.query_sums(1)),
         ],
         [
             column_scratch(queries),
