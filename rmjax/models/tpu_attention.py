@@ -1,6 +1,5 @@
 """Attention over packed rows as Pallas kernels for TPU, forward and backward, that skip the blocks that nobody sees."""
 
-import functools
 import math
 
 import jax
@@ -72,8 +71,7 @@ def default_sizes(length: int, per_group: int) -> BlockSizes:
     return BlockSizes(query=min(2 ** (queries.bit_length() - 1), 512, row), key=min(512, row))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(settings: Settings, inputs: Inputs) -> Float[jax.Array, "rows bundles together length size"]:
+def _attend_only(settings: Settings, inputs: Inputs) -> Float[jax.Array, "rows bundles together length size"]:
     return mixed_values(inputs, settings)[0]
 
 
@@ -94,7 +92,7 @@ def _attend_backward(settings: Settings, kept, pulled: Float[jax.Array, "rows bu
         return gradient.reshape(rows, inputs.key.shape[1], -1, *gradient.shape[2:]).sum(axis=2)
 
     return (
-        Inputs(
+        inputs._replace(
             query=query_gradient(inputs, pulled, sums, settings),
             key=summed(key_gradient),
             value=summed(value_gradient),
@@ -103,4 +101,5 @@ def _attend_backward(settings: Settings, kept, pulled: Float[jax.Array, "rows bu
     )
 
 
+_attend = jax.custom_vjp(_attend_only, nondiff_argnums=(0,))
 _attend.defvjp(_attend_forward, _attend_backward)

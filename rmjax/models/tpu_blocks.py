@@ -52,21 +52,18 @@ def needed_blocks(
 ) -> Bool[Array, "rows query_blocks key_blocks"]:
     """Whether some query of the one block may see some key of the other; never False where one does.
 
-    Exact without a window, but for blocks on the diagonal. With one, it compares the earliest position among the
-    queries that see anything with the latest among the keys that are seen.
+    Exact without a window. With one, each key is compared with the earliest position among the block's queries that see
+    anything. This takes `query_blocks * length` comparisons for each row, against `length**2` scores for each head.
     """
     rows, length = visible_until.shape
     index = jnp.arange(length)
-    seen = visible_until > index  # a key that any query sees is seen by its own
-    until = jnp.where(seen, visible_until, 0).reshape(rows, -1, sizes.key).max(axis=2)
-    first_query = jnp.arange(length // sizes.query) * sizes.query
-    needed = (until[:, None, :] > first_query[None, :, None]) & causal_blocks(length, sizes)
+    first_query = jnp.arange(0, length, sizes.query)[:, None]
+    needs = (visible_until[:, None, :] > jnp.maximum(first_query, index)) & (index < first_query + sizes.query)
     if window is not None:
         sees = jax.lax.cummax(jnp.asarray(visible_until), axis=1) > index
         earliest = jnp.where(sees, positions, FAR).reshape(rows, -1, sizes.query).min(axis=2)
-        latest = jnp.where(seen, positions, -FAR).reshape(rows, -1, sizes.key).max(axis=2)
-        needed &= earliest[:, :, None] - window < latest[:, None, :]
-    return needed
+        needs &= earliest[:, :, None] - positions[:, None, :] < window
+    return needs.reshape(rows, length // sizes.query, length // sizes.key, sizes.key).any(axis=3)
 
 
 def visits(needed: Bool[Array, "rows outer inner"], possible: Bool[np.ndarray, "outer inner"]) -> Visits:

@@ -14,7 +14,6 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Float, Int
 
-from rmjax.arrays import Array
 from rmjax.models.attention import ScoreRule
 from rmjax.models.tpu_blocks import BlockSizes, Visits
 from rmjax.models.tpu_tiles import LANES
@@ -38,7 +37,7 @@ class Inputs(NamedTuple):
     query: Float[jax.Array, "rows bundles together length size"]
     key: Float[jax.Array, "rows groups length size"]
     value: Float[jax.Array, "rows groups length size"]
-    places: Int[Array, "rows 2 length"]  # visible_until, positions
+    places: Int[jax.Array, "rows 2 length"]  # visible_until, positions
 
 
 class Blocks(NamedTuple):
@@ -68,7 +67,7 @@ def blocks(inputs: Inputs, sizes: BlockSizes, *, query_outer: bool) -> Blocks:
         query=spec(
             (None, None, together, sizes.query, size), True, lambda row, bundle, block: (row, bundle, 0, block, 0)
         ),
-        key=spec(key_shape, False, lambda row, bundle, block: (row, bundle // bundles_each, block, 0)),
+        key=spec(key_shape, False, lambda row, bundle, block: (row, jax.lax.div(bundle, bundles_each), block, 0)),
         key_gradient=spec(key_shape, False, lambda row, bundle, block: (row, bundle, block, 0)),
         query_places=spec((None, 2, sizes.query), True, lambda row, bundle, block: (row, 0, block)),
         key_places=spec((None, 2, sizes.key), False, lambda row, bundle, block: (row, 0, block)),
