@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from rmjax.models.attention import ScoreRule
 from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, Visits, causal_blocks, needed_blocks, visits
-from rmjax.models.tpu_calls import Inputs, Output, Settings, blocks, call, column_scratch, cost
+from rmjax.models.tpu_calls import Inputs, Operands, Output, Settings, Visit, blocks, call, column_scratch, cost
 from rmjax.models.tpu_forward import query_walk
 from rmjax.models.tpu_tiles import (
     ROWS_BY_COLUMNS,
@@ -48,15 +48,9 @@ def query_gradient(
     return call(
         functools.partial(_query_kernel, settings.rule),
         walk,
-        [
-            (inputs.query, at.query),
-            (inputs.key, at.key),
-            (inputs.value, at.key),
-            (inputs.places, at.query_places),
-            (inputs.places, at.key_places),
-            (pulled, at.query),
-            (sums, at.query_sums(2)),
-        ],
+        inputs,
+        at,
+        [(pulled, at.query), (sums, at.query_sums(2))],
         [Output(inputs.query.shape, inputs.query.dtype, at.query)],
         [
             pltpu.VMEM((queries, size), jnp.float32),
@@ -84,15 +78,9 @@ def key_and_value_gradients(
     key_gradient, value_gradient = call(
         functools.partial(_key_kernel, settings.rule),
         walk,
-        [
-            (inputs.query, at.query),
-            (inputs.key, at.key),
-            (inputs.value, at.key),
-            (inputs.places, at.query_places),
-            (inputs.places, at.key_places),
-            (pulled, at.query),
-            (sums, at.query_sums(2)),
-        ],
+        inputs,
+        at,
+        [(pulled, at.query), (sums, at.query_sums(2))],
         [
             Output((rows, bundles, length, size), inputs.key.dtype, at.key_gradient),
             Output((rows, bundles, length, size), inputs.value.dtype, at.key_gradient),
@@ -112,14 +100,8 @@ def key_and_value_gradients(
 
 def _query_kernel(
     rule: ScoreRule,
-    outer: jax.Ref,
-    inner: jax.Ref,
-    flags: jax.Ref,
-    query: jax.Ref,
-    key: jax.Ref,
-    value: jax.Ref,
-    query_places: jax.Ref,
-    key_places: jax.Ref,
+    visit: Visit,
+    given: Operands,
     pulled: jax.Ref,
     sums: jax.Ref,
     gradient: jax.Ref,
@@ -128,41 +110,33 @@ def _query_kernel(
     shared: jax.Ref,
     query_position: jax.Ref,
 ) -> None:
-    row, step = pl.program_id(0), pl.program_id(2)
-    flag = flags[row, step]
 
-    @pl.when(flag & FIRST != 0)
+    @pl.when(visit.flag & FIRST != 0)
     def _():
         summed[...] = jnp.zeros(summed.shape, jnp.float32)
         log_total[...] = column(sums[:1])
         shared[...] = column(sums[1:])
         if rule.window is not None:
-            query_position[...] = column(query_places[1:])
+            query_position[...] = column(given.query_places[1:])
 
-    @pl.when(flag & NEEDED != 0)
+    @pl.when(visit.flag & NEEDED != 0)
     def _():
-        seen = seen_down(outer[row, step], inner[row, step], query_position, key_places, rule.window)
-        scores = bend(product(query[...].reshape(summed.shape), key[...], ROWS_BY_ROWS), rule)
+        seen = seen_down(visit.outer, visit.inner, query_position, given.key_places, rule.window)
+        scores = bend(product(given.query[...].reshape(summed.shape), given.key[...], ROWS_BY_ROWS), rule)
         weights = jnp.exp(hide(scores, seen) - across(log_total[...], scores.shape[1]))
-        pull = product(pulled[...].reshape(summed.shape), value[...], ROWS_BY_ROWS)
+        pull = product(pulled[...].reshape(summed.shape), given.value[...], ROWS_BY_ROWS)
         pull = weights * (pull - across(shared[...], scores.shape[1])) * slope(scores, rule)
-        summed[...] += product(pull.astype(key.dtype), key[...], ROWS_BY_COLUMNS)
+        summed[...] += product(pull.astype(given.key.dtype), given.key[...], ROWS_BY_COLUMNS)
 
-    @pl.when(flag & LAST != 0)
+    @pl.when(visit.flag & LAST != 0)
     def _():
         gradient[...] = summed[...].reshape(gradient.shape).astype(gradient.dtype)
 
 
 def _key_kernel(
     rule: ScoreRule,
-    outer: jax.Ref,
-    inner: jax.Ref,
-    flags: jax.Ref,
-    query: jax.Ref,
-    key: jax.Ref,
-    value: jax.Ref,
-    query_places: jax.Ref,
-    key_places: jax.Ref,
+    visit: Visit,
+    given: Operands,
     pulled: jax.Ref,
     sums: jax.Ref,
     key_gradient: jax.Ref,
@@ -173,29 +147,27 @@ def _key_kernel(
     key_position: jax.Ref,
 ) -> None:
     """Scores stand with keys down and queries across, so that no large array is turned."""
-    row, step = pl.program_id(0), pl.program_id(2)
-    flag = flags[row, step]
 
-    @pl.when(flag & FIRST != 0)
+    @pl.when(visit.flag & FIRST != 0)
     def _():
         key_summed[...] = jnp.zeros(key_summed.shape, jnp.float32)
         value_summed[...] = jnp.zeros(value_summed.shape, jnp.float32)
-        visible_until[...] = column(key_places[:1])
+        visible_until[...] = column(given.key_places[:1])
         if rule.window is not None:
-            key_position[...] = column(key_places[1:])
+            key_position[...] = column(given.key_places[1:])
 
-    @pl.when(flag & NEEDED != 0)
+    @pl.when(visit.flag & NEEDED != 0)
     def _():
-        seen = seen_across(inner[row, step], outer[row, step], query_places, visible_until, key_position, rule.window)
-        queries = query[...].reshape(-1, query.shape[2])
+        seen = seen_across(visit.inner, visit.outer, given.query_places, visible_until, key_position, rule.window)
+        queries = given.query[...].reshape(-1, given.query.shape[2])
         pulls = pulled[...].reshape(queries.shape)
-        scores = bend(product(key[...], queries, ROWS_BY_ROWS), rule)
+        scores = bend(product(given.key[...], queries, ROWS_BY_ROWS), rule)
         weights = jnp.exp(hide_across(scores, seen) - sums[:1])
         value_summed[...] += product(weights.astype(pulls.dtype), pulls, ROWS_BY_COLUMNS)
-        pull = weights * (product(value[...], pulls, ROWS_BY_ROWS) - sums[1:]) * slope(scores, rule)
+        pull = weights * (product(given.value[...], pulls, ROWS_BY_ROWS) - sums[1:]) * slope(scores, rule)
         key_summed[...] += product(pull.astype(queries.dtype), queries, ROWS_BY_COLUMNS)
 
-    @pl.when(flag & LAST != 0)
+    @pl.when(visit.flag & LAST != 0)
     def _():
         key_gradient[...] = key_summed[...].astype(key_gradient.dtype)
         value_gradient[...] = value_summed[...].astype(value_gradient.dtype)

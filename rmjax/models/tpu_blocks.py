@@ -63,7 +63,7 @@ def needed_blocks(
         sees = jax.lax.cummax(jnp.asarray(visible_until), axis=1) > index
         earliest = jnp.where(sees, positions, FAR).reshape(rows, -1, sizes.query).min(axis=2)
         needs &= earliest[:, :, None] - positions[:, None, :] < window
-    return needs.reshape(rows, length // sizes.query, length // sizes.key, sizes.key).any(axis=3)
+    return jnp.any(needs.reshape(rows, length // sizes.query, length // sizes.key, sizes.key), axis=3)
 
 
 def visits(needed: Bool[Array, "rows outer inner"], possible: Bool[np.ndarray, "outer inner"]) -> Visits:

@@ -40,6 +40,24 @@ class Inputs(NamedTuple):
     places: Int[jax.Array, "rows 2 length"]  # visible_until, positions
 
 
+class Visit(NamedTuple):
+    """A step of the walk."""
+
+    outer: Int[jax.Array, ""]
+    inner: Int[jax.Array, ""]
+    flag: Int[jax.Array, ""]
+
+
+class Operands(NamedTuple):
+    """The blocks that every kernel reads."""
+
+    query: jax.Ref
+    key: jax.Ref
+    value: jax.Ref
+    query_places: jax.Ref
+    key_places: jax.Ref
+
+
 class Blocks(NamedTuple):
     """The block that a grid step has, of arrays shaped like each of these."""
 
@@ -88,7 +106,9 @@ class Output(NamedTuple):
 def call(
     kernel: Callable[..., None],
     walk: Visits,
-    inputs: Sequence[tuple[jax.Array, pl.BlockSpec]],
+    inputs: Inputs,
+    at: Blocks,
+    others: Sequence[tuple[jax.Array, pl.BlockSpec]],
     outputs: Sequence[Output],
     scratch: Sequence[pl.MemoryRef],
     cost: pl.CostEstimate,
@@ -96,16 +116,21 @@ def call(
     name: str,
     interpret: bool,
 ) -> Sequence[jax.Array]:
-    """Runs the kernel over the walk, for all rows and bundles. The first input is the queries."""
-    query = inputs[0][0]
-    rows, bundles = query.shape[:2]
-    varies = jax.typeof(query).manual_axis_type  # inside a shard_map: over which axes of the mesh
+    """Runs the kernel over the walk, for all rows and bundles: it gets the visit, the operands, the others."""
+
+    def visiting(outer: jax.Ref, inner: jax.Ref, flags: jax.Ref, *refs: jax.Ref) -> None:
+        row, step = pl.program_id(0), pl.program_id(2)
+        visit = Visit(outer[row, step], inner[row, step], flags[row, step])
+        kernel(visit, Operands(*refs[:5]), *refs[5:])
+
+    rows, bundles = inputs.query.shape[:2]
+    varies = jax.typeof(inputs.query).manual_axis_type  # inside a shard_map: over which axes of the mesh
     return pl.pallas_call(
-        kernel,
+        visiting,
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=3,
             grid=(rows, bundles, walk.steps),  # pyright: ignore[reportArgumentType] a bound may be traced
-            in_specs=[block for _, block in inputs],
+            in_specs=[at.query, at.key, at.key, at.query_places, at.key_places, *(block for _, block in others)],
             out_specs=[output.block for output in outputs],
             scratch_shapes=scratch,
         ),
@@ -116,7 +141,7 @@ def call(
         cost_estimate=cost,
         interpret=interpret,
         name=name,
-    )(walk.outer, walk.inner, walk.flags, *(array for array, _ in inputs))
+    )(*walk[:3], *inputs, inputs.places, *(array for array, _ in others))
 
 
 def cost(inputs: Inputs, walk: Visits, sizes: BlockSizes, products: int) -> pl.CostEstimate:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from rmjax.models.attention import ScoreRule
 from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, Visits, causal_blocks, needed_blocks, visits
-from rmjax.models.tpu_calls import Inputs, Output, Settings, blocks, call, column_scratch, cost
+from rmjax.models.tpu_calls import Inputs, Operands, Output, Settings, Visit, blocks, call, column_scratch, cost
 from rmjax.models.tpu_tiles import (
     LOWEST,
     ROWS_BY_COLUMNS,
@@ -45,13 +45,9 @@ def mixed_values(
     mixed, log_total = call(
         functools.partial(_kernel, settings.rule),
         walk,
-        [
-            (inputs.query, at.query),
-            (inputs.key, at.key),
-            (inputs.value, at.key),
-            (inputs.places, at.query_places),
-            (inputs.places, at.key_places),
-        ],
+        inputs,
+        at,
+        [],
         [
             Output(inputs.query.shape, inputs.query.dtype, at.query),
             Output((rows, bundles, length // sizes.query, 1, queries), jnp.float32, at.query_sums(1)),
@@ -71,14 +67,8 @@ def mixed_values(
 
 def _kernel(
     rule: ScoreRule,
-    outer: jax.Ref,
-    inner: jax.Ref,
-    flags: jax.Ref,
-    query: jax.Ref,
-    key: jax.Ref,
-    value: jax.Ref,
-    query_places: jax.Ref,
-    key_places: jax.Ref,
+    visit: Visit,
+    given: Operands,
     mixed: jax.Ref,
     log_total: jax.Ref,
     highest: jax.Ref,
@@ -86,31 +76,29 @@ def _kernel(
     summed: jax.Ref,
     query_position: jax.Ref,
 ) -> None:
-    row, step = pl.program_id(0), pl.program_id(2)
-    flag = flags[row, step]
 
-    @pl.when(flag & FIRST != 0)
+    @pl.when(visit.flag & FIRST != 0)
     def _():
         highest[...] = jnp.full(highest.shape, LOWEST, jnp.float32)
         total[...] = jnp.zeros(total.shape, jnp.float32)
         summed[...] = jnp.zeros(summed.shape, jnp.float32)
         if rule.window is not None:
-            query_position[...] = column(query_places[1:])
+            query_position[...] = column(given.query_places[1:])
 
-    @pl.when(flag & NEEDED != 0)
+    @pl.when(visit.flag & NEEDED != 0)
     def _():
-        seen = seen_down(outer[row, step], inner[row, step], query_position, key_places, rule.window)
-        scores = bend(product(query[...].reshape(summed.shape), key[...], ROWS_BY_ROWS), rule)
+        seen = seen_down(visit.outer, visit.inner, query_position, given.key_places, rule.window)
+        scores = bend(product(given.query[...].reshape(summed.shape), given.key[...], ROWS_BY_ROWS), rule)
         scores = hide(scores, seen)
         before = highest[...]
         highest[...] = jnp.maximum(before, scores.max(axis=1, keepdims=True))
         shrink = jnp.exp(before - highest[...])
         weights = jnp.exp(scores - across(highest[...], scores.shape[1]))
         total[...] = shrink * total[...] + weights.sum(axis=1, keepdims=True)
-        added = product(weights.astype(value.dtype), value[...], ROWS_BY_COLUMNS)
+        added = product(weights.astype(given.value.dtype), given.value[...], ROWS_BY_COLUMNS)
         summed[...] = across(shrink, summed.shape[1]) * summed[...] + added
 
-    @pl.when(flag & LAST != 0)
+    @pl.when(visit.flag & LAST != 0)
     def _():
         safe = jnp.where(total[...] > 0, total[...], 1.0)
         mixed[...] = (summed[...] / across(safe, summed.shape[1])).reshape(mixed.shape).astype(mixed.dtype)
