@@ -1,11 +1,12 @@
 # `make train` and `make test` set up what they need; PYTHON chooses the interpreter the environment is made from.
 PYTHON ?= python3
 VENV ?= .venv
+TPU_VENV ?= .venv-tpu
 BIN := $(VENV)/bin
 WORKDIR ?= runs/quick_helpfulness
 STEPS ?= 1000
 
-.PHONY: setup train test lint clean
+.PHONY: setup train test test-tpu lint clean
 
 setup: $(VENV)/ready
 
@@ -24,10 +25,20 @@ train: setup
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# The TPU compiler, which needs no TPU, in an environment of its own.
+test-tpu: $(TPU_VENV)/ready
+	$(TPU_VENV)/bin/pytest tests/test_tpu_*.py
+
+$(TPU_VENV)/ready: requirements.txt requirements-dev.txt requirements-tpu.txt
+	$(PYTHON) -m venv $(TPU_VENV)
+	$(TPU_VENV)/bin/pip install --quiet --upgrade pip
+	$(TPU_VENV)/bin/pip install --quiet -r requirements-dev.txt -r requirements-tpu.txt
+	touch $@
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TPU_VENV) runs .pytest_cache .ruff_cache

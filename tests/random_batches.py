@@ -101,10 +101,10 @@ def random_rows(rng, rows, *, vocabulary=32, nested=False, longest=6):
     ]
 
 
-def random_batch(seed, rows=4, *, length=128, heads=1, vocabulary=32, nested=True) -> PreferenceBatch:
+def random_batch(seed, rows=4, *, length=128, heads=1, vocabulary=32, nested=True, longest=6) -> PreferenceBatch:
     """Rows of several trees with padding at the end; always 15 response slots and 30 comparison slots."""
     rng = np.random.default_rng(seed)
-    drawn = random_rows(rng, rows, vocabulary=vocabulary, nested=nested)
+    drawn = random_rows(rng, rows, vocabulary=vocabulary, nested=nested, longest=longest)
     return to_batch(rng, drawn, length=length, responses=15, comparisons=30, heads=heads)
 
 

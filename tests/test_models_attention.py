@@ -11,11 +11,15 @@ from random_batches import random_batch
 from rmjax.models.attention import PLAIN, ScoreRule, dense_attention, seen_from
 from rmjax.models.blocked_attention import blocked_attention
 from rmjax.models.blocks import Order
+from rmjax.models.tpu_attention import tpu_attention
+from rmjax.models.tpu_blocks import BlockSizes
 
 IMPLEMENTATIONS = {
     "dense": dense_attention,
     "listed": functools.partial(blocked_attention, block=32),
     "abreast": functools.partial(blocked_attention, block=24, order=Order.ABREAST),
+    # Rows of 128 tokens are four query blocks and four key blocks.
+    "tpu": functools.partial(tpu_attention, sizes=BlockSizes(query=32, key=32), interpret=True),
 }
 RULES = {
     "plain": PLAIN,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_batches import random_batch
 
-from rmjax.config import AttentionKind
+from rmjax.config import AttentionKind, ConfigError
 from rmjax.models.attention import ScoreRule, dense_attention, seen_from
 from rmjax.models.attention_choice import IMPLEMENTATIONS, choose_attention
 from rmjax.models.blocked_attention import blocked_attention
@@ -103,7 +103,10 @@ def test_every_kind_has_its_implementation_and_every_platform_its_kind():
     assert set(IMPLEMENTATIONS) == set(AttentionKind) - {AttentionKind.AUTO}
     assert choose_attention(AttentionKind.AUTO, "cpu") is IMPLEMENTATIONS[AttentionKind.LISTED]
     assert choose_attention(AttentionKind.AUTO, "gpu") is IMPLEMENTATIONS[AttentionKind.ABREAST]
+    assert choose_attention(AttentionKind.AUTO, "tpu") is IMPLEMENTATIONS[AttentionKind.PALLAS]
     assert choose_attention(AttentionKind.DENSE, "tpu") is dense_attention
+    with pytest.raises(ConfigError, match="config.model.attention is 'pallas', which runs on TPU"):
+        choose_attention(AttentionKind.PALLAS, "gpu")
 
 
 def test_a_pair_reads_and_writes_its_own_blocks():
