@@ -15,7 +15,8 @@ from etils import epath
 from tiny_run import tiny_config, write_rows
 
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.config import ConfigError, ExperimentConfig
+from rmjax.config import ConfigError, ExperimentConfig, OnError
+from rmjax.errors import UserError
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.models.reward import RewardModel
@@ -26,7 +27,7 @@ from rmjax.training.loss import pairwise_loss
 from rmjax.training.meter import NonFiniteError
 from rmjax.training.preemption import Preempted
 from rmjax.training.trained import load_trained
-from rmjax.training.workdir import WorkdirError
+from rmjax.training.workdir import WorkdirError, open_workdir, read_config
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,28 @@ def test_rewards_that_are_not_finite_stop_the_run_at_their_step(tmp_path: pathli
     with pytest.raises(NonFiniteError, match=expected):
         train(tiny_config(rows), tmp_path, make_evaluator=make_overflowing)
     assert [line["step"] for line in read_lines(tmp_path) if "validation" in line] == [7]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"data": {"train": ("no.jsonl",)}}, "no such file"),
+        ({"text": {"max_response_tokens": 2}}, "response too long"),
+        ({"data": {"on_error": OnError.SKIP}, "text": {"max_response_tokens": 1}}, "leaves no train comparisons"),
+    ],
+)
+def test_a_start_that_failed_does_not_stand_in_the_way_of_the_corrected_command(
+    tmp_path: pathlib.Path, rows: str, mistake: dict[str, dict[str, Any]], message: str
+):
+    wrong = tiny_config(rows)
+    for part, fields in mistake.items():
+        for name, value in fields.items():
+            setattr(getattr(wrong, part), name, value)
+    with pytest.raises(UserError, match=message):
+        train(wrong, tmp_path, make_evaluator=make_evaluator)
+    folder = open_workdir(tmp_path, tiny_config(rows))
+    prepare_data(tiny_config(rows), folder)
+    assert read_config(tmp_path) == tiny_config(rows)
 
 
 def write_judged(path: pathlib.Path, *, dimensions: tuple[str, ...], probability: float = 1.0) -> str:

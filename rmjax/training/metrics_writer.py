@@ -19,6 +19,7 @@ from rmjax.config import ConfigError, LoggingConfig
 from rmjax.files import write_text
 
 METRICS = "metrics.jsonl"
+EVENTS = "events.out.tfevents.*"
 WANDB_ID = "wandb_id.txt"
 FLUSH_SECONDS = 10.0  # the event files reach the disk at least this often while there is something to write
 
