@@ -224,6 +224,27 @@ def test_the_handler_of_sigterm_is_given_back_and_the_run_goes_on_where_it_left(
     assert [line["step"] for line in read_lines(tmp_path) if "validation" not in line] == list(range(1, 21))
 
 
+def test_a_sigterm_while_the_last_checkpoint_is_written_does_not_lose_it(
+    tmp_path: pathlib.Path, rows: str, monkeypatch: pytest.MonkeyPatch
+):
+    wait, sent, killed = Checkpoints.wait, [], []
+
+    def terminated(checkpoints: Checkpoints) -> None:
+        if checkpoints._writing == 20 and not sent:
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        wait(checkpoints)
+
+    monkeypatch.setattr(Checkpoints, "wait", terminated)
+    before = signal.signal(signal.SIGTERM, lambda *_: killed.append(True))
+    try:
+        assert train(tiny_config(rows), tmp_path, make_evaluator=make_evaluator).step == 20
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (sent, killed) == ([True], [])
+    assert load_trained(tmp_path, 20).step == 20
+
+
 def test_a_config_that_cannot_be_right_leaves_no_workdir(tmp_path: pathlib.Path, rows: str):
     config = tiny_config(rows)
     config.steps = 0

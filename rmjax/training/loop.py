@@ -102,7 +102,6 @@ def train(
     model = RewardModel(config.model, vocabulary_size_of(data.contract.tokenizer))
     with Checkpoints(folder / CHECKPOINTS) as checkpoints:
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
-        checkpoints.wait()
         return _result(checkpoints, folder)
 
 
@@ -139,6 +138,7 @@ def _train(
             preemption=preemption,
         )
         _loop(run, state, batches)
+        checkpoints.wait()  # here, where a SIGTERM doesn't end the process before the last one is written
 
 
 def _restore(checkpoints: Checkpoints, parallel: Parallel, state: TrainState) -> tuple[TrainState, DataState]:
