@@ -7,6 +7,8 @@ import pytest
 
 from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, TextContract
 from rmjax.batches.lengths import measure
+from rmjax.batches.packing import plan_epoch
+from rmjax.batches.parts import RowShape
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import TextConfig
@@ -90,23 +92,27 @@ def test_a_response_that_melts_into_the_last_word_of_a_cut_prompt_still_ends_in_
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("limit", [2, 5, 30])
-def test_a_pair_at_its_limits_fits_a_row_even_where_responses_melt_into_the_prompt(seed, limit):
+def test_every_pair_at_its_limits_fits_a_row_even_where_responses_melt_into_the_prompt(seed, limit):
     """What config.validate promises, with a vocabulary of merges and texts without a space to end them at."""
     rng = random.Random(seed)
     words = ["".join(rng.choice("ab") for _ in range(9)) for _ in range(40)]
     tokenizer = train_tokenizer(words, 330)
     whole = TextContract(tokenizer=tokenizer, max_prompt_tokens=limit, max_response_tokens=10_000)
     melted = 0
-    for _ in range(40):
-        prompt, *responses = ("".join(rng.choice("ab") for _ in range(rng.randint(1, 15))) for _ in range(3))
+    for _ in range(30):
+        drawn = rng.randint(3, 9)
+        prompt, *responses = ("".join(rng.choice("ab") for _ in range(rng.randint(1, 15))) for _ in range(drawn))
         alone = tokenizer.encode(prompt).ids
         melted += any(tokenizer.encode(prompt + response).ids[: len(alone)] != alone for response in responses)
-        preference = Preference(prompt=prompt, responses=tuple(responses), comparisons=(Comparison(left=0, right=1),),
+        pairs = itertools.combinations(range(len(responses)), 2)
+        comparisons = tuple(Comparison(left=left, right=right) for left, right in pairs)
+        preference = Preference(prompt=prompt, responses=tuple(responses), comparisons=comparisons,
                                 dimension="d", source=Source.HUMAN)  # fmt: skip
         faults = dataclasses.replace(whole, max_response_tokens=0).encode_many([(prompt, responses, "")])[0].faults
         most = max(fault.tokens for fault in faults)
         lengths = measure(tokenize([preference], dataclasses.replace(whole, max_response_tokens=most)))
-        assert lengths.prefix[0] + lengths.own.sum() <= limit + 2 * most
+        shape = RowShape(length=limit + 2 * most, responses=8, comparisons=28)
+        assert plan_epoch(lengths, shape, seed=seed, epoch=0).parts.size.max() <= shape.length
     assert melted > 5
 
 
