@@ -1,8 +1,8 @@
 """Rows out of files: JSON Lines, JSON arrays (both gzipped or not) and Parquet, from folders and buckets.
 
 A broken file is a FileError. In the place of a row that can't be decoded stands the RowError that says why: whoever
-reads raises it or counts it. Blank lines are fine at the end of a JSON Lines file; between rows they are an error, since
-a row may be lost there.
+reads raises it or counts it. Blank lines are fine at the end of a JSON Lines file; between rows they are an error,
+since a row may be lost there.
 """
 
 import gzip
