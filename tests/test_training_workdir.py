@@ -11,12 +11,14 @@ import jax
 import pytest
 
 from rmjax.batches.contract import RoleTemplate
-from rmjax.batches.tokenizer import train_tokenizer
-from rmjax.config import ExperimentConfig
+from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
+from rmjax.config import ExperimentConfig, TextConfig
 from rmjax.errors import UserError
+from rmjax.evaluation import evaluate
 from rmjax.preferences.files import find_files
 from rmjax.training import environment
 from rmjax.training.checkpoint import CheckpointError
+from rmjax.training.loop import train
 from rmjax.training.trained import load_trained
 from rmjax.training.workdir import (
     WorkdirError,
@@ -176,14 +178,29 @@ def test_data_are_noted_at_the_first_start_and_compared_at_the_next(tmp_path: pa
         check_data(tmp_path, first)
 
 
-def test_a_bucket_without_its_packages_names_the_file_that_brings_them(monkeypatch: pytest.MonkeyPatch):
+def test_a_bucket_without_its_packages_names_the_file_that_brings_them_before_any_work(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
     find = importlib.util.find_spec
     missing = ("gcsfs", "google.cloud.storage")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
     message = r"^gs://bucket/run is in a bucket, and gcsfs and google\.cloud\.storage can't .*requirements-gcs\.txt"
-    for reach in (lambda path: open_workdir(path, ExperimentConfig()), read_config, load_trained, find_files):
+    monkeypatch.setattr(evaluate, "load_trained", lambda *_: pytest.fail("a model was loaded first"))
+    with_tokenizer = ExperimentConfig(text=TextConfig(tokenizer="gs://bucket/run"))
+    for reach in (
+        lambda path: open_workdir(path, ExperimentConfig()),
+        read_config,
+        load_trained,
+        find_files,
+        load_tokenizer,
+        lambda path: evaluate.evaluate(["run"], ["rows.jsonl"], report=path),
+        lambda path: evaluate.evaluate(["run"], ["rows.jsonl", path]),
+        lambda path: evaluate.evaluate(["run", path], ["rows.jsonl"]),
+        lambda _: train(with_tokenizer, tmp_path / "none", make_evaluator=lambda *_: pytest.fail("it began")),
+    ):
         with pytest.raises(UserError, match=message):
             reach("gs://bucket/run")
+    assert not (tmp_path / "none").exists()
 
 
 def test_loading_says_what_is_missing(tmp_path: pathlib.Path):

@@ -15,6 +15,7 @@ from rmjax.errors import UserError
 from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.files import check_bucket
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.trained import TrainedModel, load_trained
 
@@ -93,6 +94,8 @@ def evaluate(
     """
     _check_names("workdir", workdirs)
     _check_names("data", specs)
+    for path in (*workdirs, *specs, data_dir, manual_dir, report):
+        check_bucket(path or "")
     evaluations, sets = [], None
     for workdir in workdirs:
         trained = load_trained(workdir, step)

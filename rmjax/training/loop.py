@@ -22,6 +22,7 @@ from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig, validate
+from rmjax.files import check_bucket
 from rmjax.models.reward import Params, RewardModel, parameter_count
 from rmjax.training.checkpoint import Checkpoints, all_finite
 from rmjax.training.data import TrainingData, prepare_data
@@ -94,6 +95,7 @@ def train(
     """
     validate(config)
     check_sinks(config.logging)
+    check_bucket(config.text.tokenizer or "")
     parallel = make_parallel(config)
     parallel.check_rows()
     folder = open_workdir(workdir, config)
