@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKDIR ?= runs/quick_helpfulness
 STEPS ?= 1000
+WORKDIR ?= runs/quick_helpfulness_$(STEPS)
 
 .PHONY: setup train test lint clean
 
