@@ -32,6 +32,10 @@ def turns(*pairs):
     return tuple(Message(role=role, content=content) for role, content in pairs)
 
 
+def rendered(template, prompt, response):
+    return template.render_turns(prompt) + template.generation_prompt + template.render_response(response)
+
+
 def test_a_conversation_is_one_text_and_the_end_token():
     group = contract(prompt=1000, response=1000).encode(PROMPT, RESPONSES)
     assert group.cut == 0
@@ -123,7 +127,7 @@ def test_messages_and_hh_transcripts_give_equal_tokens():
         turns(("assistant", "rivers run to the sea"), ("user", "do they?"), ("assistant", "they do")),
     )
     assert contract().encode(messages, answers) == contract().encode(PROMPT, (RESPONSES[0], RESPONSES[2]))
-    assert contract().render(messages, answers[1]) == PROMPT + RESPONSES[2]
+    assert rendered(RoleTemplate(), messages, answers[1]) == PROMPT + RESPONSES[2]
 
 
 @pytest.mark.parametrize("limit", [20, 25, 30, 64])
@@ -137,7 +141,7 @@ def test_the_system_turn_and_the_beginning_token_stay(limit, beginning):
     answer = turns(("assistant", "it ran"))
     (tokens,) = limited.encode(turns(system, *messages), (answer,)).conversations
     start = ([0] if beginning else []) + ids("\n\nSystem: be brief")
-    whole = ([0] if beginning else []) + ids(limited.render(turns(system, *messages), answer))
+    whole = ([0] if beginning else []) + ids(rendered(limited.template, turns(system, *messages), answer))
     assert tokens[: len(start)] == start
     answer_tokens = len(ids(" it ran")) + 1
     assert len(tokens) == limit + answer_tokens
@@ -192,8 +196,7 @@ def test_a_template_is_plain_data():
     )
     assert RoleTemplate.from_json(template.to_json()) == template
     assert json.loads(RoleTemplate().to_json())["generation_prompt"] == "\n\nAssistant:"
-    rendered = contract(template=template).render(turns(("user", "q")), turns(("assistant", "r")))
-    assert rendered == "<u>q</u><a>r</a>"
+    assert rendered(template, turns(("user", "q")), turns(("assistant", "r"))) == "<u>q</u><a>r</a>"
     with pytest.raises(ValueError, match="generation_prompt is 'x'; it must begin a turn of 'assistant'"):
         RoleTemplate(generation_prompt="x")
     with pytest.raises(ValueError, match="no token '<s>'"):
