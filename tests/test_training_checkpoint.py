@@ -124,6 +124,26 @@ def test_a_missing_step_lists_the_steps_there_are(tmp_path: pathlib.Path):
             checkpoints.restore_params(3, make_state(0).params)
 
 
+@pytest.mark.parametrize(("accuracy", "kept", "best"), [(0.9, [3, 4], 4), (0.8, [1, 3, 4], 1), (0.1, [1, 3, 4], 1)])
+def test_metrics_that_come_later_are_as_good_as_those_that_came_with_the_save(
+    tmp_path: pathlib.Path, accuracy: float, kept: list[int], best: int
+):
+    with Checkpoints(tmp_path / "at once") as checkpoints:
+        save_all(checkpoints, [0.8, 0.5, 0.6, accuracy])
+    with Checkpoints(tmp_path / "later") as checkpoints:
+        save_all(checkpoints, [0.8, 0.5, 0.6, None])
+    with Checkpoints(tmp_path / "later") as checkpoints:
+        checkpoints.add_validation(4, {"accuracy": accuracy, "loss": 0.5})
+        assert (checkpoints.steps(), checkpoints.best_step()) == (kept, best)
+    for name in ("at once", "later"):
+        with Checkpoints(tmp_path / name) as checkpoints:
+            assert (checkpoints.steps(), checkpoints.best_step()) == (kept, best)
+            assert checkpoints.validation(4) == {"accuracy": accuracy, "loss": 0.5}
+            checkpoints.save(5, make_state(5), data={}, validation={"accuracy": 0.2})
+            checkpoints.wait()
+            assert checkpoints.steps() == sorted({best, 4, 5})
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("leaf", range(6))
 def test_one_number_that_is_not_finite_is_seen_wherever_it_is(value: float, leaf: int):

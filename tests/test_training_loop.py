@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from absl import logging
 from etils import epath
+from test_training_resume import assert_same_run
 from tiny_run import tiny_config, write_rows
 
 from rmjax.batches.tokenized import TokenizedPreferences
@@ -25,7 +26,7 @@ from rmjax.training.data import prepare_data
 from rmjax.training.loop import train
 from rmjax.training.loss import pairwise_loss
 from rmjax.training.meter import NonFiniteError
-from rmjax.training.preemption import Preempted
+from rmjax.training.preemption import Preempted, PreemptionNotice
 from rmjax.training.trained import load_trained
 from rmjax.training.workdir import WorkdirError, open_workdir, read_config
 
@@ -222,6 +223,34 @@ def test_the_handler_of_sigterm_is_given_back_and_the_run_goes_on_where_it_left(
     assert load_trained(tmp_path).step == 7  # step 8 was saved without validation: it can't be the best
     assert train(tiny_config(rows), tmp_path, make_evaluator=make_evaluator).step == 20
     assert [line["step"] for line in read_lines(tmp_path) if "validation" not in line] == list(range(1, 21))
+
+
+def test_a_sigterm_before_a_validation_leaves_it_to_the_next_start(
+    tmp_path: pathlib.Path, rows: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Also before the last one, and if the next start is killed between the line that it writes and the checkpoint."""
+    config, cut, listener = tiny_config(rows), tmp_path / "cut", Listener()
+
+    def killed(*_: object) -> None:
+        raise OSError("killed")
+
+    for step, validated in ((14, [7]), (20, [7, 14])):
+        with monkeypatch.context() as patch:
+            patch.setattr(PreemptionNotice, "reached", lambda _, reached, step=step: reached == step)
+            with pytest.raises(Preempted) as error:
+                train(config, cut, make_evaluator=listener)
+        assert (error.value.code, error.value.step) == (143, step)
+        assert [line["step"] for line in read_lines(cut) if "validation" in line] == validated
+        assert load_trained(cut).step in validated
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "add_validation", killed)
+        with pytest.raises(OSError, match="killed"):
+            train(config, cut, make_evaluator=listener)
+    assert [line["step"] for line in read_lines(cut) if "validation" in line] == [7, 14, 20]
+    assert train(config, cut, make_evaluator=listener).step == 20
+    assert len(listener.rewards) == 4
+    train(config, tmp_path / "whole", make_evaluator=make_evaluator)
+    assert_same_run(cut, tmp_path / "whole")
 
 
 def test_a_sigterm_while_the_last_checkpoint_is_written_does_not_lose_it(

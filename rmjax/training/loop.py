@@ -3,8 +3,8 @@
 A run resumes by itself from the newest checkpoint of its workdir and goes on as if it had never stopped: train state,
 data state, learning rate and randomness are functions of the checkpoint, and ``metrics.jsonl`` is taken back to its
 step. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
-``rmjax.training.preemption``); where that step is one of validation it is validated first, so a validation should fit
-into the time that a preemption leaves.
+``rmjax.training.preemption``). Where that step is one of validation, the run validates it when it resumes; only a
+validation that has begun is finished first.
 """
 
 import contextlib
@@ -121,9 +121,9 @@ def _train(
     optimizer = make_optimizer(config.optimizer, config.steps)
     state, data_state = _restore(checkpoints, parallel, parallel.place(new_state(model, optimizer, config.seed)))
     logging.info("the model has %d parameters", parameter_count(state.params))
-    start = int(state.step)
+    start, validated = int(state.step), not _lacks_validation(checkpoints, config)
     with (
-        MetricsWriter(folder, config.logging, step=start) as writer,
+        MetricsWriter(folder, config.logging, step=start, validated=validated) as writer,
         Progress(steps=config.steps, start=start) as progress,
         PreemptionNotice() as preemption,
         contextlib.closing(_batches(config, data.train, data_state, parallel)) as batches,
@@ -174,16 +174,20 @@ def _batches(
 def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, PreferenceBatch]]) -> None:
     """Takes the steps that are left."""
     steps, start = run.config.steps, int(state.step)
+    if _lacks_validation(run.checkpoints, run.config):
+        validation = _validate(run, start, state)
+        run.writer.flush()
+        run.checkpoints.add_validation(start, validation)
     run.meter.restart_clock()
     for step in range(start + 1, steps + 1):
         data_state, batch = next(batches)
         state, result = run.take_step(state, batch)
         run.meter.add(step, result)
         preempted = run.preemption.reached(step)
-        validates = step % run.config.evaluate_every == 0 or step == steps
+        validates = _is_validated(run.config, step)
         if validates or preempted:
-            _save(run, step, state, data_state, validates=validates)
-            if preempted and step < steps:
+            _save(run, step, state, data_state, validates=validates and not preempted)
+            if preempted:
                 run.checkpoints.wait()
                 run.progress.say(f"SIGTERM: saved step {step}; the same command resumes from there")
                 raise Preempted(step)
@@ -191,6 +195,17 @@ def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, Prefe
             _report(run)  # alone, because its time is mostly that of compiling
         elif step % run.config.logging.progress_every == 0:
             _report(run, leave=1)
+
+
+def _is_validated(config: ExperimentConfig, step: int) -> bool:
+    """Whether it is a step's turn to be validated."""
+    return step % config.evaluate_every == 0 or step == config.steps
+
+
+def _lacks_validation(checkpoints: Checkpoints, config: ExperimentConfig) -> bool:
+    """Whether the newest checkpoint is of a step whose validation a SIGTERM left no time for."""
+    latest = checkpoints.latest_step()
+    return latest is not None and _is_validated(config, latest) and checkpoints.validation(latest) is None
 
 
 def _report(run: _Run, *, leave: int = 0) -> None:
