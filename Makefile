@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TPU_VENV ?= .venv-tpu
 BIN := $(VENV)/bin
-WORKDIR ?= runs/quick_helpfulness
 STEPS ?= 1000
+WORKDIR ?= runs/quick_helpfulness_$(STEPS)
 
 .PHONY: setup train test test-tpu lint clean
 

@@ -32,12 +32,6 @@ def write_text(path: epath.PathLike, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_bytes(path: epath.PathLike, data: bytes) -> None:
-    """Writes bytes to ``path``, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_bytes(data)
-
-
 def absolute(path: epath.PathLike) -> epath.Path:
     """The path from the root of its file system; a bucket's (``gs://…``) is that already."""
     text = os.fspath(path)

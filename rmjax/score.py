@@ -11,6 +11,7 @@ from rmjax.batches.contract import LimitError
 from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.errors import remedied
+from rmjax.files import check_bucket
 from rmjax.scoring.scorer import RewardScorer, score_file
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
@@ -29,6 +30,8 @@ ON_ERROR = flags.DEFINE_enum_class(
 
 
 def main() -> None:
+    for path in (INPUT.value, OUTPUT.value):
+        check_bucket(path)
     scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value)
     with remedied(LimitError, lambda _: "--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)

@@ -101,7 +101,31 @@ def test_public_names_resolve():
     run_python("import rmjax\nfor name in rmjax.__all__: assert getattr(rmjax, name).__name__, name")
 
 
-CORE = ("rmjax.batches.packing", "rmjax.models.reward", "rmjax.models.transformer", "rmjax.training.step")
+MODELS = tuple(f"rmjax.models.{path.stem}" for path in modules_of("models") if path.stem != "__init__")
+CORE = ("rmjax.batches.packing", *MODELS, "rmjax.training.step")
+
+
+def file_of(module: str) -> Path | None:
+    """The source of a module of rmjax; None where the name is no module (but what one holds)."""
+    place = ROOT.joinpath(*module.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()), None)
+
+
+def test_the_core_and_all_that_it_imports_name_only_five_libraries():
+    """By the source, since jax, flax and optax load further libraries (etils, absl) that the core must not rely on."""
+    allowed = {"jax", "flax", "optax", "jaxtyping", "numpy", "rmjax"} | set(sys.stdlib_module_names)
+    waiting, seen = list(CORE), set()
+    while waiting:
+        module = waiting.pop()
+        path = file_of(module)
+        if path is None or module in seen:
+            continue
+        seen.add(module)
+        names = imported(path)
+        roots = {name.split(".")[0] for name in names}
+        assert roots <= allowed, f"{module} imports {sorted(roots - allowed)}"
+        waiting += [name for name in names if name.startswith("rmjax.")]
+    assert {"rmjax.batches.parts", "rmjax.config", "rmjax.training.loss"} <= seen
 
 
 def test_packing_models_and_step_need_only_jax_flax_optax_jaxtyping_and_numpy():

@@ -7,6 +7,8 @@ import pytest
 
 from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, TextContract
 from rmjax.batches.lengths import measure
+from rmjax.batches.packing import plan_epoch
+from rmjax.batches.parts import RowShape
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import TextConfig
@@ -28,6 +30,10 @@ def ids(text):
 
 def turns(*pairs):
     return tuple(Message(role=role, content=content) for role, content in pairs)
+
+
+def rendered(template, prompt, response):
+    return template.render_turns(prompt) + template.generation_prompt + template.render_response(response)
 
 
 def test_a_conversation_is_one_text_and_the_end_token():
@@ -90,23 +96,27 @@ def test_a_response_that_melts_into_the_last_word_of_a_cut_prompt_still_ends_in_
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("limit", [2, 5, 30])
-def test_a_pair_at_its_limits_fits_a_row_even_where_responses_melt_into_the_prompt(seed, limit):
+def test_every_pair_at_its_limits_fits_a_row_even_where_responses_melt_into_the_prompt(seed, limit):
     """What config.validate promises, with a vocabulary of merges and texts without a space to end them at."""
     rng = random.Random(seed)
     words = ["".join(rng.choice("ab") for _ in range(9)) for _ in range(40)]
     tokenizer = train_tokenizer(words, 330)
     whole = TextContract(tokenizer=tokenizer, max_prompt_tokens=limit, max_response_tokens=10_000)
     melted = 0
-    for _ in range(40):
-        prompt, *responses = ("".join(rng.choice("ab") for _ in range(rng.randint(1, 15))) for _ in range(3))
+    for _ in range(30):
+        drawn = rng.randint(3, 9)
+        prompt, *responses = ("".join(rng.choice("ab") for _ in range(rng.randint(1, 15))) for _ in range(drawn))
         alone = tokenizer.encode(prompt).ids
         melted += any(tokenizer.encode(prompt + response).ids[: len(alone)] != alone for response in responses)
-        preference = Preference(prompt=prompt, responses=tuple(responses), comparisons=(Comparison(left=0, right=1),),
+        pairs = itertools.combinations(range(len(responses)), 2)
+        comparisons = tuple(Comparison(left=left, right=right) for left, right in pairs)
+        preference = Preference(prompt=prompt, responses=tuple(responses), comparisons=comparisons,
                                 dimension="d", source=Source.HUMAN)  # fmt: skip
         faults = dataclasses.replace(whole, max_response_tokens=0).encode_many([(prompt, responses, "")])[0].faults
         most = max(fault.tokens for fault in faults)
         lengths = measure(tokenize([preference], dataclasses.replace(whole, max_response_tokens=most)))
-        assert lengths.prefix[0] + lengths.own.sum() <= limit + 2 * most
+        shape = RowShape(length=limit + 2 * most, responses=8, comparisons=28)
+        assert plan_epoch(lengths, shape, seed=seed, epoch=0).parts.size.max() <= shape.length
     assert melted > 5
 
 
@@ -117,7 +127,7 @@ def test_messages_and_hh_transcripts_give_equal_tokens():
         turns(("assistant", "rivers run to the sea"), ("user", "do they?"), ("assistant", "they do")),
     )
     assert contract().encode(messages, answers) == contract().encode(PROMPT, (RESPONSES[0], RESPONSES[2]))
-    assert contract().render(messages, answers[1]) == PROMPT + RESPONSES[2]
+    assert rendered(RoleTemplate(), messages, answers[1]) == PROMPT + RESPONSES[2]
 
 
 @pytest.mark.parametrize("limit", [20, 25, 30, 64])
@@ -131,7 +141,7 @@ def test_the_system_turn_and_the_beginning_token_stay(limit, beginning):
     answer = turns(("assistant", "it ran"))
     (tokens,) = limited.encode(turns(system, *messages), (answer,)).conversations
     start = ([0] if beginning else []) + ids("\n\nSystem: be brief")
-    whole = ([0] if beginning else []) + ids(limited.render(turns(system, *messages), answer))
+    whole = ([0] if beginning else []) + ids(rendered(limited.template, turns(system, *messages), answer))
     assert tokens[: len(start)] == start
     answer_tokens = len(ids(" it ran")) + 1
     assert len(tokens) == limit + answer_tokens
@@ -186,8 +196,7 @@ def test_a_template_is_plain_data():
     )
     assert RoleTemplate.from_json(template.to_json()) == template
     assert json.loads(RoleTemplate().to_json())["generation_prompt"] == "\n\nAssistant:"
-    rendered = contract(template=template).render(turns(("user", "q")), turns(("assistant", "r")))
-    assert rendered == "<u>q</u><a>r</a>"
+    assert rendered(template, turns(("user", "q")), turns(("assistant", "r"))) == "<u>q</u><a>r</a>"
     with pytest.raises(ValueError, match="generation_prompt is 'x'; it must begin a turn of 'assistant'"):
         RoleTemplate(generation_prompt="x")
     with pytest.raises(ValueError, match="no token '<s>'"):

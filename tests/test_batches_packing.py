@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from collections import Counter
@@ -8,7 +9,9 @@ import pytest
 from tokenized_data import random_tokenized
 
 from rmjax.batches import packing
-from rmjax.batches.packing import RowShape, measure, pack, plan_epoch, plan_in_order
+from rmjax.batches.lengths import GroupLengths, measure
+from rmjax.batches.packing import pack, plan_epoch, plan_in_order
+from rmjax.batches.parts import RowShape, RowTooShortError
 from rmjax.config import BatchConfig
 
 SHAPES = [
@@ -64,7 +67,38 @@ def comparisons_of(batch):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("all_pairs", [False, True])
 def test_an_epoch_lays_every_comparison_once_and_every_conversation_whole(seed, shape, all_pairs):
-    tokenized = random_tokenized(seed, all_pairs=all_pairs)
+    check_epoch(random_tokenized(seed, all_pairs=all_pairs), shape, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("vocabulary", [1, 2, 4])
+def test_a_row_of_the_least_length_takes_every_pair_whatever_its_siblings_are(seed, vocabulary):
+    """A prompt of 12 and two responses of 8; a sibling that melts into the prompt shares less of it."""
+    tokenized = random_tokenized(seed, vocabulary=vocabulary, most_responses=8, all_pairs=True, melted=5)
+    check_epoch(tokenized, RowShape(length=12 + 2 * 8, responses=16, comparisons=24), seed=seed)
+
+
+def test_a_sibling_that_melts_into_the_prompt_takes_no_room_from_a_pair():
+    """Four tokens of prompt and three of each response; the last response begins in the prompt's last token."""
+    conversations = [[2, 3, 4, 5, 6, 6, 1], [2, 3, 4, 5, 7, 7, 1], [2, 3, 4, 8, 8, 1]]
+    every = [(0, 1), (0, 2), (1, 2)]
+    tokenized = dataclasses.replace(
+        random_tokenized(0, groups=1, most_responses=2),
+        tokens=np.concatenate(conversations).astype(np.int32),
+        response_offsets=np.array([0, 7, 14, 20]),
+        group_offsets=np.array([0, 3]),
+        comparison_offsets=np.array([0, 3]),
+        **dict(zip(("left", "right"), np.array(every).T, strict=True)),
+        **{name: np.ones(3, np.float32) for name in ("probability", "margin", "weight")},
+        head=np.zeros(3, np.int32),
+        response_origin=np.array([(0, 0), (0, 1), (0, 2)], np.int32),
+        comparison_origin=np.array([(0, 0), (0, 1), (0, 2)], np.int32),
+    )
+    plan = check_epoch(tokenized, RowShape(length=4 + 2 * 3, responses=8, comparisons=8), seed=0)
+    assert dict(zip(plan.parts.comparisons.tolist(), plan.parts.prefix.tolist(), strict=True)) == {0: 4, 1: 3, 2: 3}
+
+
+def check_epoch(tokenized, shape, *, seed):
     plan = plan_epoch(measure(tokenized), shape, seed=seed, epoch=seed + 1)
     batch = pack(tokenized, plan, slice(None))
     assert batch.tokens.shape == (plan.rows, shape.length)
@@ -79,6 +113,7 @@ def test_an_epoch_lays_every_comparison_once_and_every_conversation_whole(seed, 
     assert sorted(comparisons_of(batch)) == list(expected)
     compared = set(tokenized.left) | set(tokenized.right)
     assert set(batch.response_id[batch.response_id >= 0]) == compared
+    return plan
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:4])
@@ -90,9 +125,9 @@ def test_the_small_shapes_do_split_groups(shape):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("shape", [*SHAPES, RowShape(length=21, responses=1, comparisons=0)])
-@pytest.mark.parametrize("most_responses", [2, 9])
-def test_in_order_every_response_is_read_once(seed, shape, most_responses):
-    tokenized = random_tokenized(seed, most_responses=most_responses)
+@pytest.mark.parametrize(("most_responses", "melted"), [(2, 0), (9, 0), (9, 5)])
+def test_in_order_every_response_is_read_once(seed, shape, most_responses, melted):
+    tokenized = random_tokenized(seed, most_responses=most_responses, melted=melted)
     plan = plan_in_order(measure(tokenized), shape)
     batch = pack(tokenized, plan, slice(None))
     check_rows(tokenized, batch)
@@ -135,13 +170,24 @@ def hh_like(seed, groups):
     prefix = np.minimum(random.lognormal(4.3, 1.0, groups), 500).astype(np.int64)
     own = np.clip(random.lognormal(3.7, 0.9, 2 * groups), 1, 200).astype(np.int64)
     every = np.arange(groups + 1)
-    return packing.GroupLengths(
-        prefix=prefix,
-        own=own,
-        group_offsets=2 * every,
-        comparison_offsets=every,
-        left=2 * every[:-1],
-        right=2 * every[:-1] + 1,
+    return lengths_of(prefix, own, 2 * every, every, left=2 * every[:-1], right=2 * every[:-1] + 1)
+
+
+def lengths_of(prefix, own, group_offsets, comparison_offsets, *, left, right):
+    """Groups in which all responses share the prefix and none shares more with another."""
+    sizes = np.diff(group_offsets)
+    common = np.repeat(prefix, sizes)
+    common[group_offsets[:-1]] = 0
+    return GroupLengths(
+        whole=own + np.repeat(prefix, sizes),
+        place=np.arange(len(own)),
+        common=common,
+        group_offsets=group_offsets,
+        comparison_offsets=comparison_offsets,
+        left=left,
+        right=right,
+        response_origin=np.stack([np.repeat(np.arange(len(sizes)), sizes), np.arange(len(own))], 1),
+        comparison_origin=np.stack([np.arange(len(left)), np.zeros_like(left)], 1),
     )
 
 
@@ -170,11 +216,11 @@ def test_a_row_takes_the_largest_group_that_fits_by_tokens():
 
 def test_a_ranking_is_split_into_few_parts():
     """Ten responses of 10 tokens after a prompt of 20, six of them to a row: 45 comparisons, at most 15 in a part."""
-    tokenized_lengths = packing.GroupLengths(
-        prefix=np.array([20]),
-        own=np.full(10, 10),
-        group_offsets=np.array([0, 10]),
-        comparison_offsets=np.array([0, 45]),
+    tokenized_lengths = lengths_of(
+        np.array([20]),
+        np.full(10, 10),
+        np.array([0, 10]),
+        np.array([0, 45]),
         left=np.array([left for left in range(10) for right in range(left)]),
         right=np.array([right for left in range(10) for right in range(left)]),
     )
@@ -185,13 +231,17 @@ def test_a_ranking_is_split_into_few_parts():
 
 def test_what_fits_no_row_is_an_error_that_says_what_would():
     lengths = hh_like(0, 50)
-    need = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
-    with pytest.raises(packing.RowTooShortError, match=rf"1 comparisons don't fit .* batch.row_length={need}"):
+    needs = lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]
+    need, place = int(needs.max()), int(needs.argmax())
+    expected = (
+        rf"1 comparisons don't fit .* comparison 0 of preference {place} .* needs {need}; .* batch.row_length={need}"
+    )
+    with pytest.raises(RowTooShortError, match=expected):
         plan_epoch(lengths, RowShape(length=need - 1, responses=8, comparisons=8), seed=0, epoch=0)
     assert plan_epoch(lengths, RowShape(length=need, responses=8, comparisons=8), seed=0, epoch=0).rows
-    with pytest.raises(packing.RowTooShortError, match="doesn't fit a row of 3 tokens"):
+    with pytest.raises(RowTooShortError, match=r"response \d+ of record 0 .* doesn't fit a row of 3 tokens"):
         plan_in_order(lengths, RowShape(length=3, responses=8, comparisons=8))
-    with pytest.raises(packing.RowTooShortError, match="at least 2 responses"):
+    with pytest.raises(RowTooShortError, match="at least 2 responses"):
         plan_epoch(lengths, RowShape(length=900, responses=1, comparisons=8), seed=0, epoch=0)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenized_data import random_tokenized
 
-from rmjax.batches.packing import RowShape
+from rmjax.batches.parts import RowShape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 
 SHAPE = RowShape(length=96, responses=16, comparisons=16)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, TextContract
-from rmjax.batches.packing import choose_row_shape, measure, plan_epoch
+from rmjax.batches.lengths import measure
+from rmjax.batches.packing import choose_row_shape, plan_epoch
 from rmjax.batches.tokenize import tokenize, tokenize_responses
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, OnError

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import importlib.util
 import logging as standard_logging
 import pathlib
 import subprocess
@@ -180,6 +181,17 @@ def test_an_experiment_file_that_is_not_there_is_named(monkeypatch, capsys):
     assert run(lambda: print(config.value.steps), monkeypatch) == 2
     shown = "error: the config can't be loaded: [Errno 2] No such file or directory: 'none.py'\n"
     assert capsys.readouterr().err == shown
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="buckets can be reached here")
+@pytest.mark.parametrize("arguments", [("gs://bucket/rows.jsonl", "-"), ("-", "gs://bucket/rewards.jsonl")])
+def test_scoring_asks_for_what_buckets_need_before_it_loads_a_model(arguments):
+    source, target = arguments
+    line = [sys.executable, "-m", "rmjax.score", "--workdir=none", f"--input={source}", f"--output={target}"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: gs://bucket/")
+    assert "requirements-gcs.txt" in done.stderr
 
 
 def test_unexpected_arguments_are_refused():

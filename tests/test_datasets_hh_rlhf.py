@@ -103,7 +103,7 @@ def test_lines_without_a_row_are_an_error_unless_skipped(data):
     file = Path(str(data.manual_dir)) / "helpful-base" / "test.jsonl.gz"
     lines = [json.dumps(pair(1)), "{no json", json.dumps(pair(2)), json.dumps({"prompt": "alone"}), json.dumps(pair(3))]
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
-    with pytest.raises(RowError, match=r"test\.jsonl\.gz, before line 3: invalid JSON"):
+    with pytest.raises(RowError, match=r"test\.jsonl\.gz, line 2: invalid JSON: found 'no json' at character 2"):
         opened("hh_rlhf/helpful-base:test", data)
     with pytest.raises(RowError, match=r"test\.jsonl\.gz, line 4.*unknown form"):
         opened("hh_rlhf/helpful-base:test[2:]", data)

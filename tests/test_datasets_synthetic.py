@@ -26,12 +26,35 @@ def scenes():
     return make_scenes(count=PAIRS, seed=0, test=True)
 
 
-def test_the_text_is_the_same_on_every_machine():
-    records = list(make_preferences("helpfulness", count=50, seed=3))
-    text = json.dumps([(record.prompt, record.responses, record.comparisons[0].probability) for record in records])
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    assert digest == "fd7ff54fee1ea73679882e0f6a1e11611985625bbc355b77c6774d8f8bf73d00"
-    assert records != list(make_preferences("helpfulness", count=50, seed=4))
+def digest_of_what_is_made() -> str:
+    """Of all that decides what is prepared: sizes, and of every split many records, with numbers as TFDS keeps them."""
+    records = [
+        record
+        for dimension in UTILITIES
+        for test in (False, True)
+        for record in make_preferences(dimension, count=1000, test=test)
+    ]
+    texts = [(record.prompt, record.responses, record.dimension, record.source.value) for record in records]
+    judged = [(*record.utilities, comparison.probability, comparison.true_probability)
+              for record in records for comparison in record.comparisons]  # fmt: skip
+    sizes = (synthetic.SEED, synthetic.TRAIN_PAIRS, synthetic.TEST_PAIRS)
+    return hashlib.sha256(json.dumps([sizes, texts, np.array(judged, np.float32).tolist()]).encode()).hexdigest()
+
+
+def test_the_version_changes_with_what_is_made_which_is_the_same_on_every_machine():
+    """TFDS keeps what was prepared under the version, so that of another generator would be read without a word.
+
+    Where this fails, the generator has changed: raise ``Synthetic.VERSION`` and put the new digest here.
+    """
+    assert (str(synthetic.Synthetic.VERSION), digest_of_what_is_made()) == (
+        "2.0.0",
+        "3f2a0faa725d0d0cbfcb6eb8684cad877abc5255307abf6e1d80ec20f320e9b3",
+    )
+
+
+def test_another_seed_makes_other_records():
+    first, second = (list(make_preferences("helpfulness", count=20, seed=seed)) for seed in (3, 4))
+    assert not {record.prompt for record in first} & {record.prompt for record in second}
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -106,6 +106,26 @@ def test_models_that_skip_different_comparisons_are_named_with_what_they_share(t
     assert said == []
 
 
+def test_the_order_of_the_models_changes_nothing_of_what_is_found(tmp_path, monkeypatch):
+    """Rows without a dimension are of each model's own, and rows of one prompt are apart whatever a model merged."""
+    runs = [
+        workdir(tmp_path / "a", dimension="brevity", heads=("brevity", "wit"), data=DataConfig(merge_prompts=True)),
+        workdir(tmp_path / "b", dimension="harmlessness"),
+    ]
+    spec = tmp_path / "x.jsonl"
+    answers = [" river", " stone", " never", " why"]
+    rows = [{"prompt": "asks", "chosen": answers[i], "rejected": answers[i - 1]} for i in range(4)]
+    spec.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = []
+    for order in (runs, runs[::-1]):
+        said = warnings_of(monkeypatch, order, [str(spec)], each=lambda found: lines.append(found.to_json()))
+        assert not [line for line in said if "same comparisons" in line]
+    assert sorted(lines[:2]) == sorted(lines[2:])
+    assert {json.loads(line)["model"]: json.loads(line)["dimension"] for line in lines} == {
+        runs[0]: "brevity", runs[1]: "harmlessness",
+    }  # fmt: skip
+
+
 def test_rows_that_were_trained_on_are_told(tmp_path, monkeypatch):
     specs = [pairs(tmp_path / f"{name}.jsonl", seed=0) for name in "xy"]
     run = workdir(tmp_path / "run", data=DataConfig(train=(specs[0],)))

@@ -11,6 +11,7 @@ from untrained import random_text, untrained_config, untrained_contract
 
 from rmjax.batches import packing
 from rmjax.batches.contract import TextContract
+from rmjax.batches.lengths import measure
 from rmjax.batches.tokenize import tokenize, tokenize_responses
 from rmjax.config import BatchConfig, ParallelConfig, Strategy
 from rmjax.evaluation.rewards import RewardComputer
@@ -84,7 +85,7 @@ def test_rewards_are_those_of_the_training_rows(contract, compute):
     tokenized = tokenize(preferences(5, 20), contract)
     model, params = trained(contract, untrained_config())
     expected = compute(params, tokenized)
-    lengths = packing.measure(tokenized)
+    lengths = measure(tokenized)
     shape = packing.choose_row_shape(lengths, untrained_config().batch)
     batch = packing.pack(tokenized, packing.plan_epoch(lengths, shape, seed=3, epoch=1), slice(None))
     found = np.asarray(jax.jit(functools.partial(reward.rewards, model))(params, batch))

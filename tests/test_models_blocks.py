@@ -105,7 +105,7 @@ def test_every_kind_has_its_implementation_and_every_platform_its_kind():
     assert choose_attention(AttentionKind.AUTO, "gpu") is IMPLEMENTATIONS[AttentionKind.ABREAST]
     assert choose_attention(AttentionKind.AUTO, "tpu") is IMPLEMENTATIONS[AttentionKind.PALLAS]
     assert choose_attention(AttentionKind.DENSE, "tpu") is dense_attention
-    with pytest.raises(ConfigError, match="config.model.attention is 'pallas', which runs on TPU"):
+    with pytest.raises(ConfigError, match=r"config\.model\.attention is 'pallas', which runs on TPU"):
         choose_attention(AttentionKind.PALLAS, "gpu")
 
 

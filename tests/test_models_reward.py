@@ -16,6 +16,7 @@ from rmjax.models.attention_choice import IMPLEMENTATIONS
 from rmjax.models.reward import RewardModel, init, parameter_count
 from rmjax.models.reward import rewards as uncompiled_rewards
 
+HERE = [kind for kind in IMPLEMENTATIONS if kind is not AttentionKind.PALLAS]  # which runs on TPU alone
 rewards = jax.jit(uncompiled_rewards, static_argnums=0)  # equal models are compiled once for all tests
 
 

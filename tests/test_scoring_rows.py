@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import FileError, Message, RowError
 from rmjax.scoring import rows
 
@@ -30,6 +31,8 @@ SAID = (Message(role="assistant", content="Hello"),)
             True,
         ),
         ({"prompt": "p", "response": "r", "id": 7, "chosen": None}, "p", ("r",), True),
+        ({"prompt": "p", "response": "r", "responses": None, "messages": None, "reward": None}, "p", ("r",), True),
+        ({"messages": [USER, ASSISTANT], "prompt": None}, (Message(**USER),), (SAID,), True),
     ],
 )
 def test_good_rows(row, prompt, responses, single):
@@ -44,23 +47,27 @@ BAD_ROWS = [
     ({"prompt": "", "response": "r"}, "prompt", "empty field"),
     ({"prompt": [], "response": "r"}, "prompt", "empty field"),
     ({"prompt": 3, "response": "r"}, "prompt", "wrong type"),
-    ({"prompt": None, "response": "r"}, "prompt", "wrong type"),
-    ({"prompt": "p", "response": None}, "response", "wrong type"),
-    ({"prompt": "p", "response": [ASSISTANT]}, "response", "wrong type"),
-    ({"prompt": [USER], "response": []}, "response", "empty field"),
-    ({"prompt": "p", "responses": "r"}, "responses", "wrong type or empty"),
-    ({"prompt": "p", "responses": []}, "responses", "wrong type or empty"),
+    ({"prompt": " ", "response": "r"}, "prompt", "empty field"),
+    ({"prompt": None, "response": "r"}, "prompt", "missing field"),
+    ({"prompt": "p", "response": None}, "response", "missing or ambiguous field"),
+    ({"prompt": "p", "response": [ASSISTANT]}, "response", "mixed kinds"),
+    ({"prompt": [USER], "response": []}, "response", "wrong role"),
+    ({"prompt": [USER], "response": [USER]}, "response", "wrong role"),
+    ({"prompt": "p", "responses": "r"}, "responses", "wrong type"),
+    ({"prompt": "p", "responses": []}, "responses", "empty field"),
+    ({"prompt": [{"role": "robot", "content": "Hi"}], "response": "r"}, r"prompt\[0\]\.role", "unknown role"),
     ({"prompt": "p", "responses": ["a", 1.5]}, r"responses\[1\]", "wrong type"),
     ({"prompt": ["Hi"], "response": "r"}, r"prompt\[0\]", "wrong type"),
     ({"prompt": [{"role": "user"}], "response": "r"}, r"prompt\[0\]\.content", "missing field"),
     ({"prompt": [{"content": "Hi"}], "response": "r"}, r"prompt\[0\]\.role", "missing field"),
     ({"prompt": [{"role": "user", "content": 1}], "response": "r"}, r"prompt\[0\]\.content", "wrong type"),
-    ({"messages": "Hi"}, "messages", "wrong type or too short"),
-    ({"messages": [ASSISTANT]}, "messages", "wrong type or too short"),
+    ({"messages": "Hi"}, "messages", "wrong type"),
+    ({"messages": [ASSISTANT]}, "messages", "too few messages"),
+    ({"messages": [{"role": "user", "content": ""}, ASSISTANT]}, "messages", "empty field"),
     ({"messages": [USER, ASSISTANT, USER]}, r"messages\[2\]", "wrong role"),
     ({"messages": [USER, ASSISTANT], "prompt": "p"}, "prompt", "ambiguous field"),
-    ({"prompt": "p\ud800", "response": "r"}, "prompt", "not Unicode text"),
-    ({"prompt": [USER], "response": "\udc00"}, "response", "not Unicode text"),
+    ({"prompt": "p\ud800", "response": "r"}, "prompt", "lone surrogate"),
+    ({"prompt": [USER], "response": "\udc00"}, "response", "lone surrogate"),
     ({"prompt": "p", "response": "r", "reward": 1.0}, "reward", "field already there"),
     ({"prompt": "p", "response": "r", "error": "x"}, "error", "field already there"),
 ]
@@ -94,7 +101,7 @@ BAD_LINES = [
 @pytest.mark.parametrize(("line", "kind"), BAD_LINES)
 def test_bad_lines(line, kind):
     with pytest.raises(RowError, match=r"f\.jsonl, line 4: .+; right would be ") as told:
-        rows.parse_line(line, origin="f.jsonl, line 4")
+        decode_line(line, "f.jsonl, line 4", writable=True)
     assert told.value.kind == kind
 
 
@@ -129,7 +136,7 @@ def test_a_file_that_is_not_there_and_a_gzip_file_that_is_broken(tmp_path):
         ("bent.gz", whole[:500] + b"\0" + whole[501:]),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(RowError, match=rf"{name}, line \d+: .*broken gzip"):
+        with pytest.raises(FileError, match=rf"{name}: found .*gzip.*; right would be a whole gzip file"):
             list(rows.read_lines(str(tmp_path / name)))
 
 

@@ -119,7 +119,7 @@ BAD = [
     ('{"prompt": "p", "response": "r", "response": "s"}', "duplicate field", "response"),
     ({"prompt": "p"}, "missing or ambiguous field", "response"),
     ({"prompt": "p", "response": LONG}, "response too long", "responses[0]"),
-    ({"prompt": [{"role": "robot", "content": "x"}], "response": "r"}, "unknown role", "prompt"),
+    ({"prompt": [{"role": "robot", "content": "x"}], "response": "r"}, "unknown role", "prompt[0].role"),
     ({"prompt": "p", "response": "r", "reward": 4}, "field already there", "reward"),
 ]
 

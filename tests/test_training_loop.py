@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from absl import logging
 from etils import epath
+from test_training_resume import assert_same_run
 from tiny_run import tiny_config, write_rows
 
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.config import ConfigError, ExperimentConfig
+from rmjax.config import ConfigError, ExperimentConfig, OnError
+from rmjax.errors import UserError
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.models.reward import RewardModel
@@ -24,9 +26,9 @@ from rmjax.training.data import prepare_data
 from rmjax.training.loop import train
 from rmjax.training.loss import pairwise_loss
 from rmjax.training.meter import NonFiniteError
-from rmjax.training.preemption import Preempted
+from rmjax.training.preemption import Preempted, PreemptionNotice
 from rmjax.training.trained import load_trained
-from rmjax.training.workdir import WorkdirError
+from rmjax.training.workdir import WorkdirError, open_workdir, read_config
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,28 @@ def test_rewards_that_are_not_finite_stop_the_run_at_their_step(tmp_path: pathli
     assert [line["step"] for line in read_lines(tmp_path) if "validation" in line] == [7]
 
 
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"data": {"train": ("no.jsonl",)}}, "no such file"),
+        ({"text": {"max_response_tokens": 2}}, "response too long"),
+        ({"data": {"on_error": OnError.SKIP}, "text": {"max_response_tokens": 1}}, "leaves no train comparisons"),
+    ],
+)
+def test_a_start_that_failed_does_not_stand_in_the_way_of_the_corrected_command(
+    tmp_path: pathlib.Path, rows: str, mistake: dict[str, dict[str, Any]], message: str
+):
+    wrong = tiny_config(rows)
+    for part, fields in mistake.items():
+        for name, value in fields.items():
+            setattr(getattr(wrong, part), name, value)
+    with pytest.raises(UserError, match=message):
+        train(wrong, tmp_path, make_evaluator=make_evaluator)
+    folder = open_workdir(tmp_path, tiny_config(rows))
+    prepare_data(tiny_config(rows), folder)
+    assert read_config(tmp_path) == tiny_config(rows)
+
+
 def write_judged(path: pathlib.Path, *, dimensions: tuple[str, ...], probability: float = 1.0) -> str:
     """Pairs that are judged on each dimension in turn."""
     lines = []
@@ -199,6 +223,55 @@ def test_the_handler_of_sigterm_is_given_back_and_the_run_goes_on_where_it_left(
     assert load_trained(tmp_path).step == 7  # step 8 was saved without validation: it can't be the best
     assert train(tiny_config(rows), tmp_path, make_evaluator=make_evaluator).step == 20
     assert [line["step"] for line in read_lines(tmp_path) if "validation" not in line] == list(range(1, 21))
+
+
+def test_a_sigterm_before_a_validation_leaves_it_to_the_next_start(
+    tmp_path: pathlib.Path, rows: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Also before the last one, and if the next start is killed between the line that it writes and the checkpoint."""
+    config, cut, listener = tiny_config(rows), tmp_path / "cut", Listener()
+
+    def killed(*_: object) -> None:
+        raise OSError("killed")
+
+    for step, validated in ((14, [7]), (20, [7, 14])):
+        with monkeypatch.context() as patch:
+            patch.setattr(PreemptionNotice, "reached", lambda _, reached, step=step: reached == step)
+            with pytest.raises(Preempted) as error:
+                train(config, cut, make_evaluator=listener)
+        assert (error.value.code, error.value.step) == (143, step)
+        assert [line["step"] for line in read_lines(cut) if "validation" in line] == validated
+        assert load_trained(cut).step in validated
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "add_validation", killed)
+        with pytest.raises(OSError, match="killed"):
+            train(config, cut, make_evaluator=listener)
+    assert [line["step"] for line in read_lines(cut) if "validation" in line] == [7, 14, 20]
+    assert train(config, cut, make_evaluator=listener).step == 20
+    assert len(listener.rewards) == 4
+    train(config, tmp_path / "whole", make_evaluator=make_evaluator)
+    assert_same_run(cut, tmp_path / "whole")
+
+
+def test_a_sigterm_while_the_last_checkpoint_is_written_does_not_lose_it(
+    tmp_path: pathlib.Path, rows: str, monkeypatch: pytest.MonkeyPatch
+):
+    wait, sent, killed = Checkpoints.wait, [], []
+
+    def terminated(checkpoints: Checkpoints) -> None:
+        if checkpoints._writing == 20 and not sent:
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        wait(checkpoints)
+
+    monkeypatch.setattr(Checkpoints, "wait", terminated)
+    before = signal.signal(signal.SIGTERM, lambda *_: killed.append(True))
+    try:
+        assert train(tiny_config(rows), tmp_path, make_evaluator=make_evaluator).step == 20
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (sent, killed) == ([True], [])
+    assert load_trained(tmp_path, 20).step == 20
 
 
 def test_a_config_that_cannot_be_right_leaves_no_workdir(tmp_path: pathlib.Path, rows: str):

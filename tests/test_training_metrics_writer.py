@@ -97,7 +97,7 @@ def test_flushed_lines_are_in_the_file_while_the_run_goes_on(tmp_path: pathlib.P
 def test_a_file_that_cannot_be_appended_to_holds_the_same_lines(tmp_path: pathlib.Path):
     path = epath.Path(tmp_path / "metrics.jsonl")
     for start in (0, 2):
-        sink = JsonLines(path, step=start, append=False)
+        sink = JsonLines(path, step=start, validated=True, append=False)
         for step in range(start + 1, start + 5):
             sink.write(step, "train", {"loss": 1 / step})
         sink.flush()

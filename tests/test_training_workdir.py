@@ -7,15 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import jax
 import pytest
 
 from rmjax.batches.contract import RoleTemplate
-from rmjax.batches.tokenizer import train_tokenizer
-from rmjax.config import ExperimentConfig, ParallelConfig, Strategy
+from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
+from rmjax.config import ExperimentConfig, ParallelConfig, Strategy, TextConfig
 from rmjax.errors import UserError
+from rmjax.evaluation import evaluate
 from rmjax.preferences.files import find_files
 from rmjax.training import environment
 from rmjax.training.checkpoint import CheckpointError
+from rmjax.training.loop import train
 from rmjax.training.trained import load_trained
 from rmjax.training.workdir import (
     WorkdirError,
@@ -70,6 +73,7 @@ def test_another_config_is_refused_with_the_difference(
     tmp_path: pathlib.Path, change: Callable[[ExperimentConfig], None], lines: list[str]
 ):
     open_workdir(tmp_path, ExperimentConfig())
+    make_checkpoint(tmp_path)
     other = ExperimentConfig()
     change(other)
     with pytest.raises(WorkdirError) as error:
@@ -83,7 +87,7 @@ def make_file(path: pathlib.Path) -> None:
     path.write_text("")
 
 
-def make_orphaned_checkpoints(path: pathlib.Path) -> None:
+def make_checkpoint(path: pathlib.Path) -> None:
     (path / "checkpoints" / "7").mkdir(parents=True)
 
 
@@ -101,7 +105,7 @@ def make_unknown_field(path: pathlib.Path) -> None:
     ("prepare", "message"),
     [
         (make_file, "is a file"),
-        (make_orphaned_checkpoints, "holds checkpoints but no config.json"),
+        (make_checkpoint, "holds checkpoints but no config.json"),
         (make_broken_config, r"config\.json can't be read as a config: .*not JSON"),
         (make_unknown_field, r"config\.json can't be read as a config: config has no field 'sead'"),
     ],
@@ -110,6 +114,45 @@ def test_what_is_no_workdir_is_refused(tmp_path: pathlib.Path, prepare: Callable
     prepare(tmp_path / "run")
     with pytest.raises(WorkdirError, match=message):
         open_workdir(tmp_path / "run", ExperimentConfig())
+
+
+OF_A_START = (
+    "tokenizer.json", "template.json", "data.json", "environment.json", "metrics.jsonl", "wandb_id.txt",
+    "events.out.tfevents.1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("leftover", ["", "checkpoints", "checkpoints/7.orbax-checkpoint-tmp-1"])
+def test_a_start_that_left_no_checkpoint_leaves_the_workdir_to_anybody(
+    tmp_path: pathlib.Path, seed: int, leftover: str
+):
+    open_workdir(tmp_path, ExperimentConfig())
+    (tmp_path / leftover).mkdir(parents=True, exist_ok=True)
+    for name in (*OF_A_START, "notes.txt"):
+        (tmp_path / name).write_text("of the dead start")
+    open_workdir(tmp_path, ExperimentConfig(seed=seed))
+    assert read_config(tmp_path) == ExperimentConfig(seed=seed)
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"config.json", "notes.txt"}
+
+
+def test_what_a_run_with_a_checkpoint_holds_stays(tmp_path: pathlib.Path):
+    open_workdir(tmp_path, ExperimentConfig())
+    make_checkpoint(tmp_path)
+    for name in OF_A_START:
+        (tmp_path / name).write_text("of the run")
+    open_workdir(tmp_path, ExperimentConfig())
+    assert all((tmp_path / name).read_text() == "of the run" for name in OF_A_START)
+
+
+def test_other_processes_leave_what_process_zero_has_begun(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    open_workdir(tmp_path, ExperimentConfig())
+    (tmp_path / "environment.json").write_text("of process 0")
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    open_workdir(tmp_path, ExperimentConfig())
+    assert (tmp_path / "environment.json").read_text() == "of process 0"
+    with pytest.raises(WorkdirError, match=r"config\.seed: 0 -> 1"):
+        open_workdir(tmp_path, ExperimentConfig(seed=1))
 
 
 def test_the_contract_comes_back(tmp_path: pathlib.Path):
@@ -138,19 +181,34 @@ def test_data_are_noted_at_the_first_start_and_compared_at_the_next(tmp_path: pa
         check_data(tmp_path, {"train": "a", "validation": "c"})
     check_data(tmp_path, first)
     (tmp_path / "data.json").unlink()
-    (tmp_path / "checkpoints").mkdir()
+    make_checkpoint(tmp_path)
     with pytest.raises(WorkdirError, match=r"holds checkpoints but no data\.json"):
         check_data(tmp_path, first)
 
 
-def test_a_bucket_without_its_packages_names_the_file_that_brings_them(monkeypatch: pytest.MonkeyPatch):
+def test_a_bucket_without_its_packages_names_the_file_that_brings_them_before_any_work(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
     find = importlib.util.find_spec
     missing = ("gcsfs", "google.cloud.storage")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
     message = r"^gs://bucket/run is in a bucket, and gcsfs and google\.cloud\.storage can't .*requirements-gcs\.txt"
-    for reach in (lambda path: open_workdir(path, ExperimentConfig()), read_config, load_trained, find_files):
+    monkeypatch.setattr(evaluate, "load_trained", lambda *_: pytest.fail("a model was loaded first"))
+    with_tokenizer = ExperimentConfig(text=TextConfig(tokenizer="gs://bucket/run"))
+    for reach in (
+        lambda path: open_workdir(path, ExperimentConfig()),
+        read_config,
+        load_trained,
+        find_files,
+        load_tokenizer,
+        lambda path: evaluate.evaluate(["run"], ["rows.jsonl"], report=path),
+        lambda path: evaluate.evaluate(["run"], ["rows.jsonl", path]),
+        lambda path: evaluate.evaluate(["run", path], ["rows.jsonl"]),
+        lambda _: train(with_tokenizer, tmp_path / "none", make_evaluator=lambda *_: pytest.fail("it began")),
+    ):
         with pytest.raises(UserError, match=message):
             reach("gs://bucket/run")
+    assert not (tmp_path / "none").exists()
 
 
 def test_loading_says_what_is_missing(tmp_path: pathlib.Path):

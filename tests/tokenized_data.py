@@ -14,9 +14,11 @@ def random_tokenized(
     longest_response: int = 8,
     vocabulary: int = 4,
     all_pairs: bool = False,
+    melted: int = 0,
 ) -> TokenizedPreferences:
     """Groups of 2 to ``most_responses`` responses with comparisons between some; a small vocabulary makes responses
-    that begin alike, so that shared prefixes are longer than prompts."""
+    that begin alike, so that shared prefixes are longer than prompts. Where up to ``melted`` of a prompt's last tokens
+    make other tokens with the response, as words grow together, prefixes are shorter too, and differ inside a group."""
     random = np.random.default_rng(seed)
     conversations, group_sizes, comparison_counts, pairs = [], [], [], []
     for _ in range(groups):
@@ -24,7 +26,8 @@ def random_tokenized(
         count, first = int(random.integers(2, most_responses + 1)), len(conversations)
         for _ in range(count):
             own = random.integers(2, 2 + vocabulary, random.integers(0, longest_response))
-            conversations.append(np.concatenate([prompt, own, [1]]).astype(np.int32))
+            kept = prompt[: len(prompt) - int(random.integers(0, melted + 1))] if melted else prompt
+            conversations.append(np.concatenate([kept, own, [1]]).astype(np.int32))
         every = [(first + left, first + right) for left in range(count) for right in range(left)]
         chosen = every if all_pairs else [every[i] for i in random.permutation(len(every))[: random.integers(1, 4)]]
         group_sizes.append(count)
@@ -42,6 +45,11 @@ def random_tokenized(
         probability=random.random(comparisons, np.float32),
         margin=random.normal(size=comparisons).astype(np.float32),
         weight=random.random(comparisons, np.float32) + np.float32(0.1),
-        response_origin=np.zeros((len(conversations), 2), np.int32),
-        comparison_origin=np.zeros((comparisons, 2), np.int32),
+        response_origin=_origins(group_sizes),
+        comparison_origin=_origins(comparison_counts),
     )
+
+
+def _origins(counts: list[int]) -> np.ndarray:
+    """(number of the group, number inside the group) of each entry."""
+    return np.array([(group, index) for group, count in enumerate(counts) for index in range(count)], np.int32)

@@ -165,11 +165,6 @@ class TextContract:
             max_response_tokens=config.max_response_tokens,
         )
 
-    def render(self, prompt: Text, response: Text) -> str:
-        """The conversation as one text, without beginning and end tokens."""
-        prompt_text, (response_text,), _ = self._rendered(prompt, (response,), "")
-        return prompt_text + response_text
-
     def encode(self, prompt: Text, responses: Sequence[Text], *, origin: str = "") -> EncodedGroup:
         """The conversations of one prompt; the first fault is raised."""
         (group,) = self.encode_many([(prompt, responses, origin)])

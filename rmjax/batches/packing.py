@@ -12,15 +12,10 @@ import numpy as np
 from jaxtyping import Int
 
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.batches.lengths import GroupLengths, measure
-from rmjax.batches.parts import Parts, RowShape, RowTooShortError, all_parts, compared_parts
-from rmjax.batches.tokenized import TokenizedPreferences, shared_prefix_lengths
+from rmjax.batches.lengths import GroupLengths
+from rmjax.batches.parts import Parts, RowShape, all_parts, compared_parts
+from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import BatchConfig
-
-__all__ = [
-    "GroupLengths", "RowPlan", "RowShape", "RowTooShortError", "choose_row_shape", "measure", "pack", "plan_epoch",
-    "plan_in_order", "shared_prefix_lengths",
-]  # fmt: skip
 
 _WINDOW = 2048  # parts packed together: enough for full rows, few enough that the order stays shuffled at large
 _TRIES = 8  # rows looked at for a part, where slots and not tokens are what is scarce
@@ -88,7 +83,8 @@ def plan_epoch(lengths: GroupLengths, shape: RowShape, *, seed: int, epoch: int)
 
     Every comparison lies in exactly one row. The groups are shuffled; windows of the shuffled order are packed by
     best fit, the longest first, and the rows of a window are shuffled again. A group too large for a row is split into
-    parts that repeat its prefix and are shuffled as groups are. A comparison that fits no row is an error.
+    parts that each begin with what their responses share, and are shuffled as groups are. A comparison that fits no row
+    is an error.
     """
     parts = compared_parts(lengths, shape)
     random = np.random.default_rng([seed % (1 << 64), epoch])
@@ -186,18 +182,18 @@ def _candidates(free: int, size: int) -> Iterator[int]:
 def pack(tokenized: TokenizedPreferences, plan: RowPlan, rows: slice | Int[np.ndarray, "rows"]) -> PreferenceBatch:
     """The arrays of some rows of a plan; -1 among the row numbers gives an empty row."""
     numbers = np.arange(plan.rows)[rows] if isinstance(rows, slice) else rows
-    shape, parts, lengths = plan.shape, plan.parts, plan.lengths
+    shape, parts = plan.shape, plan.parts
     padded_offsets = np.append(plan.row_offsets, plan.row_offsets[-1])  # row -1 begins and ends at the last offset
     part_counts = padded_offsets[numbers + 1] - padded_offsets[numbers]
     part_counts = np.where(numbers < 0, 0, part_counts)
     part = plan.order[_ranges(padded_offsets[numbers], part_counts)]
     row = np.repeat(np.arange(len(numbers)), part_counts)
-    prefix = lengths.prefix[parts.group[part]]
+    prefix = parts.prefix[part]
     part_begin = _running(parts.size[part], part_counts)  # index in the row
 
     counts = (parts.response_offsets[part + 1] - parts.response_offsets[part]).astype(np.int64)
     response = parts.responses[_ranges(parts.response_offsets[part], counts)]
-    response_row, own = np.repeat(row, counts), lengths.own[response]
+    response_row, own = np.repeat(row, counts), plan.lengths.whole[response] - np.repeat(prefix, counts)
     response_begin = np.repeat(part_begin + prefix, counts) + _running(own, counts)
     first_slot = _running(counts, part_counts)  # of each part
     slot = np.repeat(first_slot, counts) + _running(np.ones_like(response), counts)

@@ -1,11 +1,12 @@
-"""Groups as they are laid in rows: whole where they fit, else split into parts that repeat the shared prefix."""
+"""Groups as they are laid in rows: whole where they fit, else split into parts, each with what its responses share."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from rmjax.batches.lengths import GroupLengths
 from rmjax.errors import UserError
@@ -26,10 +27,11 @@ class RowShape:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What is laid in rows undivided: one prefix, some of its responses, and the comparisons between them.
+    """What is laid in rows undivided: some responses of a group, and the comparisons between them.
 
     Attributes:
       group: the group of each part.
+      prefix: tokens that the responses of a part share, laid once.
       size: tokens, with the prefix once.
       response_offsets, responses: the responses of part i are ``responses[response_offsets[i]:response_offsets[i+1]]``,
         counted over all groups, in ascending order.
@@ -38,6 +40,7 @@ class Parts:
     """
 
     group: Int[np.ndarray, "parts"]
+    prefix: Int[np.ndarray, "parts"]
     size: Int[np.ndarray, "parts"]
     response_offsets: Int[np.ndarray, "parts_and_end"]
     responses: Int[np.ndarray, "laid_responses"]
@@ -54,51 +57,92 @@ def compared_parts(lengths: GroupLengths, shape: RowShape) -> Parts:
     """Parts for training: each comparison in exactly one, with only the responses that its comparisons need."""
     if shape.responses < 2 or shape.comparisons < 1:
         raise RowTooShortError(f"the row shape is {shape}; a row needs slots for at least 2 responses and 1 comparison")
-    group_of = np.repeat(np.arange(len(lengths.prefix)), np.diff(lengths.comparison_offsets))
-    need = lengths.prefix[group_of] + lengths.own[lengths.left] + lengths.own[lengths.right]
+    places = np.sort(lengths.place[np.stack([lengths.left, lengths.right])], axis=0)
+    need = lengths.whole[lengths.left] + lengths.whole[lengths.right] - lengths.shared(*places)
     if (need > shape.length).any():
+        first = int((need > shape.length).argmax())
+        preference, comparison = lengths.comparison_origin[first].tolist()
         raise RowTooShortError(
-            f"{int((need > shape.length).sum())} comparisons don't fit a row of {shape.length} tokens, the first in "
-            f"group {int(group_of[(need > shape.length).argmax()])}; right would be batch.row_length={int(need.max())} "
-            "or more"
+            f"{int((need > shape.length).sum())} comparisons don't fit a row of {shape.length} tokens; the first, "
+            f"comparison {comparison} of preference {preference} (both counted from 0), needs {need[first]}; right "
+            f"would be batch.row_length={int(need.max())} or more"
         )
-    used = np.zeros(len(lengths.own), bool)
+    used = np.zeros(len(lengths.whole), bool)
     used[lengths.left] = used[lengths.right] = True
 
-    def split(group: int) -> Iterable[tuple[list[int], list[int]]]:
+    def split(group: int) -> Iterator[tuple[list[int], list[int]]]:
         first, last = lengths.comparison_offsets[group : group + 2].tolist()
         pairs = {index: (int(lengths.left[index]), int(lengths.right[index])) for index in range(first, last)}
-        return _split_compared(int(lengths.prefix[group]), lengths.own, pairs, shape)
+        return _split_compared(_Group(lengths, group), pairs, shape)
 
-    return _assemble(lengths, shape, used, np.arange(len(lengths.left)), split)
+    return _assemble(lengths, shape, np.flatnonzero(used), np.arange(len(lengths.left)), split)
 
 
 def all_parts(lengths: GroupLengths, shape: RowShape) -> Parts:
     """Parts for scoring: every response in exactly one, and no comparisons."""
     if shape.responses < 1:
         raise RowTooShortError(f"the row shape is {shape}; a row needs a slot for at least 1 response")
-    whole = lengths.own + np.repeat(lengths.prefix, np.diff(lengths.group_offsets))
-    if (whole > shape.length).any():
+    if (lengths.whole > shape.length).any():
+        first = int((lengths.whole > shape.length).argmax())
+        record, response = lengths.response_origin[first].tolist()
         raise RowTooShortError(
-            f"response {int((whole > shape.length).argmax())} doesn't fit a row of {shape.length} tokens; right would "
-            f"be rows of {int(whole.max())} or more"
+            f"response {response} of record {record} (both counted from 0), of {lengths.whole[first]} tokens, doesn't "
+            f"fit a row of {shape.length} tokens; right would be rows of {int(lengths.whole.max())} or more"
         )
 
-    def split(group: int) -> Iterable[tuple[list[int], list[int]]]:
-        room, part = shape.length - int(lengths.prefix[group]), []
+    def split(group: int) -> Iterator[tuple[list[int], list[int]]]:
+        splitting, part = _Group(lengths, group), None
         for response in range(*lengths.group_offsets[group : group + 2].tolist()):
-            own = int(lengths.own[response])
-            if part and (own > room or len(part) == shape.responses):
-                yield part, []
-                room, part = shape.length - int(lengths.prefix[group]), []
-            part.append(response)
-            room -= own
-        yield part, []
+            grown = splitting.grown(part, response)
+            if part is not None and (grown.size > shape.length or len(part.responses) == shape.responses):
+                yield list(part.responses), []
+                grown = splitting.grown(None, response)
+            part = grown
+        assert part is not None, "a group holds responses"
+        yield list(part.responses), []
 
-    return _assemble(lengths, shape, np.ones(len(lengths.own), bool), np.arange(0), split)
+    return _assemble(lengths, shape, np.arange(len(lengths.whole)), np.arange(0), split)
 
 
-def _split_compared(prefix: int, own: np.ndarray, pairs: dict[int, tuple[int, int]], shape: RowShape):
+class _Part(NamedTuple):
+    """Responses of one group, the tokens that they share, and those of their conversations, each counted whole."""
+
+    responses: tuple[int, ...]
+    prefix: int
+    tokens: int
+
+    @property
+    def size(self) -> int:
+        return self.tokens - (len(self.responses) - 1) * self.prefix
+
+
+class _Group:
+    """A group that is being split: what each two of its responses share."""
+
+    def __init__(self, lengths: GroupLengths, group: int):
+        self._first, end = lengths.group_offsets[group : group + 2].tolist()
+        count = end - self._first
+        self._whole = lengths.whole[self._first : end].tolist()
+        by_place = np.zeros((count, count), np.int64)
+        for place in range(count - 1):
+            after = np.minimum.accumulate(lengths.common[self._first + place + 1 : end])
+            by_place[place, place + 1 :] = by_place[place + 1 :, place] = after
+        places = lengths.place[self._first : end] - self._first
+        self._shared = by_place[np.ix_(places, places)].tolist()
+
+    def grown(self, part: _Part | None, response: int) -> _Part:
+        """The part with one more response."""
+        own = response - self._first
+        if part is None:
+            return _Part((response,), 0, self._whole[own])
+        shared = self._shared[part.responses[0] - self._first][own]
+        prefix = shared if len(part.responses) == 1 else min(part.prefix, shared)
+        return _Part((*part.responses, response), prefix, part.tokens + self._whole[own])
+
+
+def _split_compared(
+    group: _Group, pairs: dict[int, tuple[int, int]], shape: RowShape
+) -> Iterator[tuple[list[int], list[int]]]:
     """Yields (responses, comparisons) of each part of one group.
 
     A part begins with the first comparison that is left and grows by the response that brings the most comparisons
@@ -106,9 +150,10 @@ def _split_compared(prefix: int, own: np.ndarray, pairs: dict[int, tuple[int, in
     """
     remaining = dict(pairs)
     while remaining:
-        members = set(next(iter(remaining.values())))
-        room = shape.length - prefix - sum(int(own[response]) for response in members)
+        left, right = next(iter(remaining.values()))
+        part = group.grown(group.grown(None, left), right)
         while True:
+            members = set(part.responses)
             inside = [index for index, pair in remaining.items() if members.issuperset(pair)]
             if len(inside) >= shape.comparisons or len(members) >= shape.responses:
                 break
@@ -117,12 +162,12 @@ def _split_compared(prefix: int, own: np.ndarray, pairs: dict[int, tuple[int, in
                 outside = set(pair) - members
                 if len(outside) == 1:
                     gains.update(outside)
-            fitting = [response for response in gains if own[response] <= room]
+            candidates = [group.grown(part, response) for response in sorted(gains)]
+            fitting = [grown for grown in candidates if grown.size <= shape.length]
             if not fitting:
                 break
-            best = max(fitting, key=lambda response: (gains[response] / own[response], -response))
-            members.add(best)
-            room -= int(own[best])
+            size = part.size
+            part = max(fitting, key=lambda grown: gains[grown.responses[-1]] / (grown.size - size))
         inside = inside[: shape.comparisons]
         yield sorted({response for index in inside for response in pairs[index]}), inside
         for index in inside:
@@ -132,24 +177,25 @@ def _split_compared(prefix: int, own: np.ndarray, pairs: dict[int, tuple[int, in
 def _assemble(
     lengths: GroupLengths,
     shape: RowShape,
-    used: Bool[np.ndarray, "responses"],
+    responses: Int[np.ndarray, "used_responses"],
     comparisons: Int[np.ndarray, "used_comparisons"],
-    split: Callable[[int], Iterable[tuple[list[int], list[int]]]],
+    split: Callable[[int], Iterator[tuple[list[int], list[int]]]],
 ) -> Parts:
     """Whole groups where they fit, ``split(group)`` where they don't."""
-    groups = len(lengths.prefix)
-    response_group = np.repeat(np.arange(groups), np.diff(lengths.group_offsets))
-    comparison_group = np.repeat(np.arange(groups), np.diff(lengths.comparison_offsets))[: len(comparisons)]
-    size = lengths.prefix + np.bincount(response_group[used], lengths.own[used], groups).astype(np.int64)
-    too_large = size > shape.length
-    too_large |= np.bincount(response_group[used], minlength=groups) > shape.responses
-    too_large |= np.bincount(comparison_group, minlength=groups) > shape.comparisons
-
-    whole_responses = np.flatnonzero(used & ~too_large[response_group])
-    whole_comparisons = comparisons[~too_large[comparison_group]]
-    response_entries = [np.stack([response_group[whole_responses], whole_responses * 0, whole_responses])]
-    comparison_entries = [np.stack([comparison_group[whole_comparisons], whole_comparisons * 0, whole_comparisons])]
-    for group in np.flatnonzero(too_large).tolist():
+    response_group = np.repeat(np.arange(lengths.groups), np.diff(lengths.group_offsets))[responses]
+    comparison_group = np.repeat(np.arange(lengths.groups), np.diff(lengths.comparison_offsets))[comparisons]
+    laid = np.stack([response_group, np.zeros_like(responses), responses])
+    made = np.stack([comparison_group, np.zeros_like(comparisons), comparisons])
+    whole = _parts(lengths, laid, made)
+    too_large = whole.size > shape.length
+    too_large |= np.diff(whole.response_offsets) > shape.responses
+    too_large |= np.diff(whole.comparison_offsets) > shape.comparisons
+    if not too_large.any():
+        return whole
+    split_groups = whole.group[too_large]
+    response_entries = [laid[:, ~np.isin(response_group, split_groups)]]
+    comparison_entries = [made[:, ~np.isin(comparison_group, split_groups)]]
+    for group in split_groups.tolist():
         for number, (part_responses, part_comparisons) in enumerate(split(group)):
             response_entries.append(_entries(group, number, part_responses))
             comparison_entries.append(_entries(group, number, part_comparisons))
@@ -175,19 +221,22 @@ def _parts(
     made_keys, comparisons = made[0] * parts_of_a_group + made[1], made[2]
     order = np.lexsort((comparisons, made_keys))
     made_part, comparisons = np.searchsorted(part_keys, made_keys[order]), comparisons[order]
-    everyone = len(lengths.own)
+    everyone = len(lengths.whole)
     place = part_of * everyone + responses  # ascending, so that a response's place in its part can be looked up
 
     def inside(compared: np.ndarray) -> np.ndarray:
         return np.searchsorted(place, made_part * everyone + compared[comparisons]) - offsets[made_part]
 
-    group = part_keys // parts_of_a_group
+    sorted_places = lengths.place[responses]
+    prefix = lengths.shared(*(extreme.reduceat(sorted_places, first) for extreme in (np.minimum, np.maximum)))
+    tokens = np.bincount(part_of, lengths.whole[responses], len(first)).astype(np.int64)
     return Parts(
-        group=group,
-        size=lengths.prefix[group] + np.bincount(part_of, lengths.own[responses], len(group)).astype(np.int64),
+        group=part_keys // parts_of_a_group,
+        prefix=prefix,
+        size=tokens - (np.diff(offsets) - 1) * prefix,
         response_offsets=offsets,
         responses=responses,
-        comparison_offsets=np.searchsorted(made_part, np.arange(len(group) + 1)),
+        comparison_offsets=np.searchsorted(made_part, np.arange(len(first) + 1)),
         comparisons=comparisons,
         left=inside(lengths.left),
         right=inside(lengths.right),

@@ -73,20 +73,3 @@ class TokenizedPreferences:
     def conversation(self, response: int | np.integer) -> Int[np.ndarray, "tokens"]:
         """The tokens of one response's whole conversation."""
         return self.tokens[self.response_offsets[response] : self.response_offsets[response + 1]]
-
-
-def shared_prefix_lengths(tokenized: TokenizedPreferences) -> Int[np.ndarray, "groups"]:
-    """Each group's longest common token prefix, capped so that every response keeps at least one token of its own."""
-    offsets, tokens = tokenized.response_offsets, tokenized.tokens
-    lengths = np.diff(offsets)
-    first = tokenized.group_offsets[:-1]
-    # A response compares with the first of its group; the prefix that all share is the shortest of these.
-    group_of = np.repeat(np.arange(tokenized.groups), np.diff(tokenized.group_offsets))
-    common = np.empty(tokenized.responses, np.int64)
-    for response, leader in enumerate(first[group_of].tolist()):
-        length = min(lengths[response], lengths[leader]) - 1
-        own = tokens[offsets[response] : offsets[response] + length]
-        different = own != tokens[offsets[leader] : offsets[leader] + length]
-        at = int(different.argmax()) if length else 0
-        common[response] = at if length and different[at] else length
-    return np.minimum.reduceat(common, first) if tokenized.groups else common

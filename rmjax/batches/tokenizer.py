@@ -56,6 +56,7 @@ def save_tokenizer(tokenizer: tokenizers.Tokenizer, path: epath.PathLike) -> Non
 
 def load_tokenizer(path: epath.PathLike) -> tokenizers.Tokenizer:
     """The tokenizer of a ``tokenizer.json``; a missing or unusable file is an error that names it."""
+    files.check_bucket(path)
     file = epath.Path(path)
     if not file.exists():
         raise TokenizerError(f"{path}: no such tokenizer file; right would be the path of a tokenizer.json")

@@ -7,7 +7,6 @@ that share nothing, identical responses); they are skipped, and every one of the
 set's ``metadata.json`` with its place among the records, so each opening, of a slice too, can tell how many it lacks.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -139,27 +138,18 @@ class SkippedRow:
 
 def _rows(name: str, file: epath.Path, defaults: RowDefaults) -> Iterator[Preference | SkippedRow]:
     """Every row of a gzipped file, in order; ``name`` stands for the file in messages."""
-    undecodable: Counter[str] = Counter()
     with file.open("rb") as zipped:
-        for origin, row in read_lines(name, unzipped(name, zipped), undecodable):
-            yield from _undecodable(undecodable, f"{name}, before {origin.removeprefix(name).lstrip(', ')}")
+        for origin, row in read_lines(name, unzipped(name, zipped)):
             by_default = False
             try:
+                if isinstance(row, RowError):
+                    raise row
                 fields = Fields(row, origin)
                 form = find_form(fields)
                 by_default = form.skips_by_default
                 yield form.parse(fields, defaults)
             except RowError as error:
                 yield SkippedRow(error, by_default)
-    yield from _undecodable(undecodable, f"{name}, at its end")
-
-
-def _undecodable(counts: Counter[str], origin: str) -> Iterator[SkippedRow]:
-    """Lines that hold no row at all, of which the reader keeps the counts alone; empties them."""
-    right = "one JSON object on one line, in UTF-8"
-    for kind in counts.elements():
-        yield SkippedRow(RowError(origin=origin, field="", kind=kind, found="a line without a row", right=right), False)
-    counts.clear()
 
 
 def _manual_files(manual_dir: epath.Path, config: str) -> dict[str, epath.Path]:

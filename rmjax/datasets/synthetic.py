@@ -53,7 +53,7 @@ def _scenes(count: int, seed: int, test: bool) -> tuple[Scene, ...]:
 class Synthetic(PreferencesBuilder):
     """Generated English prompts with two responses each, compared by simulated labelers."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")  # prepared data are kept under it: it changes with what is generated
     BUILDER_CONFIGS = [  # noqa: RUF012 TFDS declares it so
         tfds.core.BuilderConfig(name=dimension, description=f"Judged on {dimension}.") for dimension in UTILITIES
     ]

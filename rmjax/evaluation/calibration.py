@@ -71,24 +71,33 @@ def reliability(
 
 
 def ece_if_calibrated(
-    differences: Float[np.ndarray, "comparisons"], *, bins: int = BINS, draws: int = 200, seed: int = 0
+    differences: Float[np.ndarray, "comparisons"],
+    probability: Float[np.ndarray, "comparisons"],
+    *,
+    bins: int = BINS,
+    draws: int = 200,
+    seed: int = 0,
 ) -> float:
     """The ECE that a perfectly calibrated model with these confidences would show on as many comparisons.
 
-    ECE is never 0 on finite data: the labels scatter around even the right confidence, and the absolute value lets
-    nothing cancel. This is its mean over ``draws`` sets of hard labels that are drawn, independently of each other,
-    with exactly the stated confidences, under a fixed seed. (Compare Vaicenavicius et al., 2019.)
+    ECE is never 0 on hard labels: they scatter around even the right confidence, and the absolute value lets nothing
+    cancel. This is its mean over ``draws`` sets of labels that are drawn, independently of each other, with exactly the
+    stated confidences, under a fixed seed. (Compare Vaicenavicius et al., 2019.)
+
+    Only a comparison with a hard label is drawn. A soft label, a tie among them, is a probability, not one outcome of
+    it, so the calibrated model's confidence is the label itself, and nothing scatters. (Judges whose soft labels
+    scatter too would raise the value; by how much, the labels don't tell, so with them this is a lower bound.)
     """
     if not differences.size:
         return float("nan")
-    sure = confidence(differences)
+    sure = confidence(differences)[(probability == 0) | (probability == 1)]
     index = _bin(sure, bins)
     expected = np.bincount(index, weights=sure, minlength=bins)
     rng = np.random.default_rng(seed)
     errors = []
     for _ in range(draws):
         right = np.bincount(index[rng.random(sure.size) < sure], minlength=bins)
-        errors.append(float(np.abs(right - expected).sum()) / sure.size)
+        errors.append(float(np.abs(right - expected).sum()) / differences.size)
     return float(np.mean(errors))
 
 

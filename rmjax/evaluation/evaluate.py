@@ -9,12 +9,13 @@ from etils import epath
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.config import ConfigError, DataConfig, OnError
+from rmjax.config import ConfigError, ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
 from rmjax.errors import UserError
 from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.files import check_bucket
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.trained import TrainedModel, load_trained
 
@@ -26,21 +27,22 @@ class EvaluationError(UserError):
 class DataSets:
     """Data sets that are opened once, and tokenized once for each text contract that differs.
 
-    ``on_error`` says what happens to rows that can't be used: models may differ in it, as they may in their limits.
+    A model's own config says of which dimension rows are that name none, and what happens to rows that can't be used.
+    Rows of one prompt stay apart, for every model: a group's comparisons say the same of a model as the rows do, and
+    models that merged their rows are evaluated on the same ones as models that didn't.
     """
 
-    def __init__(self, config: DataConfig, dimension: str):
-        self._config = config
-        self._dimension = dimension
-        self._opened: dict[tuple[str, OnError], PreferenceSet] = {}
+    def __init__(self, *, data_dir: str | None, manual_dir: str | None):
+        self._places = {"data_dir": data_dir, "manual_dir": manual_dir, "merge_prompts": False}
+        self._opened: dict[tuple[str, str, OnError], PreferenceSet] = {}
         self._tokenized: dict[tuple, tuple[TokenizedPreferences, JudgedPairs]] = {}
 
-    def open(self, spec: str, on_error: OnError) -> PreferenceSet:
+    def open(self, spec: str, config: ExperimentConfig) -> PreferenceSet:
         """The preferences of a data spec; a data set with nothing in it is an error."""
-        key = (spec, on_error)
+        key = (spec, config.dimension, config.data.on_error)
         if key not in self._opened:
-            config = replace(self._config, on_error=on_error)
-            preferences = open_preferences(spec, config, dimension=self._dimension)
+            data = replace(config.data, **self._places)
+            preferences = open_preferences(spec, data, dimension=config.dimension)
             if not len(preferences):
                 raise EvaluationError(
                     f"data {spec}: there are no preferences in it (skipped: {dict(preferences.skipped)})"
@@ -49,13 +51,15 @@ class DataSets:
         return self._opened[key]
 
     def tokenize(
-        self, spec: str, contract: TextContract, heads: tuple[str, ...], on_error: OnError
+        self, spec: str, config: ExperimentConfig, contract: TextContract
     ) -> tuple[TokenizedPreferences, JudgedPairs]:
-        """The data set as a model reads it."""
+        """The data set as a model reads it; one with several reward heads by that of each comparison's dimension."""
+        on_error, heads = config.data.on_error, config.model.reward_heads
+        heads = heads if len(heads) > 1 else ()
         limits = (contract.max_prompt_tokens, contract.max_response_tokens, contract.template)
-        key = (spec, contract.tokenizer.to_str(), *limits, heads, on_error)
+        key = (spec, config.dimension, on_error, contract.tokenizer.to_str(), *limits, heads)
         if key not in self._tokenized:
-            preferences = self.open(spec, on_error).preferences
+            preferences = self.open(spec, config).preferences
             tokenized = tokenize(preferences, contract, heads=heads, on_error=on_error)
             self._tokenized[key] = tokenized, judged_pairs(tokenized, preferences)
         return self._tokenized[key]
@@ -77,7 +81,7 @@ def evaluate(
     Args:
       workdirs: runs; of each the best checkpoint by validation accuracy, unless ``step`` says otherwise.
       specs: data specs. What they were judged on may differ from what a model was trained on: that is the
-        cross-dimension matrix. Rows that name no dimension are taken to be of the first model's.
+        cross-dimension matrix. Rows that name no dimension are taken to be of each model's own.
       step: the checkpoint of every run that is evaluated.
       data_dir, manual_dir: where data sets lie; None is where the first model's config has them.
       on_error: what happens to rows that can't be used and to responses beyond a model's limits; None is what each
@@ -90,11 +94,14 @@ def evaluate(
     """
     _check_names("workdir", workdirs)
     _check_names("data", specs)
+    for path in (*workdirs, *specs, data_dir, manual_dir, report):
+        check_bucket(path or "")
     evaluations, sets = [], None
     for workdir in workdirs:
         trained = load_trained(workdir, step)
         logging.info("%s: evaluating step %d", workdir, trained.step)
-        sets = sets or _data_sets(trained, data_dir, manual_dir)
+        own = trained.config.data
+        sets = sets or DataSets(data_dir=data_dir or own.data_dir, manual_dir=manual_dir or own.manual_dir)
         compute = RewardComputer(trained.model, trained.config)
         for spec in specs:
             evaluations.append(evaluate_one(workdir, trained, compute, spec, sets, on_error=on_error))
@@ -126,19 +133,19 @@ def evaluate_one(
     on_error: OnError | None = None,
 ) -> Evaluation:
     """One model on one data set; a model with several reward heads is read on that of each comparison's dimension."""
-    own = trained.config.data
-    if spec in own.train:
+    config = trained.config
+    if spec in config.data.train:
         logging.warning("%s was trained on %s: what is found there says nothing of other rows", workdir, spec)
-    on_error = own.on_error if on_error is None else on_error
-    preferences = sets.open(spec, on_error)
+    if on_error is not None:
+        config = replace(config, data=replace(config.data, on_error=on_error))
+    preferences = sets.open(spec, config)
     dimensions = "+".join(sorted({preference.dimension for preference in preferences}))
-    heads = trained.config.model.reward_heads
     try:
-        tokenized, pairs = sets.tokenize(spec, trained.contract, heads if len(heads) > 1 else (), on_error)
+        tokenized, pairs = sets.tokenize(spec, config, trained.contract)
     except ConfigError as error:
         raise EvaluationError(
-            f"model {workdir} has the reward heads {', '.join(heads)}, but {spec} was judged on {dimensions}; "
-            "right would be data of dimensions that it has heads for"
+            f"model {workdir} has the reward heads {', '.join(config.model.reward_heads)}, but {spec} was judged on "
+            f"{dimensions}; right would be data of dimensions that it has heads for"
         ) from error
     if not tokenized.comparisons:
         raise EvaluationError(
@@ -155,12 +162,6 @@ def evaluate_one(
         measurement=measure(compute(trained.params, tokenized), pairs),
         kept=_kept(preferences, tokenized),
     )
-
-
-def _data_sets(trained: TrainedModel, data_dir: str | None, manual_dir: str | None) -> DataSets:
-    own = trained.config.data
-    places = {"data_dir": data_dir or own.data_dir, "manual_dir": manual_dir or own.manual_dir}
-    return DataSets(replace(own, **places), trained.config.dimension)
 
 
 def _kept(preferences: PreferenceSet, tokenized: TokenizedPreferences) -> frozenset[tuple[str, int]]:

@@ -1,6 +1,5 @@
 """How far a measured accuracy can be trusted: intervals that know that comparisons of one prompt belong together."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,39 +69,31 @@ def paired_bootstrap(
     correct: Float[np.ndarray, "models comparisons"],
     prompts: Int[np.ndarray, "comparisons"],
     *,
-    contrast: Sequence[float | int] | None = None,
     level: float = 0.95,
     samples: int = 10_000,
     seed: int = 0,
 ) -> Estimate:
-    """A weighted sum of the accuracies of several models, with its percentile interval over redrawn prompts.
+    """The mean accuracy of several models, as over seeds, with its percentile interval over redrawn prompts.
 
-    Whole prompts are drawn with replacement (a cluster bootstrap: Efron and Tibshirani, 1993, chapter 8), the
-    same ones for every model, so what makes a prompt hard for all of them cancels in a difference. The interval
-    speaks of the test prompts, given these trained models; how much the models would differ under more seeds it
-    can't know.
+    Whole prompts are drawn with replacement (a cluster bootstrap: Efron and Tibshirani, 1993, chapter 8), the same ones
+    for every model. The interval speaks of the test prompts, given these trained models; how much the models would
+    differ under more seeds it can't know.
 
     Args:
       correct: correctness of each model on the same comparisons, in the same order.
       prompts: which prompt a comparison belongs to.
-      contrast: the weight of each model. None is the mean over the models, as over seeds; ``(1, -1)`` the difference
-        of two; ``(1/3, 1/3, 1/3, -1/3, -1/3, -1/3)`` the difference of two means over three seeds.
       level: the coverage.
       samples: how often the prompts are redrawn.
       seed: of the draws; equal seeds give equal intervals.
 
     Returns:
-      The weighted sum on all comparisons, and the bounds; three NaN for no comparisons.
+      The mean on all comparisons, and the bounds; three NaN for no comparisons.
     """
-    models, count = correct.shape
-    weights = np.full(models, 1 / models) if contrast is None else np.asarray(contrast, np.float64)
-    if len(weights) != models:
-        raise ValueError(f"the contrast has {len(weights)} weights; it must have one for each of the {models} models")
-    if not count:
+    if not correct.size:
         return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
     _, cluster = np.unique(prompts, return_inverse=True)
-    # Every statistic is linear in the models, so one column of sums and one of counts for each prompt say it all.
-    sums = np.bincount(cluster, weights=weights @ correct.astype(np.float64))
+    # The mean is linear in the models, so one column of sums and one of counts for each prompt say it all.
+    sums = np.bincount(cluster, weights=correct.mean(axis=0, dtype=np.float64))
     counts = np.bincount(cluster).astype(np.float64)
     draws = _redrawn(np.stack([sums, counts], axis=1), samples, seed)
     low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.5 - level / 2, 0.5 + level / 2])

@@ -150,7 +150,7 @@ def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -
         "accuracy_high": accuracy.high,
         "nll": pairwise.negative_log_likelihood(differences, probability),
         "ece": table.ece,
-        "ece_if_calibrated": calibration.ece_if_calibrated(differences),
+        "ece_if_calibrated": calibration.ece_if_calibrated(differences, probability),
         "overconfidence": table.overconfidence,
         "length_baseline_accuracy": pairwise.accuracy(longer, probability),
         "accuracy_by_length_quartile": pairwise.accuracy_by_quartile(differences, probability, np.abs(longer)),

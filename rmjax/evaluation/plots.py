@@ -251,7 +251,8 @@ def _baseline(cells: dict[tuple[str, str], Evaluation], models: list[str], spec:
 
 
 def _dimension(evaluations: Sequence[Evaluation], spec: str) -> str:
-    return next(f"{entry.dimension} ({entry.source})" for entry in evaluations if entry.data == spec)
+    found = {f"{entry.dimension} ({entry.source})" for entry in evaluations if entry.data == spec}
+    return " or ".join(sorted(found))  # several where rows name no dimension and the models' own differ
 
 
 def _styled() -> contextlib.AbstractContextManager[None]:

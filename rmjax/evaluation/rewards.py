@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from rmjax.arrays import Array
-from rmjax.batches.packing import RowShape, measure, pack, plan_in_order
+from rmjax.batches.lengths import measure
+from rmjax.batches.packing import pack, plan_in_order
+from rmjax.batches.parts import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig
 from rmjax.models.reward import Params, RewardModel

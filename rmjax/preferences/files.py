@@ -1,7 +1,8 @@
 """Rows out of files: JSON Lines, JSON arrays (both gzipped or not) and Parquet, from folders and buckets.
 
-A broken file is a FileError, always. A row that can't be decoded is a RowError, or is counted where a Counter is given.
-Blank lines are fine at the end of a JSON Lines file; between rows they are an error, since a row may be lost there.
+A broken file is a FileError. In the place of a row that can't be decoded stands the RowError that says why: whoever
+reads raises it or counts it. Blank lines are fine at the end of a JSON Lines file; between rows they are an error,
+since a row may be lost there.
 """
 
 import gzip
@@ -18,7 +19,7 @@ from typing import IO, Any
 from rmjax.preferences.fields import shown
 from rmjax.preferences.record import FileError, RowError
 
-Rows = Iterator[tuple[str, Mapping[str, object]]]
+Rows = Iterator[tuple[str, Mapping[str, object] | RowError]]
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows programs begin UTF-8 files with it
 
@@ -51,8 +52,8 @@ def find_files(path: str | os.PathLike[str]) -> list[str]:
     return files
 
 
-def read_file(name: str, skipped: Counter[str] | None = None) -> Rows:
-    """Yields (origin, row) for each row of a file; bad rows are counted where skipped is given, else a RowError."""
+def read_file(name: str) -> Rows:
+    """Yields (origin, row) for each row of a file."""
     lower = name.lower()
     suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if lower.endswith(suffix)), None)
     if suffix is None:
@@ -60,13 +61,12 @@ def read_file(name: str, skipped: Counter[str] | None = None) -> Rows:
         raise FileError(name, found=found, right="one of " + ", ".join(SUFFIXES))
     from etils import epath  # see find_files
 
-    before = skipped.total() if skipped is not None else 0
     empty = True
     with epath.Path(name).open("rb") as file:
-        for row in _ROWS_OF[suffix](name, file, skipped):
+        for row in _ROWS_OF[suffix](name, file):
             empty = False
             yield row
-    if empty and (skipped is None or skipped.total() == before):
+    if empty:
         raise FileError(name, found="no rows, an empty file", right="at least one row")
 
 
@@ -82,29 +82,26 @@ def unzipped(name: str, file: IO[bytes]) -> Iterator[bytes]:
             raise FileError(name, found=f"no valid gzip data ({error})", right=right) from None
 
 
-def read_lines(name: str, lines: Iterable[bytes], skipped: Counter[str] | None = None) -> Rows:
-    """Yields (origin, row) for lines of JSON, one row each; ``name`` stands for their file in messages."""
-    blank = None
+def numbered_lines(name: str, lines: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yields (``NAME, line N``, line) without byte order mark, line ends, and blank lines at the end."""
+    blank: list[tuple[str, bytes]] = []
     for number, line in enumerate(lines, start=1):
-        origin = f"{name}, line {number}"
-        if not line.strip():
-            blank = blank or origin
-            continue
+        content = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
+        blank.append((f"{name}, line {number}", content))
+        if content.strip():
+            yield from blank
+            blank = []
+
+
+def read_lines(name: str, lines: Iterable[bytes]) -> Rows:
+    """Yields (origin, row) for lines of JSON, one row each; ``name`` stands for their file in messages."""
+    for origin, line in numbered_lines(name, lines):
+        row: Mapping[str, object] | RowError
         try:
-            if blank is not None:
-                blank, first = None, blank
-                _count_or_raise(blank_line(first), skipped)
-            row = decode_line(line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line, origin)
+            row = decode_line(line, origin)
         except RowError as error:
-            _count_or_raise(error, skipped)
-        else:
-            yield origin, row
-
-
-def _count_or_raise(error: RowError, skipped: Counter[str] | None) -> None:
-    if skipped is None:
-        raise error
-    skipped[error.kind] += 1
+            row = error
+        yield origin, row
 
 
 def _error(origin: str, kind: str, found: str, right: str) -> RowError:
@@ -122,17 +119,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def blank_line(origin: str) -> RowError:
-    """The fault of a blank line that isn't at the end of its file."""
-    return _error(origin, "blank line", "a blank line before the last row", "a row")
-
-
 def decode_line(line: bytes, origin: str, *, writable: bool = False) -> dict[str, Any]:
     """The object on a line of JSON, or else a RowError.
 
     ``writable`` says that the row is to be written again as it was: then a number that JSON can't spell (NaN, Infinity,
     or one that becomes infinite, as 1e400) is an error wherever it stands.
     """
+    if not line.strip():
+        raise _error(origin, "blank line", "a blank line before the last row", "a row")
     decoder = _WRITABLE if writable else _DECODER
     try:
         row = decoder.decode(line.decode())
@@ -179,7 +173,7 @@ _WRITABLE = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_numbe
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def _rows_of_array(name: str, file: Iterable[bytes], skipped: Counter[str] | None) -> Rows:
+def _rows_of_array(name: str, file: Iterable[bytes]) -> Rows:
     """Yields (origin, row) for the elements of a JSON array, decoded one after another."""
     data = b"".join(file)
     try:
@@ -199,10 +193,7 @@ def _rows_of_array(name: str, file: Iterable[bytes], skipped: Counter[str] | Non
         number += 1
         origin = f"{name}, row {number}"
         row, place = _decode_element(text, place, origin, _DECODER)
-        if isinstance(row, RowError):
-            _count_or_raise(row, skipped)
-        else:
-            yield origin, row
+        yield origin, row
         place = _after_space(text, place)
         closed = text.startswith("]", place)
         if not closed and not text.startswith(",", place):
@@ -242,7 +233,7 @@ def _broken_array(origin: str, text: str, place: int, right: str) -> FileError:
     return FileError(origin, found=found, right=right)
 
 
-def _rows_of_parquet(name: str, file: IO[bytes], skipped: Counter[str] | None) -> Rows:
+def _rows_of_parquet(name: str, file: IO[bytes]) -> Rows:
     """Yields (origin, row) for the rows of a Parquet file, batch by batch."""
     # Imported when a Parquet file is read: it takes most of a second, and whoever has none needs no pyarrow.
     import pyarrow
@@ -259,28 +250,23 @@ def _rows_of_parquet(name: str, file: IO[bytes], skipped: Counter[str] | None) -
                     row = batch.slice(position, 1).to_pylist()[0]
                 except UnicodeDecodeError as error:
                     found = f"byte 0x{error.object[error.start]:02x} in {shown(error.object)}"
-                    _count_or_raise(_error(origin, "invalid UTF-8", found, "text in UTF-8"), skipped)
-                else:
-                    yield origin, row
+                    row = _error(origin, "invalid UTF-8", found, "text in UTF-8")
+                yield origin, row
     except (pyarrow.ArrowException, OSError) as error:
         found = f"what pyarrow can't read ({shown(str(error).strip())})"
         raise FileError(name, found=found, right="a whole Parquet file") from None
 
 
-def _lines(name: str, file: IO[bytes], skipped: Counter[str] | None) -> Rows:
-    return read_lines(name, file, skipped)
+def _unzipped_lines(name: str, file: IO[bytes]) -> Rows:
+    return read_lines(name, unzipped(name, file))
 
 
-def _unzipped_lines(name: str, file: IO[bytes], skipped: Counter[str] | None) -> Rows:
-    return read_lines(name, unzipped(name, file), skipped)
+def _unzipped_array(name: str, file: IO[bytes]) -> Rows:
+    return _rows_of_array(name, unzipped(name, file))
 
 
-def _unzipped_array(name: str, file: IO[bytes], skipped: Counter[str] | None) -> Rows:
-    return _rows_of_array(name, unzipped(name, file), skipped)
-
-
-_ROWS_OF: dict[str, Callable[[str, IO[bytes], Counter[str] | None], Rows]] = {
-    ".jsonl": _lines,
+_ROWS_OF: dict[str, Callable[[str, IO[bytes]], Rows]] = {
+    ".jsonl": read_lines,
     ".jsonl.gz": _unzipped_lines,
     ".json": _rows_of_array,
     ".json.gz": _unzipped_array,

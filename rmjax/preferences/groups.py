@@ -93,11 +93,10 @@ def build(
       RowError: for an empty prompt, an empty response that isn't allowed, a response that is of another kind than the
         prompt or doesn't begin with an assistant message, and for two identical responses.
     """
-    if is_blank(prompt[1]):
-        raise fields.error(prompt[0], "empty field", found=_shown(prompt[1]), right="a prompt that is not blank")
+    check_prompt(fields, *prompt)
     accepts_empty = fields.flag("allow_empty") or accepts_empty
     for name, response in responses:
-        _check_response(fields, name, response, prompt[1], accepts_empty)
+        check_response(fields, name, response, prompt[1], accepts_empty)
     _check_distinct(fields, responses)
     return Preference(
         prompt=prompt[1],
@@ -110,7 +109,14 @@ def build(
     )
 
 
-def _check_response(fields: Fields, name: str, response: Text, prompt: Text, accepts_empty: bool) -> None:
+def check_prompt(fields: Fields, name: str, prompt: Text) -> None:
+    """RowError for a prompt in which there is nothing to read."""
+    if is_blank(prompt):
+        raise fields.error(name, "empty field", found=_shown(prompt), right="a prompt that is not blank")
+
+
+def check_response(fields: Fields, name: str, response: Text, prompt: Text, accepts_empty: bool) -> None:
+    """RowError for a response that can't follow the prompt."""
     if isinstance(response, str) != isinstance(prompt, str):
         right = "text, as the prompt is" if isinstance(prompt, str) else "a list of messages, as the prompt is"
         raise fields.error(name, "mixed kinds", found=_shown(response), right=right)

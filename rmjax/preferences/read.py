@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from absl import logging
 
@@ -33,8 +33,7 @@ def read_preferences(
     skipped: Counter[str] = Counter()
     for file in find_files(path):
         good_before, skipped_here = len(preferences), Counter[str]()
-        lenient = skipped_here if on_error is OnError.SKIP else None
-        for origin, row in read_file(file, lenient):
+        for origin, row in read_file(file):
             preference = _parse(row, origin, defaults, on_error, skipped_here)
             if preference is not None:
                 preferences.append(preference)
@@ -46,24 +45,14 @@ def read_preferences(
     return PreferenceSet(spec=os.fspath(path), preferences=tuple(preferences), skipped=skipped)
 
 
-def read_rows(
-    path: str | os.PathLike[str], *, skipped: Counter[str] | None = None
-) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yields (origin, row) for the rows of a file or of all files that a glob matches.
-
-    A row that can't be decoded is a RowError, or counted by kind where ``skipped`` is given; a broken file is a
-    FileError always.
-    """
-    for file in find_files(path):
-        yield from read_file(file, skipped)
-
-
 def _parse(
-    row: Mapping[str, object], origin: str, defaults: RowDefaults, on_error: OnError, skipped: Counter[str]
+    row: Mapping[str, object] | RowError, origin: str, defaults: RowDefaults, on_error: OnError, skipped: Counter[str]
 ) -> Preference | None:
     """The row's preference, or None where it is bad and was counted in skipped."""
     skips = on_error is OnError.SKIP
     try:
+        if isinstance(row, RowError):
+            raise row
         fields = Fields(row, origin)
         form = find_form(fields)
         skips = skips or (on_error is OnError.DEFAULT and form.skips_by_default)

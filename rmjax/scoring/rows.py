@@ -9,14 +9,14 @@ A row is one of
 
 A prompt is text or a list of messages. The response to a text is text, laid right after it; the response to messages is
 the text of the assistant's message, or a list of messages of which the first is the assistant's. An empty response
-is a response (its end token is scored). All other fields of a row come back as they were.
+is a response (its end token is scored). A field that is null counts as absent. All other fields of a row come back as
+they were.
 """
 
 import contextlib
 import gzip
 import json
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -24,8 +24,11 @@ from typing import Any, Protocol, runtime_checkable
 from etils import epath
 
 from rmjax.files import written_whole
-from rmjax.preferences.files import BYTE_ORDER_MARK, blank_line, decode_line
-from rmjax.preferences.record import FileError, Message, RowError, Text
+from rmjax.preferences.conversations import checked_text
+from rmjax.preferences.fields import Fields, shown
+from rmjax.preferences.files import numbered_lines, unzipped
+from rmjax.preferences.groups import check_prompt, check_response
+from rmjax.preferences.record import FileError, Message, Text
 
 STANDARD = "-"  # stdin or stdout
 
@@ -50,116 +53,59 @@ class Request:
 
 def parse_request(row: Mapping[str, Any], *, origin: str) -> Request:
     """The request of a row, in one of the forms of this module; another is a RowError."""
+    fields = Fields(row, origin)
     for taken in ("reward", "rewards", "error"):
-        if taken in row:
-            raise _error(origin, taken, "field already there", repr(row[taken]), "a row without it, or another name")
-    if "messages" in row:
-        return _parse_messages(row, origin)
-    if "prompt" not in row:
-        right = "'prompt' with 'response' or 'responses', or 'messages'"
-        raise _error(origin, "prompt", "missing field", f"the fields {_names(row)}", right)
-    prompt = _parse_text(row["prompt"], "prompt", origin)
-    if not prompt:
-        raise _error(origin, "prompt", "empty field", repr(row["prompt"]), "text or messages")
-    if ("response" in row) == ("responses" in row):
+        if fields.has(taken):
+            right = "a row without it, or another name"
+            raise fields.error(taken, "field already there", found=shown(row[taken]), right=right)
+    if fields.has("messages"):
+        return _parse_messages(fields)
+    right = "'prompt' with 'response' or 'responses', or 'messages'"
+    prompt = checked_text(fields, "prompt", fields.required("prompt", right=right))
+    check_prompt(fields, "prompt", prompt)
+    if fields.has("response") == fields.has("responses"):
         right = "one of 'response' and 'responses'"
-        raise _error(origin, "response", "missing or ambiguous field", f"the fields {_names(row)}", right)
-    if "response" in row:
-        return Request(
-            prompt=prompt, responses=(_parse_response(row["response"], prompt, "response", origin),), single=True
-        )
-    responses = row["responses"]
-    if not isinstance(responses, list) or not responses:
-        raise _error(origin, "responses", "wrong type or empty", _shown(responses), "a list of at least one response")
-    parsed = [_parse_response(value, prompt, f"responses[{place}]", origin) for place, value in enumerate(responses)]
-    return Request(prompt=prompt, responses=tuple(parsed), single=False)
+        found = f"the fields {fields.names()}"
+        raise fields.error("response", "missing or ambiguous field", found=found, right=right)
+    if fields.has("response"):
+        response = _parse_response(fields, "response", row["response"], prompt)
+        return Request(prompt=prompt, responses=(response,), single=True)
+    right = "a list of at least one response"
+    values = fields.sequence("responses", right=right)
+    if not values:
+        raise fields.error("responses", "empty field", found="[]", right=right)
+    responses = (_parse_response(fields, f"responses[{place}]", value, prompt) for place, value in enumerate(values))
+    return Request(prompt=prompt, responses=tuple(responses), single=False)
 
 
-def _parse_messages(row: Mapping[str, Any], origin: str) -> Request:
+def _parse_messages(fields: Fields) -> Request:
     for other in ("prompt", "response", "responses"):
-        if other in row:
-            raise _error(origin, other, "ambiguous field", "'messages' beside it", "one of the two")
-    messages = _parse_text(row["messages"], "messages", origin)
+        if fields.has(other):
+            raise fields.error(other, "ambiguous field", found="'messages' beside it", right="one of the two")
+    right = "a list of at least two messages, the prompt's and the assistant's"
+    messages = checked_text(fields, "messages", fields.sequence("messages", right=right))
     if isinstance(messages, str) or len(messages) < 2:
-        right = "a list of at least two messages, the prompt's and the assistant's"
-        raise _error(origin, "messages", "wrong type or too short", _shown(row["messages"]), right)
+        raise fields.error("messages", "too few messages", found=shown(fields.values["messages"]), right=right)
+    check_prompt(fields, "messages", messages[:-1])
     if messages[-1].role != "assistant":
         found, right = f"role {messages[-1].role!r} at the end", "a last message of role 'assistant', which is scored"
-        raise _error(origin, f"messages[{len(messages) - 1}]", "wrong role", found, right)
+        raise fields.error(f"messages[{len(messages) - 1}]", "wrong role", found=found, right=right)
     return Request(prompt=messages[:-1], responses=(messages[-1:],), single=True)
 
 
-def _parse_response(value: Any, prompt: Text, field: str, origin: str) -> Text:
+def _parse_response(fields: Fields, name: str, value: object, prompt: Text) -> Text:
     """A response of the prompt's kind; text in reply to messages is the assistant's message."""
-    response = _parse_text(value, field, origin)
-    if isinstance(prompt, str) and not isinstance(response, str):
-        raise _error(origin, field, "wrong type", "messages", "text, as the prompt is")
-    if not isinstance(prompt, str) and isinstance(response, str):
+    response = checked_text(fields, name, value)
+    if isinstance(response, str) and not isinstance(prompt, str):
         return (Message(role="assistant", content=response),)
-    if not isinstance(response, str) and not response:
-        raise _error(origin, field, "empty field", "[]", "at least one message")
+    check_response(fields, name, response, prompt, accepts_empty=True)
     return response
-
-
-def _parse_text(value: Any, field: str, origin: str) -> Text:
-    if isinstance(value, str):
-        return _unicode(value, field, origin)
-    if not isinstance(value, list):
-        raise _error(origin, field, "wrong type", _shown(value), "text, or a list of messages")
-    messages = []
-    for place, entry in enumerate(value):
-        name = f"{field}[{place}]"
-        if not isinstance(entry, Mapping):
-            raise _error(origin, name, "wrong type", _shown(entry), 'a message {"role": …, "content": …}')
-        for part in ("role", "content"):
-            if part not in entry:
-                raise _error(origin, f"{name}.{part}", "missing field", f"the fields {_names(entry)}", "text")
-            if not isinstance(entry[part], str):
-                raise _error(origin, f"{name}.{part}", "wrong type", _shown(entry[part]), "text")
-        content = _unicode(entry["content"], f"{name}.content", origin)
-        messages.append(Message(role=entry["role"], content=content))
-    return tuple(messages)
-
-
-def _unicode(text: str, field: str, origin: str) -> str:
-    """The text, if it is one: JSON can spell half of a surrogate pair, which is no character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        found = f"{error.object[error.start]!r} at character {error.start}"
-        raise _error(origin, field, "not Unicode text", found, "whole characters") from None
-    return text
-
-
-def parse_line(line: bytes, *, origin: str) -> dict[str, Any]:
-    """The JSON object of a line, as the reader of preferences takes it, if it can be written again as it was.
-
-    A RowError is raised for a blank line, invalid UTF-8, invalid JSON, a number that JSON can't spell, a field that is
-    there twice, and a value that is no object.
-    """
-    if not line.strip():
-        raise blank_line(origin)
-    return decode_line(line, origin, writable=True)
 
 
 def read_lines(path: str) -> Iterator[tuple[str, bytes]]:
     """Yields (``FILE, line N``, line) of a .jsonl or .jsonl.gz file or of stdin, without blank lines at its end."""
-    name = "stdin" if path == STANDARD else path
     with _opened(path) as stream:
-        number, blank = 0, []
-        try:
-            for number, line in enumerate(stream, start=1):
-                content = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
-                entry = f"{name}, line {number}", content.rstrip(b"\r\n")
-                if line.strip():
-                    yield from blank
-                    yield entry
-                    blank = []
-                else:
-                    blank.append(entry)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            found, right = f"{error}", "a whole gzip file"
-            raise _error(f"{name}, line {number + 1}", "(line)", "broken gzip", found, right) from error
+        yield from numbered_lines("stdin" if path == STANDARD else path, stream)
 
 
 @contextlib.contextmanager
@@ -194,21 +140,4 @@ def _opened(path: str) -> Iterator[Iterable[bytes]]:
     if not epath.Path(path).exists():
         raise FileError(path, found="no such file", right="a .jsonl or .jsonl.gz file, or - for stdin")
     with epath.Path(path).open("rb") as stream:
-        if path.endswith(".gz"):
-            with gzip.GzipFile(fileobj=stream) as unpacked:
-                yield unpacked
-        else:
-            yield stream
-
-
-def _error(origin: str, field: str, kind: str, found: str, right: str) -> RowError:
-    return RowError(origin=origin, field=field, kind=kind, found=found, right=right)
-
-
-def _names(row: Mapping[str, Any]) -> str:
-    return ", ".join(repr(name) for name in row) or "none"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+        yield unzipped(path, stream) if path.endswith(".gz") else stream

@@ -15,6 +15,7 @@ from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenize import tokenize_responses
 from rmjax.config import OnError
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
 from rmjax.training.trained import TrainedModel, load_trained
@@ -153,7 +154,7 @@ def _parsed(line: bytes, origin: str, on_error: OnError) -> tuple[dict[str, Any]
     """(the row, what it asks or what is wrong with it); a fault is raised unless faults are skipped."""
     row: dict[str, Any] = {"line": line.decode(errors="backslashreplace")}
     try:
-        row = rows.parse_line(line, origin=origin)
+        row = decode_line(line, origin, writable=True)
         return row, rows.parse_request(row, origin=origin)
     except RowError as error:
         if on_error is not OnError.SKIP:

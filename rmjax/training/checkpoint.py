@@ -12,6 +12,7 @@ best, and the next save deletes the rest.
 """
 
 import contextlib
+import json
 import logging as standard_logging
 import math
 from collections.abc import Iterator, Mapping
@@ -27,15 +28,17 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
 from rmjax.errors import ReportedError, UserError
-from rmjax.files import absolute
+from rmjax.files import absolute, write_text
 from rmjax.training.parallel import default_placement
+from rmjax.training.processes import process_zero_first
 from rmjax.training.state import TrainState
 
+LATEST = 2  # so many of the newest are kept, beside the best
 DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
 
 
 class CheckpointError(UserError):
-    """A checkpoint that isn't there, or a state that must not become one."""
+    """A checkpoint that isn't there."""
 
 
 class CheckpointWriteError(ReportedError):
@@ -119,12 +122,11 @@ class Checkpoints:
     ) -> None:
         """Saves the state after ``step``, with its validation metrics where it was validated (``accuracy`` among them).
 
+        The caller has made sure that the state is finite (``all_finite``), before it validated the step.
+
         Raises:
-          CheckpointError: if any array of the state holds a NaN or an infinity; nothing is written then.
           CheckpointWriteError: if this checkpoint, or the one before it, can't be written.
         """
-        if not all_finite(state):
-            raise CheckpointError(f"the state after step {step} holds NaN or infinite values; it was not saved")
         self.wait()
         metrics = None if validation is None else {**validation, "step": step}
         self._writing = step
@@ -139,6 +141,19 @@ class Checkpoints:
                 metrics=metrics,
             )
         self._validations[step] = metrics
+        self._discard()
+
+    def add_validation(self, step: int, validation: Mapping[str, float]) -> None:
+        """Gives a step that was saved without validation its metrics, as if it had been saved with them."""
+        self._require(step)
+        metrics = {**validation, "step": step}
+        with process_zero_first(f"validation of step {step}"):
+            if jax.process_index() == 0:  # where Orbax has metrics, and whole or not at all
+                write_text(self.directory / str(step) / "metrics" / "metrics", json.dumps(metrics))
+            self._manager.reload()
+        self._validations[step] = metrics
+        for old in set(self.steps()[:-LATEST]) - {self.best_step()}:  # which it would have displaced
+            self._manager.delete(old)
         self._discard()
 
     def restore(self, step: int, template: TrainState) -> Restored:
@@ -237,7 +252,7 @@ def _options(read_only: bool) -> managers.CheckpointManagerOptions:
         best_fn=lambda metrics: metrics["accuracy"],
         preservation_policy=managers.AnyPreservationPolicy(
             [
-                managers.LatestN(2),
+                managers.LatestN(LATEST),
                 managers.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),  # pyright: ignore[reportArgumentType] a tuple sorts as well as a float
             ]
         ),

@@ -16,13 +16,7 @@ from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
 from rmjax.preferences.record import Preference
 from rmjax.training.processes import process_zero_first
-from rmjax.training.workdir import (
-    CHECKPOINTS,
-    check_data,
-    has_contract,
-    read_contract,
-    write_contract,
-)
+from rmjax.training.workdir import check_data, has_checkpoint, has_contract, read_contract, write_contract
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +99,7 @@ def _all(config: ExperimentConfig, specs: tuple[str, ...]) -> tuple[Preference, 
 
 def _contract(config: ExperimentConfig, workdir: epath.Path, train: Iterable[Preference]) -> TextContract:
     """The contract that the workdir holds; at a run's first start it is made and stored there."""
-    if not has_contract(workdir) and not (workdir / CHECKPOINTS).exists():  # of no use with another tokenizer
+    if not has_contract(workdir) and not has_checkpoint(workdir):  # of no use with another tokenizer
         template = RoleTemplate()
         if config.text.tokenizer is not None:
             tokenizer = load_tokenizer(config.text.tokenizer)

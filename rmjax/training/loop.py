@@ -4,8 +4,8 @@ A run resumes by itself from the newest checkpoint of its workdir and goes on as
 data state, learning rate and randomness are functions of the checkpoint, and ``metrics.jsonl`` is taken back to its
 step. It may go on on other devices, in other processes, or under another strategy: the same run but for rounding and
 for what dropout drops. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
-``rmjax.training.preemption``); where that step is one of validation it is validated first, so a validation should fit
-into the time that a preemption leaves.
+``rmjax.training.preemption``). Where that step is one of validation, the run validates it when it resumes; only a
+validation that has begun is finished first.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig, validate
+from rmjax.files import check_bucket
 from rmjax.models.reward import Params, RewardModel, parameter_count
 from rmjax.training.checkpoint import Checkpoints, all_finite
 from rmjax.training.data import TrainingData, prepare_data
@@ -96,6 +97,7 @@ def train(
     """
     validate(config)
     check_sinks(config.logging)
+    check_bucket(config.text.tokenizer or "")
     parallel = make_parallel(config)
     parallel.check_rows()
     folder = open_workdir(workdir, config)
@@ -104,7 +106,6 @@ def train(
     model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer))
     with Checkpoints(folder / CHECKPOINTS) as checkpoints, ended_by_a_lost_process(checkpoints.last_good):
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
-        checkpoints.wait()
         return _result(checkpoints, folder)
 
 
@@ -122,9 +123,9 @@ def _train(
     optimizer = make_optimizer(config.optimizer, config.steps)
     state, data_state = _restore(checkpoints, parallel, parallel.new_state(model, optimizer, config.seed))
     logging.info("the model has %d parameters", parameter_count(state.params))
-    start = int(state.step)
+    start, validated = int(state.step), not _lacks_validation(checkpoints, config)
     with (
-        MetricsWriter(folder, config.logging, step=start) as writer,
+        MetricsWriter(folder, config.logging, step=start, validated=validated) as writer,
         Progress(steps=config.steps, start=start) as progress,
         PreemptionNotice() as preemption,
         contextlib.closing(_batches(config, data.train, data_state, parallel)) as batches,
@@ -141,6 +142,7 @@ def _train(
             preemption=preemption,
         )
         _loop(run, state, batches)
+        checkpoints.wait()  # here, where a SIGTERM doesn't end the process before the last one is written
 
 
 def _restore(checkpoints: Checkpoints, parallel: Parallel, state: TrainState) -> tuple[TrainState, DataState]:
@@ -173,16 +175,20 @@ def _batches(
 def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, PreferenceBatch]]) -> None:
     """Takes the steps that are left."""
     steps, start = run.config.steps, int(state.step)
+    if _lacks_validation(run.checkpoints, run.config):
+        validation = _validate(run, start, state)
+        run.writer.flush()
+        run.checkpoints.add_validation(start, validation)
     run.meter.restart_clock()
     for step in range(start + 1, steps + 1):
         data_state, batch = next(batches)
         state, result = run.take_step(state, batch)
         run.meter.add(step, result)
         preempted = run.preemption.reached(step)
-        validates = step % run.config.evaluate_every == 0 or step == steps
+        validates = _is_validated(run.config, step)
         if validates or preempted:
-            _save(run, step, state, data_state, validates=validates)
-            if preempted and step < steps:
+            _save(run, step, state, data_state, validates=validates and not preempted)
+            if preempted:
                 run.checkpoints.wait()
                 run.progress.say(f"SIGTERM: saved step {step}; the same command resumes from there")
                 raise Preempted(step)
@@ -190,6 +196,17 @@ def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, Prefe
             _report(run)  # alone, because its time is mostly that of compiling
         elif step % run.config.logging.progress_every == 0:
             _report(run, leave=1)
+
+
+def _is_validated(config: ExperimentConfig, step: int) -> bool:
+    """Whether it is a step's turn to be validated."""
+    return step % config.evaluate_every == 0 or step == config.steps
+
+
+def _lacks_validation(checkpoints: Checkpoints, config: ExperimentConfig) -> bool:
+    """Whether the newest checkpoint is of a step whose validation a SIGTERM left no time for."""
+    latest = checkpoints.latest_step()
+    return latest is not None and _is_validated(config, latest) and checkpoints.validation(latest) is None
 
 
 def _report(run: _Run, *, leave: int = 0) -> None:

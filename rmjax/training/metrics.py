@@ -1,19 +1,12 @@
 """From sums to means: taken once, at the end, over all devices and all batches."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
 from rmjax.arrays import Array
 from rmjax.training.loss import LossSums
 from rmjax.training.step import StepResult
-
-
-def add_up(sums: Iterable[LossSums]) -> LossSums:
-    """The sums of several batches, added in float64."""
-    columns = zip(*sums, strict=True)
-    return LossSums(*(np.asarray(np.sum([np.asarray(value, np.float64) for value in column])) for column in columns))
 
 
 def means(sums: LossSums) -> dict[str, float]:

@@ -19,6 +19,7 @@ from rmjax.config import ConfigError, LoggingConfig
 from rmjax.files import write_text
 
 METRICS = "metrics.jsonl"
+EVENTS = "events.out.tfevents.*"
 WANDB_ID = "wandb_id.txt"
 FLUSH_SECONDS = 10.0  # the event files reach the disk at least this often while there is something to write
 
@@ -40,15 +41,16 @@ class MetricsWriter:
       workdir: the run's folder.
       config: which sinks there are beside ``metrics.jsonl``.
       step: the step that the run resumes from, 0 for a new run; what was written past it is taken back.
+      validated: whether that step has been validated; where it is still to be, a line that says so is taken back too.
     """
 
-    def __init__(self, workdir: epath.PathLike, config: LoggingConfig, *, step: int):
+    def __init__(self, workdir: epath.PathLike, config: LoggingConfig, *, step: int, validated: bool = True):
         workdir = epath.Path(workdir)
         check_sinks(config)
         self._sinks: list[Sink] = []
         if jax.process_index() == 0:
             in_bucket = "://" in os.fspath(workdir)
-            self._sinks.append(JsonLines(workdir / METRICS, step=step, append=not in_bucket))
+            self._sinks.append(JsonLines(workdir / METRICS, step=step, validated=validated, append=not in_bucket))
             if config.tensorboard:
                 self._sinks.append(EventFile(workdir, step=step))
             if config.wandb_project is not None:
@@ -96,9 +98,9 @@ class JsonLines:
     file is written again, whole, at every flush.
     """
 
-    def __init__(self, path: epath.Path, *, step: int, append: bool):
+    def __init__(self, path: epath.Path, *, step: int, validated: bool, append: bool):
         self._path = path
-        kept = lines_until(path, step)
+        kept = lines_until(path, step, validated=validated)
         write_text(path, "".join(kept))
         self._file = open(path, "a", buffering=1, encoding="utf-8") if append else None  # noqa: SIM115 it is closed in close()
         self._lines = [] if append else kept
@@ -125,14 +127,19 @@ class JsonLines:
             self._file.close()
 
 
-def lines_until(path: epath.Path, step: int) -> list[str]:
-    """The lines of a metrics file up to a step. A last line that a crash cut short belongs to a later step."""
+def lines_until(path: epath.Path, step: int, *, validated: bool) -> list[str]:
+    """The lines of a metrics file up to a step, with its validation where it has been ``validated``.
+
+    A last line that a crash cut short belongs to a later step.
+    """
     if not path.exists():
         return []
     lines = path.read_text().splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
-    return [line for line in lines if json.loads(line)["step"] <= step]
+    entries = [(json.loads(line), line) for line in lines]
+    last = step if validated else step - 1  # that a line of validation may be of
+    return [line for entry, line in entries if entry["step"] <= (last if "validation" in entry else step)]
 
 
 class EventFile:

@@ -15,6 +15,8 @@ from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
 from rmjax.errors import UserError
 from rmjax.files import check_bucket, write_text
+from rmjax.training.environment import ENVIRONMENT
+from rmjax.training.metrics_writer import EVENTS, METRICS, WANDB_ID
 from rmjax.training.processes import process_zero_first
 
 CONFIG = "config.json"
@@ -31,7 +33,8 @@ class WorkdirError(UserError):
 def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
     """The workdir of a run of ``config``: made where there is none, resumed where the config is the same.
 
-    ``config.parallel`` may differ, since a run may go on on other machines.
+    ``config.parallel`` may differ, since a run may go on on other machines. A folder without a checkpoint is nobody's:
+    what a start that died before its first one has left in it is deleted.
 
     Raises:
       WorkdirError: if it belongs to another config (each field that differs is shown), if it holds checkpoints but no
@@ -45,28 +48,47 @@ def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
 def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
     if workdir.exists() and not workdir.is_dir():
         raise WorkdirError(f"workdir {workdir} is a file; it must be a folder, or not exist yet")
-    if (workdir / CONFIG).exists():
-        stored = read_config(workdir)
-        for line in config_json.difference(stored.parallel, config.parallel, "config.parallel"):
-            logging.info("laid over devices in another way than when the run began: %s", line)
-        if lines := difference(dataclasses.replace(stored, parallel=config.parallel), config):
-            shown = "\n  ".join(lines)
-            raise WorkdirError(
-                f"workdir {workdir} belongs to a run of another config (stored -> given):\n  {shown}\n"
-                "Give another --workdir, or the stored config."
-            )
-    elif (workdir / CHECKPOINTS).exists():
+    stored = read_config(workdir) if (workdir / CONFIG).exists() else None  # of another program it is an error
+    if jax.process_index() == 0 and not has_checkpoint(workdir):
+        if stored is not None:
+            _clear(workdir)
+        write_text(workdir / CONFIG, to_json(config))
+    elif stored is None and has_checkpoint(workdir):
         raise WorkdirError(
             f"workdir {workdir} holds checkpoints but no {CONFIG}, so they can't be told to be of this run"
         )
-    elif jax.process_index() == 0:
-        write_text(workdir / CONFIG, to_json(config))
-    else:
+    elif stored is None:
         raise WorkdirError(
             f"process {jax.process_index()} finds no {CONFIG} in workdir {workdir}, where process 0 has written it; "
             "it must be one folder that all processes see, such as one in a bucket"
         )
+    elif lines := difference(dataclasses.replace(stored, parallel=config.parallel), config):
+        shown = "\n  ".join(lines)
+        raise WorkdirError(
+            f"workdir {workdir} belongs to a run of another config (stored -> given):\n  {shown}\n"
+            "Give another --workdir, or the stored config."
+        )
+    else:
+        for line in config_json.difference(stored.parallel, config.parallel, "config.parallel"):
+            logging.info("laid over devices in another way than when the run began: %s", line)
     return workdir
+
+
+def has_checkpoint(workdir: epath.PathLike) -> bool:
+    """Whether a run has got as far as its first checkpoint; one that is being written has another name until then.
+
+    (In a bucket it hasn't: what a start left that died while it wrote its first counts as one there.)
+    """
+    folder = epath.Path(workdir) / CHECKPOINTS
+    return folder.exists() and any(path.name.isdecimal() for path in folder.iterdir())
+
+
+def _clear(workdir: epath.Path) -> None:
+    """Deletes what an earlier start wrote, but for the config, which says that it was one until there is another."""
+    logging.info("workdir %s holds a start that left no checkpoint; the run begins anew", workdir)
+    for pattern in (TOKENIZER, TEMPLATE, DATA, ENVIRONMENT, METRICS, WANDB_ID, EVENTS):
+        for path in workdir.glob(pattern):
+            path.unlink()
 
 
 def read_config(workdir: epath.PathLike) -> ExperimentConfig:
@@ -88,7 +110,7 @@ def read_config(workdir: epath.PathLike) -> ExperimentConfig:
 
 
 def has_contract(workdir: epath.PathLike) -> bool:
-    """Whether an earlier start of the run has stored its tokenizer and template."""
+    """Whether the run has stored its tokenizer and template: at an earlier start, or process 0 at this one."""
     return (epath.Path(workdir) / TOKENIZER).exists()
 
 
@@ -131,7 +153,7 @@ def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:
     with process_zero_first("data digests"):
         path = epath.Path(workdir) / DATA
         if not path.exists():
-            if (epath.Path(workdir) / CHECKPOINTS).exists():
+            if has_checkpoint(workdir):
                 raise WorkdirError(f"{workdir} holds checkpoints but no {DATA}, so nobody can tell what data they saw")
             if jax.process_index() == 0:
                 write_text(path, json.dumps(digests, indent=2) + "\n")
