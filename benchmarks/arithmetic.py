@@ -1,7 +1,6 @@
-"""What a benchmark counts: the arithmetic that distinct tokens need, and the tokens that a padded batch computes."""
+"""What a benchmark counts: the arithmetic that distinct tokens need."""
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from rmjax.batches.lengths import GroupLengths
 from rmjax.config import ModelConfig
@@ -41,31 +40,3 @@ def training_flops(model: ModelConfig, lengths: GroupLengths) -> float:
     """
     mixed = 12.0 * model.layers * model.attention_heads * model.head_size * visible_pairs(lengths)
     return 6.0 * matmul_parameters(model) * distinct_tokens(lengths) + mixed
-
-
-def padded_tokens(sequences: Int[np.ndarray, "pairs 2"], pairs_per_batch: int) -> Int[np.ndarray, "batches"]:
-    """What a trainer computes that pads: for each batch of pairs in order, both sides padded to the longest of all."""
-    starts = np.arange(0, len(sequences), pairs_per_batch)
-    longest = np.maximum.reduceat(sequences.max(axis=1), starts)
-    sizes = np.diff(np.append(starts, len(sequences)))
-    return 2 * sizes * longest
-
-
-def representative_windows(
-    costs: Float[np.ndarray, "batches"] | Int[np.ndarray, "batches"], windows: int, steps: int, *, seed: int
-) -> Int[np.ndarray, "windows steps"]:
-    """Numbers of batches such that each window of ``steps`` stands for all of them, whatever their order.
-
-    The batches, sorted by what they cost, are cut into ``steps`` equal strata, and each window takes one of each, at
-    random: so the mean cost of a window is that of an epoch but for a little noise, where batches of consecutive steps
-    may all be long or all be short.
-    """
-    random = np.random.default_rng(seed)
-    strata = np.array_split(np.argsort(costs, kind="stable"), steps)
-    smallest = min(map(len, strata))
-    if smallest < windows:
-        raise ValueError(
-            f"{len(costs)} batches are too few for {windows} windows of {steps} steps; {windows * steps} are needed"
-        )
-    chosen = np.stack([random.permutation(stratum)[:windows] for stratum in strata], axis=1)
-    return random.permuted(chosen, axis=1)

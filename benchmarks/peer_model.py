@@ -1,5 +1,6 @@
 """The Llama classifier that a benchmark folder describes, in the peers' environment, where rmjax is not installed."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -28,4 +29,4 @@ def load_conversations(folder: Path) -> list[list[int]]:
     """The token ids of every conversation: chosen, rejected, chosen, …"""
     with np.load(folder / "pairs.npz") as stored:
         tokens, offsets = stored["tokens"], stored["offsets"]
-    return [tokens[begin:end].tolist() for begin, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [tokens[begin:end].tolist() for begin, end in itertools.pairwise(offsets)]

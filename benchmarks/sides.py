@@ -10,6 +10,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ def questions() -> tuple[Iterator[dict[str, Any]], Callable[[Answer], None]]:
     return (json.loads(line) for line in sys.stdin), answer
 
 
-def peak_gib() -> float:
-    """The most memory that this process has had at once, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+class Clock:
+    """The time since it was made."""
+
+    def __init__(self):
+        self._began, self._processors = time.perf_counter(), time.process_time()
+
+    def read(self) -> Answer:
+        """``seconds``, ``busy`` (how many processors this process had of them) and its ``peak_gib`` of memory so far.
+
+        A side that is busy with less than its threads was disturbed, by another process or by a wait of its own.
+        """
+        seconds = time.perf_counter() - self._began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return {"seconds": seconds, "busy": (time.process_time() - self._processors) / seconds, "peak_gib": peak}

@@ -173,4 +173,3 @@ def read_folder(folder: Path) -> tuple[ExperimentConfig, TextContract, Pairs, Pa
     with np.load(folder / "pairs.npz") as stored, np.load(folder / "weights.npz") as weights:
         pairs = Pairs(tokens=stored["tokens"], offsets=stored["offsets"])
         return config, contract, pairs, from_llama(weights)
-
