@@ -12,6 +12,7 @@ One JSON line for each step: ``model, step, trl, rmjax, relative_difference``; a
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from absl import app, flags, logging
 
 from benchmarks import workload
 from benchmarks.side_training import prepare
-from benchmarks.sides import PEERS, Side, say, use_threads
+from benchmarks.sides import PEERS, Side, use_threads
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch
@@ -77,16 +78,26 @@ def lay(pairs: workload.Pairs, steps: list[list[int]], row_length: int) -> list[
     ]
 
 
-def rmjax_losses(config: ExperimentConfig, folder: Path, batches: list[PreferenceBatch]) -> list[float]:
+def rmjax_losses(config: ExperimentConfig, folder: Path, batches: list[PreferenceBatch]) -> Iterator[float]:
     """The mean loss of each step, before its update."""
     _, _, _, params = workload.read_folder(folder)
     _, take_step, state = prepare(config, params)
-    losses = []
-    for number, batch in enumerate(batches, 1):
+    for batch in batches:
         state, result = take_step(state, batch)
-        losses.append(float(result.sums.loss) / float(result.sums.weight))
-        say(f"rmjax: step {number}, loss {losses[-1]:.6f}")
-    return losses
+        yield float(result.sums.loss) / float(result.sums.weight)
+
+
+def compare(name: str, config: ExperimentConfig, folder: Path, pairs: workload.Pairs) -> None:
+    """Prints the lines of a model."""
+    trl, steps = trl_steps(folder)
+    ours = rmjax_losses(config, folder, lay(pairs, steps[: len(trl)], config.batch.row_length))
+    worst = 0.0
+    for number, (theirs, own) in enumerate(zip(trl, ours, strict=True), 1):
+        difference = abs(own - theirs) / abs(theirs)
+        worst = max(worst, difference)
+        line = {"model": name, "step": number, "trl": theirs, "rmjax": own, "relative_difference": difference}
+        print(json.dumps(line), flush=True)
+    print(json.dumps({"model": name, "steps": len(trl), "largest_relative_difference": worst}), flush=True)
 
 
 def main(_: list[str]) -> None:
@@ -101,15 +112,7 @@ def main(_: list[str]) -> None:
             folder = Path(parent)
             params = workload.initial_params(config.model, _SEED.value)
             workload.write_folder(folder, config, contract, pairs, params, longest=workload.LONGEST)
-            trl, steps = trl_steps(folder)
-            ours = rmjax_losses(config, folder, lay(pairs, steps[: len(trl)], config.batch.row_length))
-        worst = 0.0
-        for number, (theirs, own) in enumerate(zip(trl, ours, strict=True), 1):
-            difference = abs(own - theirs) / abs(theirs)
-            worst = max(worst, difference)
-            print(json.dumps({"model": name, "step": number, "trl": theirs, "rmjax": own,
-                              "relative_difference": difference}), flush=True)  # fmt: skip
-        print(json.dumps({"model": name, "steps": len(trl), "largest_relative_difference": worst}), flush=True)
+            compare(name, config, folder, pairs)
 
 
 if __name__ == "__main__":
