@@ -1,0 +1,119 @@
+"""The same losses as TRL's RewardTrainer, step by step, from the same weights on TRL's own batches in its order.
+
+    python -m benchmarks.parity --manual_dir=FOLDER [--models=4x256] [--steps=20]
+
+TRL trains first and notes which 16 pairs each step had (they come to it as ``chosen_ids`` and ``rejected_ids``) and
+its loss. rmjax then lays exactly those pairs into as many rows as they need. Both have AdamW with transformers'
+defaults (0.9, 0.999, 1e-8, no decay unless ``--weight_decay`` says so, norms never decayed), a learning rate that falls
+in a line to zero, gradients clipped to norm 1, float32, no dropout.
+
+One JSON line for each step: ``model, step, trl, rmjax, relative_difference``; a last one with the largest difference.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+
+from benchmarks import workload
+from benchmarks.side_training import prepare
+from benchmarks.sides import PEERS, Side, use_threads
+from rmjax.batches.batch import PreferenceBatch
+from rmjax.batches.lengths import measure
+from rmjax.batches.packing import pack, plan_epoch
+from rmjax.batches.parts import RowShape
+from rmjax.config import ExperimentConfig, Schedule
+
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "HH in the published layout.", required=True)
+_MODELS = flags.DEFINE_list("models", ["4x256"], "Which models.")
+_STEPS = flags.DEFINE_integer("steps", 20, "Steps of both.")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-4, "Of the first step.")
+_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 0.0, "Of matrices.")
+_THREADS = flags.DEFINE_integer("threads", 2, "Processors of each side.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the weights and the shuffling.")
+
+
+def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
+    """rmjax's experiment with TRL's optimizer."""
+    config = ExperimentConfig(seed=_SEED.value, steps=_STEPS.value, model=workload.MODELS[name])
+    config.batch = workload.choose_batch(pairs, None, None)
+    config.text.max_prompt_tokens = config.text.max_response_tokens = workload.LONGEST
+    optimizer = config.optimizer
+    optimizer.learning_rate, optimizer.warmup_steps, optimizer.schedule = _LEARNING_RATE.value, 0, Schedule.LINEAR
+    optimizer.b1, optimizer.b2, optimizer.epsilon, optimizer.clip_norm = 0.9, 0.999, 1e-8, 1.0
+    optimizer.weight_decay = _WEIGHT_DECAY.value
+    return config
+
+
+def trl_steps(folder: Path) -> tuple[list[float], list[list[int]]]:
+    """The loss of each of TRL's steps, and the pairs it was of."""
+    options = {
+        "grouped": False,
+        "total_steps": _STEPS.value,
+        "pairs_per_step": workload.PAIRS_PER_STEP,
+        "gradient_checkpointing": False,
+        "learning_rate": _LEARNING_RATE.value,
+        "weight_decay": _WEIGHT_DECAY.value,
+        "seed": _SEED.value,
+        "threads": _THREADS.value,
+    }
+    with Side("benchmarks.peer_trl", str(folder), json.dumps(options), python=PEERS) as peer:
+        answer = peer.ask(steps=_STEPS.value)
+    return answer["losses"], answer["batches"]
+
+
+def lay(pairs: workload.Pairs, steps: list[list[int]], row_length: int) -> list[PreferenceBatch]:
+    """The pairs of each step in rows, all steps in as many rows as the fullest needs: one shape, compiled once."""
+    count = max(map(len, steps))
+    shape = RowShape(length=row_length, responses=2 * count, comparisons=count)
+    laid = [pairs.taken(step).tokenized() for step in steps]
+    plans = [plan_epoch(measure(tokenized), shape, seed=0, epoch=0) for tokenized in laid]
+    rows = max(plan.rows for plan in plans)
+    return [
+        pack(tokenized, plan, np.where(np.arange(rows) < plan.rows, np.arange(rows), -1))
+        for tokenized, plan in zip(laid, plans, strict=True)
+    ]
+
+
+def rmjax_losses(config: ExperimentConfig, folder: Path, batches: list[PreferenceBatch]) -> Iterator[float]:
+    """The mean loss of each step, before its update."""
+    _, _, _, params = workload.read_folder(folder)
+    _, take_step, state = prepare(config, params)
+    for batch in batches:
+        state, result = take_step(state, batch)
+        yield float(result.sums.loss) / float(result.sums.weight)
+
+
+def compare(name: str, config: ExperimentConfig, folder: Path, pairs: workload.Pairs) -> None:
+    """Prints the lines of a model."""
+    trl, steps = trl_steps(folder)
+    ours = rmjax_losses(config, folder, lay(pairs, steps[: len(trl)], config.batch.row_length))
+    worst = 0.0
+    for number, (theirs, own) in enumerate(zip(trl, ours, strict=True), 1):
+        difference = abs(own - theirs) / abs(theirs)
+        worst = max(worst, difference)
+        line = {"model": name, "step": number, "trl": theirs, "rmjax": own, "relative_difference": difference}
+        print(json.dumps(line), flush=True)
+    print(json.dumps({"model": name, "steps": len(trl), "largest_relative_difference": worst}), flush=True)
+
+
+def main(_: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)
+    use_threads(_THREADS.value)
+    preferences = workload.read_hh(_MANUAL_DIR.value, seed=_SEED.value)
+    contract = workload.make_contract(preferences)
+    pairs = workload.hh_pairs(preferences, contract)
+    for name in _MODELS.value:
+        config = make_config(name, pairs)
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent)
+            params = workload.initial_params(config.model, _SEED.value)
+            workload.write_folder(folder, config, contract, pairs, params, longest=workload.LONGEST)
+            compare(name, config, folder, pairs)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,97 @@
+"""rmjax's training as a side: ``python -m benchmarks.side_training FOLDER``.
+
+``{"steps": n}`` trains so many steps as ``rmjax.train`` would (its step, its pipeline, prefetched, the step never
+waited for until the last) and answers with the time; ``{"matmul": size}`` measures what a float32 product of two square
+matrices of that size reaches in this process.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.sides import Answer, Clock, questions
+from benchmarks.workload import VOCABULARY, Pairs, read_folder
+from rmjax.batches.batch import PreferenceBatch
+from rmjax.batches.lengths import measure
+from rmjax.batches.packing import choose_row_shape
+from rmjax.batches.pipeline import DataState, PreferencePipeline
+from rmjax.config import ExperimentConfig
+from rmjax.models.reward import Params, RewardModel
+from rmjax.training.optimizer import make_optimizer
+from rmjax.training.parallel import Parallel, make_parallel
+from rmjax.training.state import TrainState
+from rmjax.training.step import StepResult, make_train_step
+
+TakeStep = Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]
+
+
+def prepare(config: ExperimentConfig, params: Params) -> tuple[Parallel, TakeStep, TrainState]:
+    """The compiled step of a run, and its state before the first step with the given parameters."""
+    parallel = make_parallel(config)
+    model = RewardModel(config.model, VOCABULARY)
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=jax.tree.map(jnp.asarray, params),
+        opt_state=optimizer.init(params),
+        key=jax.random.PRNGKey(config.seed),
+    )
+    return parallel, parallel.compile_train(make_train_step(model, config, optimizer)), parallel.place(state)
+
+
+def stream(config: ExperimentConfig, parallel: Parallel, pairs: Pairs) -> Iterator[tuple[DataState, PreferenceBatch]]:
+    """The batches of a run, on the device before they are asked for."""
+    tokenized = pairs.tokenized()
+    shape = choose_row_shape(measure(tokenized), config.batch)
+    pipeline = PreferencePipeline(tokenized, shape, config.batch.rows, seed=config.seed)
+    return parallel.prefetch(pipeline.batches(DataState()))
+
+
+def matmul_flops(size: int, *, seconds: float = 1.0) -> float:
+    """Floating-point operations a second of a float32 matrix product, called until so many seconds are over."""
+    left, right = jax.random.normal(jax.random.PRNGKey(0), (2, size, size))
+    product = jax.jit(jnp.matmul)
+    product(left, right).block_until_ready()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        product(left, right).block_until_ready()
+        count += 1
+    return 2.0 * size**3 * count / (time.perf_counter() - began)
+
+
+def main(folder: Path) -> None:
+    asked, answer = questions()
+    config, _, pairs, params = read_folder(folder)
+    parallel, take_step, state = prepare(config, params)
+    with contextlib.closing(stream(config, parallel, pairs)) as batches:  # pyright: ignore[reportArgumentType] it is a generator
+        for question in asked:
+            if "matmul" in question:
+                answer({"flops": matmul_flops(question["matmul"])})
+            else:
+                state, found = _train(take_step, state, batches, question["steps"])
+                answer(found)
+
+
+def _train(
+    take_step: TakeStep, state: TrainState, batches: Iterator[tuple[DataState, PreferenceBatch]], steps: int
+) -> tuple[TrainState, Answer]:
+    results = []
+    clock = Clock()
+    for _ in range(steps):
+        _, batch = next(batches)
+        state, result = take_step(state, batch)
+        results.append(result)
+    jax.block_until_ready(state)
+    found = clock.read()
+    sums = [result.sums for result in jax.device_get(results)]
+    found["pairs"] = float(sum(entry.comparisons for entry in sums))
+    return state, found
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,108 @@
+"""The sides of a benchmark as processes that work in turn: each computes only while it is asked, and is measured alone.
+
+The benchmark holds a ``Side`` for each; the side's own script (``python -m benchmarks.NAME FOLDER``, in its own
+environment) answers what ``questions`` gives it. Questions and answers are JSON lines. Needs the standard
+library alone, because the peers' environment has no rmjax. Linux: processor affinity and the unit of ``ru_maxrss``.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+
+Answer = dict[str, Any]
+
+
+def use_threads(count: int) -> None:
+    """Keeps this process and those it starts to so many processors, which is what XLA and torch then see."""
+    available = sorted(os.sched_getaffinity(0))
+    if len(available) < count:
+        raise SystemExit(f"--threads={count}: there are {len(available)} processors")
+    os.sched_setaffinity(0, available[:count])
+    os.environ |= {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)}
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Side:
+    """A process that answers one question at a time; it starts at once and is ready when it answers the first."""
+
+    def __init__(self, module: str, *arguments: str, python: Path = Path(sys.executable)):
+        if not python.exists():
+            raise SystemExit(f"{python} is missing: benchmarks/setup_peers.sh makes it")
+        offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "JAX_PLATFORMS": "cpu"}
+        self.name = " ".join([module, *arguments])
+        self._process = subprocess.Popen(
+            [str(python), "-m", module, *arguments],
+            cwd=ROOT,
+            env=os.environ | offline,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **question: Any) -> Answer:
+        """The answer to a question; a side that has died is an error."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise SystemExit(f"{self.name} ended with code {self._process.wait()}; what it said is above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def questions() -> tuple[Iterator[dict[str, Any]], Callable[[Answer], None]]:
+    """In a side's process: the questions as they come, and how they are answered.
+
+    Whatever else is printed to stdout from now on goes to stderr, so that a library can't write between the answers.
+    """
+    stream = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def answer(found: Answer) -> None:
+        stream.write(json.dumps(found) + "\n")
+
+    return (json.loads(line) for line in sys.stdin), answer
+
+
+class Clock:
+    """The time since it was made."""
+
+    def __init__(self):
+        self._began, self._processors = time.perf_counter(), time.process_time()
+
+    def read(self) -> Answer:
+        """``seconds``, ``busy`` (how many processors this process had of them) and its ``peak_gib`` of memory so far.
+
+        A side that is busy with less than its threads was disturbed, by another process or by a wait of its own.
+        """
+        seconds = time.perf_counter() - self._began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return {"seconds": seconds, "busy": (time.process_time() - self._processors) / seconds, "peak_gib": peak}

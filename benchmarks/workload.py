@@ -1,0 +1,175 @@
+"""What the training benchmarks run on: HH pairs, a tokenizer trained on them, two models shaped as Llama's.
+
+Both sides read the same folder: ``pairs.npz``, ``tokenizer.json``, ``weights.npz`` (Llama's names), ``llama.json``
+(arguments of ``transformers.LlamaConfig``) and ``config.json`` (rmjax's).
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from benchmarks.llama_weights import from_llama, llama_config, to_llama
+from rmjax.batches.contract import RoleTemplate, TextContract
+from rmjax.batches.lengths import measure
+from rmjax.batches.packing import choose_row_shape, plan_epoch
+from rmjax.batches.tokenize import tokenize
+from rmjax.batches.tokenized import TokenizedPreferences
+from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, from_json, to_json
+from rmjax.models.reward import Params, RewardModel, init
+from rmjax.preferences.groups import RowDefaults
+from rmjax.preferences.read import read_preferences
+from rmjax.preferences.record import Preference, Source, Text
+
+VOCABULARY = 8192
+LONGEST = 1200  # tokens of a conversation
+PAIRS_PER_STEP = 16
+PARTS = {"helpful-base": "helpfulness", "harmless-base": "harmlessness"}
+_MULTIPLE = 128
+
+MODELS = {
+    "4x256": ModelConfig(width=256, layers=4, attention_heads=4, key_value_heads=2, head_size=64, mlp_width=704),
+    "8x512": ModelConfig(width=512, layers=8, attention_heads=8, key_value_heads=4, head_size=64, mlp_width=1408),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Conversations in twos: that of pair i which was chosen is number 2i, the rejected one number 2i + 1.
+
+    Attributes:
+      tokens: all conversations, one after the other, each with its end token.
+      offsets: where each conversation begins; one more entry at the end.
+    """
+
+    tokens: Int[np.ndarray, "tokens"]
+    offsets: Int[np.ndarray, "conversations_and_end"]
+
+    def __len__(self) -> int:
+        return len(self.offsets) // 2
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "pairs 2"]:
+        """Of the chosen and the rejected conversation."""
+        return np.diff(self.offsets).reshape(-1, 2)
+
+    def conversation(self, number: int) -> Int[np.ndarray, "tokens"]:
+        return self.tokens[self.offsets[number] : self.offsets[number + 1]]
+
+    def taken(self, pairs: Iterable[int]) -> "Pairs":
+        """Some of the pairs, in the order given."""
+        return as_pairs(self.conversation(2 * pair + side) for pair in pairs for side in range(2))
+
+    def tokenized(self) -> TokenizedPreferences:
+        """As rmjax packs them: each pair a group with one comparison, which the chosen one won."""
+        count = len(self)
+        every = np.arange(count)
+        return TokenizedPreferences(
+            tokens=self.tokens,
+            response_offsets=self.offsets,
+            group_offsets=np.arange(count + 1) * 2,
+            comparison_offsets=np.arange(count + 1),
+            left=every * 2,
+            right=every * 2 + 1,
+            head=np.zeros(count, np.int32),
+            probability=np.ones(count, np.float32),
+            margin=np.zeros(count, np.float32),
+            weight=np.ones(count, np.float32),
+            response_origin=np.stack([np.repeat(every, 2), np.tile([0, 1], count)], axis=1).astype(np.int32),
+            comparison_origin=np.stack([every, every * 0], axis=1).astype(np.int32),
+        )
+
+
+def as_pairs(conversations: Iterable[Int[np.ndarray, "tokens"]]) -> Pairs:
+    """Pairs of conversations given in turn: chosen, rejected, chosen, …"""
+    laid = list(conversations)
+    return Pairs(
+        tokens=np.concatenate(laid).astype(np.int32),
+        offsets=np.cumsum([0, *map(len, laid)], dtype=np.int64),
+    )
+
+
+def read_hh(manual_dir: str, *, seed: int) -> list[Preference]:
+    """The training preferences of both parts, from a folder in the published layout, shuffled."""
+    found = []
+    for part, dimension in PARTS.items():
+        defaults = RowDefaults(dimension=dimension, source=Source.HUMAN)
+        found.extend(read_preferences(Path(manual_dir) / part / "train.jsonl.gz", defaults=defaults))
+    order = np.random.default_rng(seed).permutation(len(found))
+    return [found[place] for place in order.tolist()]
+
+
+def make_contract(preferences: Iterable[Preference]) -> TextContract:
+    """BPE trained on the texts; no text of up to ``LONGEST`` tokens is cut or refused."""
+    template = RoleTemplate()
+
+    def rendered(text: Text) -> str:
+        return text if isinstance(text, str) else template.render_turns(text)
+
+    texts = (rendered(text) for preference in preferences for text in (preference.prompt, *preference.responses))
+    limits = TextConfig(max_prompt_tokens=LONGEST, max_response_tokens=LONGEST)
+    return TextContract.from_config(limits, train_tokenizer(texts, VOCABULARY))
+
+
+def hh_pairs(preferences: Iterable[Preference], contract: TextContract) -> Pairs:
+    """The pairs whose conversations are both of at most ``LONGEST`` tokens."""
+    unlimited = dataclasses.replace(contract, max_prompt_tokens=1 << 20, max_response_tokens=1 << 20)
+    tokenized = tokenize(preferences, unlimited, on_error=OnError.SKIP)
+    chosen_left = tokenized.probability > 0.5
+    chosen = np.where(chosen_left, tokenized.left, tokenized.right)
+    rejected = np.where(chosen_left, tokenized.right, tokenized.left)
+    lengths = np.diff(tokenized.response_offsets)
+    short = (lengths[chosen] <= LONGEST) & (lengths[rejected] <= LONGEST)
+    both = np.stack([chosen, rejected], axis=1)[short & (tokenized.probability != 0.5)]
+    return as_pairs(tokenized.conversation(response) for response in both.reshape(-1).tolist())
+
+
+def choose_batch(pairs: Pairs, row_length: int | None, rows: int | None) -> BatchConfig:
+    """Rows as short as the longest pair allows (to a multiple of 128: what attention computes grows with the length),
+    and as many in a step as hold ``PAIRS_PER_STEP`` pairs on average over an epoch."""
+    lengths = measure(pairs.tokenized())
+    if row_length is None:
+        longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
+        row_length = -(-longest // _MULTIPLE) * _MULTIPLE
+    batch = BatchConfig(row_length=row_length)
+    if rows is None:
+        plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
+        rows = max(1, round(PAIRS_PER_STEP * plan.rows / len(pairs)))
+    batch.rows = rows
+    return batch
+
+
+def initial_params(model: ModelConfig, seed: int) -> Params:
+    """rmjax's own initialization, but with queries that aren't zero: attention is to do something from the start."""
+    params = jax.tree.map(np.asarray, init(RewardModel(model, VOCABULARY), jax.random.PRNGKey(seed)))
+    branch = params["backbone"]["layers"]["attention_branch"]
+    random = np.random.default_rng(seed)
+    scale = model.width**-0.5
+    branch["query"] = {"kernel": scale * random.standard_normal(branch["query"]["kernel"].shape, np.float32)}
+    return params
+
+
+def write_folder(
+    folder: Path, config: ExperimentConfig, contract: TextContract, pairs: Pairs, params: Params, *, longest: int
+) -> None:
+    """Writes what both sides read; ``longest`` is the length of the longest conversation that they may be given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "pairs.npz", tokens=pairs.tokens, offsets=pairs.offsets)
+    np.savez(folder / "weights.npz", **to_llama(params))  # pyright: ignore[reportArgumentType] no array is named allow_pickle
+    save_tokenizer(contract.tokenizer, folder / "tokenizer.json")
+    (folder / "config.json").write_text(to_json(config))
+    (folder / "llama.json").write_text(json.dumps(llama_config(config.model, VOCABULARY, longest=longest), indent=2))
+
+
+def read_folder(folder: Path) -> tuple[ExperimentConfig, TextContract, Pairs, Params]:
+    """What ``write_folder`` wrote, for rmjax."""
+    config = from_json((folder / "config.json").read_text())
+    contract = TextContract.from_config(config.text, load_tokenizer(folder / "tokenizer.json"))
+    with np.load(folder / "pairs.npz") as stored, np.load(folder / "weights.npz") as weights:
+        pairs = Pairs(tokens=stored["tokens"], offsets=stored["offsets"])
+        return config, contract, pairs, from_llama(weights)
