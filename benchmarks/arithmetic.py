@@ -4,16 +4,7 @@ import numpy as np
 
 from rmjax.batches.lengths import GroupLengths
 from rmjax.config import ModelConfig
-
-
-def matmul_parameters(model: ModelConfig) -> int:
-    """How many parameters each token is multiplied with: the matrices of all layers.
-
-    The embedding is looked up and not multiplied; the reward head is, but only at the ends of responses, and is left
-    out.
-    """
-    heads = model.head_size * (2 * model.attention_heads + 2 * model.key_value_heads)
-    return model.layers * model.width * (heads + 3 * model.mlp_width)
+from rmjax.models.flops import training_flops
 
 
 def distinct_tokens(lengths: GroupLengths) -> int:
@@ -30,13 +21,10 @@ def visible_pairs(lengths: GroupLengths) -> int:
     return int((prefix * (prefix + 1) // 2).sum() + (own * before + own * (own + 1) // 2).sum())
 
 
-def training_flops(model: ModelConfig, lengths: GroupLengths) -> float:
-    """Floating-point operations of training on every group once, each distinct token once.
+def training_on(model: ModelConfig, lengths: GroupLengths) -> float:
+    """Floating-point operations of training on every group once, each distinct token once
+    (``rmjax.models.flops.training_flops``).
 
-    ``6 * matmul_parameters * distinct_tokens + 12 * layers * heads * head_size * visible_pairs``: a multiplication and
-    an addition for each parameter of a token, or for each of the ``heads * head_size`` numbers of a visible pair in
-    the scores and again in the mix of values; once forward, twice backward. Norms, softmax, activations, the optimizer
-    and whatever is computed twice or on padding count nothing.
+    Norms, softmax, activations, the optimizer and whatever is computed twice or on padding count nothing.
     """
-    mixed = 12.0 * model.layers * model.attention_heads * model.head_size * visible_pairs(lengths)
-    return 6.0 * matmul_parameters(model) * distinct_tokens(lengths) + mixed
+    return training_flops(model, tokens=float(distinct_tokens(lengths)), visible_pairs=float(visible_pairs(lengths)))

@@ -13,16 +13,16 @@ import jax.numpy as jnp
 
 from benchmarks.sides import Clock, questions
 from benchmarks.workload import VOCABULARY, read_folder
-from rmjax.models.reward import RewardModel
 from rmjax.scoring.rows import parse_request
 from rmjax.scoring.scorer import RewardScorer
+from rmjax.training.parallel import make_model
 from rmjax.training.trained import TrainedModel
 
 
 def main(folder: Path) -> None:
     asked, answer = questions()
     config, contract, _, params = read_folder(folder)
-    model = RewardModel(config.model, VOCABULARY)
+    model = make_model(config.model, VOCABULARY)
     on_device = jax.tree.map(jnp.asarray, params)
     scorer = RewardScorer(TrainedModel(config=config, model=model, params=on_device, contract=contract, step=0))
     for question in asked:

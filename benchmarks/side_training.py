@@ -21,11 +21,12 @@ from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.config import ExperimentConfig
-from rmjax.models.reward import Params, RewardModel
+from rmjax.models.reward import Params
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.parallel import Parallel, make_parallel
+from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.state import TrainState
 from rmjax.training.step import StepResult, make_train_step
+from rmjax.training.strategy import Parallel
 
 TakeStep = Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]
 
@@ -33,15 +34,12 @@ TakeStep = Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]
 def prepare(config: ExperimentConfig, params: Params) -> tuple[Parallel, TakeStep, TrainState]:
     """The compiled step of a run, and its state before the first step with the given parameters."""
     parallel = make_parallel(config)
-    model = RewardModel(config.model, VOCABULARY)
+    model = make_model(config.model, VOCABULARY)
     optimizer = make_optimizer(config.optimizer, config.steps)
-    state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=jax.tree.map(jnp.asarray, params),
-        opt_state=optimizer.init(params),
-        key=jax.random.PRNGKey(config.seed),
-    )
-    return parallel, parallel.compile_train(make_train_step(model, config, optimizer)), parallel.place(state)
+    state = parallel.new_state(model, optimizer, config.seed)
+    placed = jax.tree.map(lambda given, new: jax.device_put(given, new.sharding), params, state.params)
+    compiled = parallel.compile_train(make_train_step(model, config, optimizer))
+    return parallel, compiled, state.replace(params=placed)
 
 
 def stream(config: ExperimentConfig, parallel: Parallel, pairs: Pairs) -> Iterator[tuple[DataState, PreferenceBatch]]:

@@ -10,7 +10,7 @@ the epoch's largest batch, so that its peak memory is that of the epoch. A windo
 of rows that hold 16 pairs on average, its warm-up two steps with the compilation. Figures are medians over windows.
 
 One JSON line for each model. ``rmjax``, ``trl``, ``trl_grouped``: pairs a second; ``mfu``: the arithmetic that the
-distinct tokens need (``benchmarks.arithmetic.training_flops``) at rmjax's pace, as a share of ``matmul_gflops``;
+distinct tokens need (``benchmarks.arithmetic.training_on``) at rmjax's pace, as a share of ``matmul_gflops``;
 ``pairs_per_second_at_matmul_rate``: the pace at which that share would be 1.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from benchmarks import workload
-from benchmarks.arithmetic import distinct_tokens, training_flops, visible_pairs
+from benchmarks.arithmetic import distinct_tokens, training_on, visible_pairs
 from benchmarks.representative import padded_tokens
 from benchmarks.sides import PEERS, Answer, Side, say, use_threads
 from rmjax.batches.lengths import measure
@@ -102,7 +102,7 @@ def summary(name: str, config: ExperimentConfig, pairs: workload.Pairs, found: A
     pace = {side: statistics.median(entry["pairs"] / entry["seconds"] for entry in found[side]) for side in found}
     peak = {side: max(entry["peak_gib"] for entry in found[side]) for side in found}
     lengths, rate = measure(pairs.tokenized()), statistics.median(rates)
-    flops = training_flops(config.model, lengths) / len(pairs)
+    flops = training_on(config.model, lengths) / len(pairs)
 
     def padded(side: str) -> float:
         return sum(entry["padded_tokens"] for entry in found[side]) / sum(entry["pairs"] for entry in found[side])

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from benchmarks import workload
-from benchmarks.arithmetic import distinct_tokens, matmul_parameters, training_flops, visible_pairs
+from benchmarks.arithmetic import distinct_tokens, training_on, visible_pairs
 from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.representative import padded_tokens, representative_windows
 from benchmarks.sides import Side
 from rmjax.batches.lengths import GroupLengths, measure
 from rmjax.batches.packing import RowShape, pack, plan_epoch, plan_in_order
 from rmjax.config import ModelConfig
+from rmjax.models.flops import matrix_parameters
 from rmjax.models.reward import RewardModel, init, parameter_count, rewards
 
 SMALL = ModelConfig(width=16, layers=2, attention_heads=4, key_value_heads=2, head_size=8, mlp_width=24)
@@ -56,14 +57,14 @@ def test_the_arithmetic_of_a_group_counted_by_hand():
     assert visible_pairs(lengths) == 3 + 3 + 12
     # Of 16 numbers: queries 32, keys and values 16 each, 32 back to 16; the MLP 24 up twice and down.
     parameters = 2 * 16 * (32 + 16 + 16 + 32 + 3 * 24)
-    assert matmul_parameters(SMALL) == parameters
-    assert training_flops(SMALL, lengths) == 6 * parameters * 6 + 12 * 2 * 32 * 18
+    assert matrix_parameters(SMALL) == parameters
+    assert training_on(SMALL, lengths) == 6 * parameters * 6 + 12 * 2 * 32 * 18
 
 
-def test_matmul_parameters_are_the_kernels_of_the_layers():
+def test_matrix_parameters_are_the_kernels_of_the_layers():
     kernels = small_params()["backbone"]["layers"]
     matrices = [kernels[branch] for branch in ("attention_branch", "mlp_branch")]
-    assert matmul_parameters(SMALL) == sum(leaf.size for leaf in jax.tree.leaves(matrices))
+    assert matrix_parameters(SMALL) == sum(leaf.size for leaf in jax.tree.leaves(matrices))
 
 
 def random_pairs(count, seed=0):
