@@ -40,13 +40,18 @@ def test_llama_has_all_numbers_in_the_shapes_of_its_config():
 
 
 def one_group(prefix, *own):
+    """Responses of so many tokens after so many that all share."""
+    count = len(own)
     return GroupLengths(
-        prefix=np.array([prefix]),
-        own=np.array(own),
-        group_offsets=np.array([0, len(own)]),
+        whole=prefix + np.array(own),
+        place=np.arange(count),
+        common=np.array([0, *[prefix] * (count - 1)]),
+        group_offsets=np.array([0, count]),
         comparison_offsets=np.array([0, 1]),
         left=np.array([0]),
         right=np.array([1]),
+        response_origin=np.zeros((count, 2), np.int32),
+        comparison_origin=np.zeros((1, 2), np.int32),
     )
 
 

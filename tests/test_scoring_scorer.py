@@ -17,6 +17,7 @@ from rmjax.models import reward
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import scorer as scoring
 from rmjax.scoring.scorer import RewardScorer, score_file
+from rmjax.training.parallel import make_model
 from rmjax.training.trained import TrainedModel
 
 LONG = "rains " * 200
@@ -25,7 +26,7 @@ LONG = "rains " * 200
 def make(heads: tuple[str, ...] = ()) -> TrainedModel:
     config = untrained_config(heads=heads)
     contract = untrained_contract(config)
-    network = reward.RewardModel(config.model, contract.tokenizer.get_vocab_size())
+    network = make_model(config.model, contract.tokenizer.get_vocab_size())
     params = lively(reward.init(network, jax.random.key(1)))
     return TrainedModel(config=config, model=network, params=params, contract=contract, step=3)
 

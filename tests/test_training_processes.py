@@ -141,10 +141,12 @@ def test_a_run_goes_on_on_other_devices_in_other_processes_and_under_other_strat
     train(config, home / "steady", make_evaluator=make_evaluator)
     model = ("--config.model.attention_heads=4", "--config.model.dropout=0.0", "--config.parallel.strategy=MESH")
     workdir = home / "moving"
-    for layout, reached in ((("--config.parallel.tensor=4",), 6), (("--config.parallel.fsdp=4",), 11)):
-        outcomes = start(home, workdir.name, *model, *layout, TERMINATE="1:1")
+    reached = 0
+    for layout in ("--config.parallel.tensor=4", "--config.parallel.fsdp=4"):
+        outcomes = start(home, workdir.name, *model, layout, TERMINATE="1:1")
         assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
-        assert committed_steps(workdir)[-1] == reached
+        assert reached < committed_steps(workdir)[-1] < STEPS  # at which step the processes agree is theirs to say
+        reached = committed_steps(workdir)[-1]
     config.parallel.strategy = Strategy.JIT
     train(config, workdir, make_evaluator=make_evaluator)
     ours, theirs = read_lines(workdir), read_lines(home / "steady")

@@ -42,6 +42,7 @@ def test_a_new_workdir_holds_the_config_and_opens_again(tmp_path: pathlib.Path):
 def test_a_run_may_go_on_laid_over_devices_in_another_way(tmp_path: pathlib.Path):
     config = ExperimentConfig()
     open_workdir(tmp_path, config)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     config.parallel = ParallelConfig(strategy=Strategy.MESH, fsdp=2, microbatches=4)
     open_workdir(tmp_path, config)
     assert read_config(tmp_path) == ExperimentConfig()  # as the run began

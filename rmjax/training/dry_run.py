@@ -134,8 +134,7 @@ def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None
     chip, devices = chip_of(topology), devices_of(topology)
     parallel = MeshParallel(config, devices, make_mesh(config.parallel, devices))
     parallel.check_rows()
-    attention = choose_attention(config.model.attention, "tpu")
-    model = parallel.fit(RewardModel(config.model, config.text.vocabulary_size, attention))
+    model = parallel.fit(_tpu_model(config))
     optimizer = make_optimizer(config.optimizer, config.steps)
     state = parallel.abstract_state(model, optimizer)
     lowered = parallel.lower_train(make_train_step(model, config, optimizer), state, _abstract_batch(config))
@@ -164,6 +163,10 @@ def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None
         interconnect_seconds=sent.total() / chip.interconnect_bandwidth,
         lengths=lengths,
     )
+
+
+def _tpu_model(config: ExperimentConfig) -> RewardModel:
+    return RewardModel(config.model, config.text.vocabulary_size, choose_attention(config.model.attention, "tpu"))
 
 
 @dataclass(frozen=True)
