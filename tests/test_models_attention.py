@@ -30,6 +30,10 @@ RULES = {
 }
 
 
+# The interpreter of the TPU kernels is slow: of the rules it gets none, and all at once.
+CASES = [(name, rule) for name in IMPLEMENTATIONS for rule in RULES if name != "tpu" or rule in ("plain", "all")]
+
+
 @pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS.keys())
 def attention(request):
     return jax.jit(request.param, static_argnums=5)
@@ -61,9 +65,10 @@ def slow_attention(query, key, value, visible_until, positions, rule=PLAIN):
     return out
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
-@pytest.mark.parametrize(("seed", "heads", "groups"), [(0, 4, 2), (1, 3, 3), (2, 4, 1)])
-def test_equals_a_loop_over_the_tokens_that_are_seen(attention, seed, heads, groups, rule):
+@pytest.mark.parametrize(("name", "rule"), CASES)
+@pytest.mark.parametrize(("seed", "heads", "groups"), [(0, 4, 2), (1, 3, 3)])
+def test_equals_a_loop_over_the_tokens_that_are_seen(seed, heads, groups, name, rule):
+    attention, rule = jax.jit(IMPLEMENTATIONS[name], static_argnums=5), RULES[rule]
     batch = random_batch(seed, rows=2)
     query, key, value = random_heads(seed, batch.visible_until, heads, groups)
     expected = slow_attention(query, key, value, batch.visible_until, batch.positions, rule)
@@ -74,9 +79,10 @@ def test_equals_a_loop_over_the_tokens_that_are_seen(attention, seed, heads, gro
     assert np.abs(unpacked - expected).max() > 0.01
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
-@pytest.mark.parametrize(("seed", "heads", "groups"), [(0, 4, 2), (1, 3, 3)])
-def test_gradients_equal_those_of_the_dense_one(attention, seed, heads, groups, rule):
+@pytest.mark.parametrize(("name", "rule"), CASES)
+@pytest.mark.parametrize(("seed", "heads", "groups"), [(0, 4, 1), (1, 4, 2)])
+def test_gradients_equal_those_of_the_dense_one(seed, heads, groups, name, rule):
+    attention, rule = IMPLEMENTATIONS[name], RULES[rule]
     batch = random_batch(seed, rows=2)
     qkv = random_heads(seed, batch.visible_until, heads, groups)
     pulled = jax.random.normal(jax.random.PRNGKey(seed + 9), qkv[0].shape)

@@ -5,6 +5,7 @@ import pathlib
 import random
 
 from rmjax.config import (
+    AttentionKind,
     BatchConfig,
     DataConfig,
     ExperimentConfig,
@@ -38,7 +39,14 @@ def tiny_config(rows: str, *, steps: int = 20, evaluate_every: int = 7, seed: in
         text=TextConfig(vocabulary_size=300, max_prompt_tokens=32, max_response_tokens=64),
         batch=BatchConfig(row_length=160, rows=4),
         model=ModelConfig(
-            width=16, layers=1, attention_heads=2, key_value_heads=1, head_size=8, mlp_width=32, dropout=0.1
+            width=16,
+            layers=1,
+            attention_heads=2,
+            key_value_heads=1,
+            head_size=8,
+            mlp_width=32,
+            dropout=0.1,
+            attention=AttentionKind.DENSE,  # compiles quickest, which is what such runs spend their time on
         ),
         optimizer=OptimizerConfig(warmup_steps=5, learning_rate=3e-3),
         logging=LoggingConfig(progress_every=3),
