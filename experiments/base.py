@@ -17,6 +17,7 @@ def get_config() -> ExperimentConfig:
     config.batch.rows = 8
     config.model.width = 64
     config.model.layers = 2
+    config.model.unroll = 2
     config.model.attention_heads = 2
     config.model.key_value_heads = 2
     config.model.mlp_width = 192

@@ -40,6 +40,15 @@ class ComputeDtype(enum.Enum):
     BFLOAT16 = "bfloat16"
 
 
+class AttentionKind(enum.Enum):
+    """The implementation of attention; all give the same numbers."""
+
+    AUTO = "auto"  # by the platform that the model runs on
+    DENSE = "dense"  # the whole score matrix: the reference
+    LISTED = "listed"  # one needed pair of blocks after the other: for a CPU
+    ABREAST = "abreast"  # all query blocks at once: for wide devices
+
+
 class Remat(enum.Enum):
     """What the backward pass computes again instead of keeping."""
 
@@ -103,6 +112,7 @@ class ModelConfig:
     key_value_heads: int = 2
     head_size: int = 32
     mlp_width: int = 384
+    attention: AttentionKind = AttentionKind.AUTO
     attention_window: int | None = None  # how many positions back a token sees, itself counted; None: all of them
     attention_softcap: float | None = None  # scores s become cap * tanh(s / cap), as in Gemma 2; None: as they are
     rope_theta: float = 10_000.0
@@ -110,6 +120,7 @@ class ModelConfig:
     dropout: float = 0.0  # of embeddings and residual branches, in training alone
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
     remat: Remat = Remat.NONE
+    unroll: int = 1  # layers in each turn of the scan over layers: more run faster on a CPU and compile longer
     reward_heads: tuple[str, ...] = ()  # one output for each named dimension; empty: one output for all comparisons
 
 
@@ -185,7 +196,7 @@ _Check = tuple[str, bool, str]  # the field, whether it is right, and what would
 _AT_LEAST_ONE = (
     "steps", "evaluate_every", "text.max_prompt_tokens", "text.max_response_tokens", "batch.row_length", "batch.rows",
     "model.width", "model.layers", "model.attention_heads", "model.key_value_heads", "model.head_size",
-    "model.mlp_width", "parallel.microbatches", "parallel.fsdp", "parallel.tensor",
+    "model.mlp_width", "model.unroll", "parallel.microbatches", "parallel.fsdp", "parallel.tensor",
     "logging.progress_every",
 )  # fmt: skip
 

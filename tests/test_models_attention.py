@@ -9,8 +9,14 @@ import pytest
 from random_batches import random_batch
 
 from rmjax.models.attention import PLAIN, ScoreRule, dense_attention, seen_from
+from rmjax.models.blocked_attention import blocked_attention
+from rmjax.models.blocks import Order
 
-IMPLEMENTATIONS = {"dense": dense_attention}
+IMPLEMENTATIONS = {
+    "dense": dense_attention,
+    "listed": functools.partial(blocked_attention, block=32),
+    "abreast": functools.partial(blocked_attention, block=24, order=Order.ABREAST),
+}
 RULES = {
     "plain": PLAIN,
     "scaled": ScoreRule(scale=0.3),

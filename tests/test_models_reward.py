@@ -12,15 +12,16 @@ from random_batches import Tree, lay, lively, random_batch, random_rows, random_
 
 from rmjax.config import ComputeDtype
 from rmjax.models.attention import dense_attention
+from rmjax.models.attention_choice import IMPLEMENTATIONS
 from rmjax.models.reward import RewardModel, init, parameter_count
 from rmjax.models.reward import rewards as uncompiled_rewards
 
 rewards = jax.jit(uncompiled_rewards, static_argnums=0)  # equal models are compiled once for all tests
 
 
-def make(seed=0, **changes):
+def make(seed=0, attention=dense_attention, **changes):
     """A model whose head is large enough for rewards of about one, so that a tolerance of 1e-5 means something."""
-    model = RewardModel(small_model_config(**changes), 32)
+    model = RewardModel(small_model_config(**changes), 32, attention)
     params = lively(init(model, jax.random.PRNGKey(seed)), seed)
     params["reward_head"]["kernel"] *= 10.0
     return model, params
@@ -34,11 +35,12 @@ def rewards_alone(model, params, paths):
     return np.asarray(rewards(model, params, batch))[: len(paths), 0]
 
 
-@pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("seed", range(4))
-def test_packed_equals_alone(seed, nested):
+@pytest.mark.parametrize("kind", IMPLEMENTATIONS)
+@pytest.mark.parametrize("rule", [{}, {"attention_window": 5, "attention_softcap": 2.0}], ids=["plain", "window"])
+@pytest.mark.parametrize(("seed", "nested"), [(0, False), (1, True), (2, True)])
+def test_packed_equals_alone(seed, nested, rule, kind):
     rng = np.random.default_rng(seed)
-    model, params = make(seed, reward_heads=("a", "b"))
+    model, params = make(seed, IMPLEMENTATIONS[kind], reward_heads=("a", "b"), **rule)
     rows = random_rows(rng, 3, nested=nested) + [[random_tree(rng, 32, k, nested=nested)] for k in range(1, 6)]
     batch = to_batch(rng, rows, length=128, responses=15, comparisons=1)
     packed = np.asarray(rewards(model, params, batch))

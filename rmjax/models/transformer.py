@@ -6,7 +6,7 @@ RMSNorm before each branch (Zhang and Sennrich, 2019, arXiv 1910.07467), rotary 
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
-from rmjax.config import ComputeDtype, ModelConfig, Remat
+from rmjax.config import AttentionKind, ComputeDtype, ModelConfig, Remat
 from rmjax.models.attention import Attention, ScoreRule
 from rmjax.models.axes import LAYERS, laid_out, named
 
@@ -48,6 +48,7 @@ class ModelShape:
     key_value_heads: int
     head_size: int
     mlp_width: int
+    attention: AttentionKind
     attention_window: int | None
     attention_softcap: float | None
     rope_theta: float
@@ -55,6 +56,7 @@ class ModelShape:
     dropout: float
     compute_dtype: ComputeDtype
     remat: Remat
+    unroll: int
     reward_heads: tuple[str, ...]
 
     @property
@@ -78,8 +80,16 @@ def model_shape(config: ModelConfig | ModelShape) -> ModelShape:
 def rotation(positions: Int[Array, "rows length"], size: int, theta: float) -> Rotation:
     """Cosine and sine of the angle ``position * theta**(-2k / size)`` for each pair k of a head's numbers, float32."""
     frequency = theta ** (-jnp.arange(0, size, 2, dtype=jnp.float32) / size)
-    angle = positions[:, :, None, None].astype(jnp.float32) * frequency
-    return jnp.cos(angle), jnp.sin(angle)
+
+    def turned(frequency: Float[Array, "part"]) -> tuple[Array, Array]:
+        angle = positions[:, :, None].astype(jnp.float32) * frequency
+        return jnp.cos(angle), jnp.sin(angle)
+
+    # In a loop, if only of two turns, because XLA keeps what a loop computes. Else it would compute the cosines anew at
+    # each of their uses, head by head and layer by layer.
+    parts = frequency.reshape(2, -1) if frequency.size % 2 == 0 else frequency[None]
+    cosine, sine = (jnp.concatenate(list(part), axis=-1) for part in jax.lax.map(turned, parts))
+    return cosine[:, :, None], sine[:, :, None]
 
 
 def rotate(heads: Float[Array, "rows length heads size"], by: Rotation) -> Float[Array, "rows length heads size"]:
@@ -195,6 +205,7 @@ class Backbone(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType] annotated as int, documented as this too
             length=shape.layers,
+            unroll=min(shape.unroll, shape.layers),
             metadata_params=LAYERS,
         )
         places = Places(rotation(positions, shape.head_size, shape.rope_theta), positions, visible_until)
@@ -226,7 +237,24 @@ def _rematerialized(remat: Remat) -> type[Layer]:
 
 def _projection(name: str, features: int, shape: ModelShape, initializer: Initializer) -> nn.Dense:
     """A matrix without bias."""
-    return nn.Dense(features, use_bias=False, dtype=shape.dtype, kernel_init=initializer, name=name)
+    return nn.Dense(
+        features,
+        use_bias=False,
+        dtype=shape.dtype,
+        kernel_init=initializer,
+        name=name,
+        dot_general=_flat_product,
+    )
+
+
+def _flat_product(values: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
+    """``values @ kernel`` as a product of two matrices.
+
+    XLA writes the gradient of a product over two axes (rows, length) as a transposed copy of one side and then a
+    product; over one axis it needs no copy.
+    """
+    flat = jnp.matmul(values.reshape(-1, values.shape[-1]), kernel)
+    return flat.reshape(*values.shape[:-1], kernel.shape[-1])
 
 
 def _residual(name: str, axis: str, features: int, shape: ModelShape) -> nn.Dense:

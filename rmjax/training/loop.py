@@ -30,7 +30,7 @@ from rmjax.training.loss import Loss, pairwise_loss
 from rmjax.training.meter import Meter, NonFiniteError
 from rmjax.training.metrics_writer import MetricsWriter, check_sinks
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.parallel import make_parallel
+from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
 from rmjax.training.processes import ended_by_a_lost_process
 from rmjax.training.progress import Progress
@@ -101,7 +101,7 @@ def train(
     folder = open_workdir(workdir, config)
     record_start(folder)
     data = prepare_data(config, folder)
-    model = RewardModel(config.model, vocabulary_size_of(data.contract.tokenizer))
+    model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer))
     with Checkpoints(folder / CHECKPOINTS) as checkpoints, ended_by_a_lost_process(checkpoints.last_good):
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
         checkpoints.wait()

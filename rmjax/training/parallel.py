@@ -18,7 +18,8 @@ from jaxtyping import Float
 
 from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.config import ConfigError, ExperimentConfig, Strategy
+from rmjax.config import ConfigError, ExperimentConfig, ModelConfig, Strategy
+from rmjax.models.attention_choice import choose_attention
 from rmjax.models.reward import RewardModel
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.state import TrainState, new_state
@@ -166,6 +167,11 @@ def describe_devices() -> dict[str, str | int]:
     """Of all processes: what the devices are and how many there are."""
     devices = jax.devices()
     return {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()}
+
+
+def make_model(config: ModelConfig, vocabulary_size: int) -> RewardModel:
+    """The reward model, with the attention that suits the devices where the config leaves it open."""
+    return RewardModel(config, vocabulary_size, choose_attention(config.attention, jax.local_devices()[0].platform))
 
 
 def default_placement() -> SingleDeviceSharding:

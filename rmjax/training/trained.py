@@ -9,7 +9,7 @@ from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
-from rmjax.training.parallel import make_parallel_here
+from rmjax.training.parallel import make_model, make_parallel_here
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
 
@@ -46,7 +46,7 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     folder = workdir / CHECKPOINTS
     if not folder.exists():
         raise CheckpointError(f"{workdir} has no checkpoint yet; the first is saved after config.evaluate_every steps")
-    model = RewardModel(config.model, vocabulary_size_of(contract.tokenizer))
+    model = make_model(config.model, vocabulary_size_of(contract.tokenizer))
     with Checkpoints(folder, read_only=True) as checkpoints:
         if step is None:
             step = checkpoints.best_step() or checkpoints.latest_step()

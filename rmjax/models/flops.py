@@ -1,0 +1,24 @@
+"""The arithmetic that a reward model must do, counted from its shape: a multiplication and an addition are two."""
+
+from rmjax.config import ModelConfig
+from rmjax.models.transformer import ModelShape
+
+Shape = ModelConfig | ModelShape
+
+
+def matrix_parameters(shape: Shape) -> int:
+    """The numbers of all matrices that every token is multiplied with; embedding, norms and reward head are not."""
+    heads = 2 * shape.attention_heads + 2 * shape.key_value_heads
+    return shape.layers * shape.width * (heads * shape.head_size + 3 * shape.mlp_width)
+
+
+def forward_flops(shape: Shape, *, tokens: float, visible_pairs: float) -> float:
+    """One forward pass: ``2 * matrix_parameters`` for each token, and ``4 * heads * head_size * layers`` for each pair
+    of tokens of which one sees the other (a product for the score, another for the mixture)."""
+    attention = 4.0 * shape.attention_heads * shape.head_size * shape.layers
+    return 2.0 * matrix_parameters(shape) * tokens + attention * visible_pairs
+
+
+def training_flops(shape: Shape, *, tokens: float, visible_pairs: float) -> float:
+    """Forward and backward pass, the latter twice the former; nothing that is computed again is counted."""
+    return 3 * forward_flops(shape, tokens=tokens, visible_pairs=visible_pairs)

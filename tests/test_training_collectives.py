@@ -1,0 +1,72 @@
+"""What a compiled program sends, from its text: by hand, and as this machine's compiler writes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+from rmjax.training.collectives import collective_bytes
+
+TEXT = """
+HloModule jit_step, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
+
+%body.1 (p: (s32[], f32[64])) -> (s32[], f32[64]) {
+  %p = (s32[], f32[64]{0}) parameter(0)
+  %gathered = f32[64]{0} all-gather(f32[16]{0} %x), channel_id=1, replica_groups=[2,4]<=[8], dimensions={0}
+  ROOT %t = (s32[], f32[64]{0}) tuple(%i, %gathered)
+}
+
+%condition.1 (p: (s32[], f32[64])) -> pred[] {
+  ROOT %less = pred[] compare(%i, %n), direction=LT
+}
+
+ENTRY %main.9 (a: f32[8]) -> f32[8] {
+  %w = (s32[], f32[64]{0}) while(%i), condition=%condition.1, body=%body.1, backend_config={"known_trip_count":{"n":"5"}}
+  %s = bf16[100]{0} all-reduce(bf16[100]{0} %b), replica_groups={{0,1},{2,3}}, to_apply=%add
+  %q = (f32[2]{0}, f32[8]{0}) all-gather-start(f32[2]{0} %c), replica_groups={{0,1,2,3}}, dimensions={0}
+  %d = f32[8]{0} all-gather-done(%q)
+  %r = f32[4]{0} reduce-scatter(f32[8]{0} %e), replica_groups={{0,1}}, dimensions={0}, to_apply=%add
+  ROOT %m = f32[8]{0} collective-permute(f32[8]{0} %d), source_target_pairs={{0,1},{1,0}}
+}
+"""
+
+
+def test_a_program_by_hand():
+    assert collective_bytes(TEXT) == {
+        "all-gather": 5 * 64 * 4 * 3 // 4 + 8 * 4 * 3 // 4,
+        "all-reduce": 100 * 2,
+        "reduce-scatter": 4 * 4,
+        "collective-permute": 8 * 4,
+    }
+
+
+def test_a_program_of_this_compiler():
+    """A gradient that is summed over four devices, in a loop that XLA knows the length of."""
+    mesh = jax.make_mesh((4,), ("rows",), axis_types=(AxisType.Auto,))
+    rows, whole = NamedSharding(mesh, Spec("rows")), NamedSharding(mesh, Spec())
+
+    def step(weights, values):
+        def turn(_, weights):
+            return weights + jnp.tanh(values @ weights).sum(axis=0)[:, None] * 1e-3
+
+        return jax.lax.fori_loop(0, 3, turn, weights)
+
+    compiled = jax.jit(step, in_shardings=(whole, rows), out_shardings=whole)
+    text = compiled.lower(jnp.ones((16, 16)), jnp.ones((8, 16))).compile().as_text()
+    assert collective_bytes(text) == {"all-reduce": 3 * 2 * 3 * 16 * 4 // 4}
+
+
+def test_a_program_that_sends_nothing():
+    assert not collective_bytes(jax.jit(lambda x: x + 1).lower(jnp.ones(3)).compile().as_text())
+
+
+def test_the_dry_run_loads_no_device_when_it_is_imported():
+    code = (
+        "import jax, rmjax.training.chips as c; assert not jax._src.xla_bridge._backends; print(c.CHIPS['v5e'].flops)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, check=True)
+    assert b"197" in done.stdout
