@@ -9,8 +9,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from random_batches import random_batch, small_model_config
 from test_models_attention import random_heads
 
-from rmjax.config import ParallelConfig
+from rmjax.config import AttentionKind, ParallelConfig
 from rmjax.models.attention import PLAIN, ScoreRule, dense_attention
+from rmjax.models.attention_choice import choose_attention
 from rmjax.models.reward import RewardModel, init, parameter_axes
 from rmjax.training.mesh import make_mesh
 from rmjax.training.sharding import axis_rules, shard_attention
@@ -41,6 +42,17 @@ def test_values_and_gradients_are_those_of_one_device(fsdp, tensor, heads, group
     assert found[0].sharding.is_equivalent_to(split, found[0].ndim)
     for ours, theirs in zip(found, expected, strict=True):
         assert np.abs(theirs).max() > 0.1
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [AttentionKind.LISTED, AttentionKind.ABREAST])
+def test_blocked_attention_is_split_as_well(kind):
+    batch = random_batch(1, rows=4)
+    arguments = batch.visible_until, batch.positions, *random_heads(1, batch.visible_until, 4, 2)
+    pulled = np.random.default_rng(1).normal(size=arguments[2].shape).astype(np.float32)
+    expected = mixed_and_gradients(dense_attention, PLAIN, pulled, *arguments)
+    sharded = shard_attention(choose_attention(kind, "cpu"), mesh_of(2, 2))
+    for ours, theirs in zip(mixed_and_gradients(sharded, PLAIN, pulled, *arguments), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
