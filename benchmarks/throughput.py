@@ -5,8 +5,9 @@
 The pairs are those of HH (helpful-base and harmless-base, train) up to 1200 tokens, by a BPE of 8192 tokens trained
 on them. Every side is a process of its own that computes only while it is asked; in each round rmjax, TRL as it comes
 and TRL with its length grouping take their turn, and rmjax once more at the end. A window of TRL's is ``--steps``
-batches of 16 pairs that stand for the epoch that TRL's own sampler draws (``benchmarks.representative``), its warm-up
-the epoch's largest batch, so that its peak memory is that of the epoch. A window of rmjax's is ``--rmjax_steps`` steps
+batches of 16 pairs (twice as many with length grouping, where they differ more) that stand for the epoch that TRL's own
+sampler draws (``benchmarks.representative``), its warm-up the epoch's largest batch, so that its peak memory is that of
+the epoch. A window of rmjax's is ``--rmjax_steps`` steps
 of rows that hold 16 pairs on average, its warm-up two steps with the compilation. Figures are medians over windows.
 
 One JSON line for each model. ``rmjax``, ``trl``, ``trl_grouped``: pairs a second; ``mfu``: the arithmetic that the
@@ -56,13 +57,18 @@ def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
     return config
 
 
-def peer(folder: Path, *, grouped: bool) -> Side:
+def steps_of(side: str) -> int:
+    """Steps in a window."""
+    return {"rmjax": _RMJAX_STEPS.value, "trl": _STEPS.value, "trl_grouped": 2 * _STEPS.value}[side]
+
+
+def peer(folder: Path, name: str) -> Side:
     """TRL's side, which starts at once."""
     options = {
-        "grouped": grouped,
+        "grouped": name == "trl_grouped",
         "windows": _WINDOWS.value,
-        "steps": _STEPS.value,
-        "total_steps": 1 + _WINDOWS.value * _STEPS.value,
+        "steps": steps_of(name),
+        "total_steps": 1 + _WINDOWS.value * steps_of(name),
         "pairs_per_step": workload.PAIRS_PER_STEP,
         "gradient_checkpointing": _CHECKPOINTING.value,
         "learning_rate": _LEARNING_RATE,
@@ -79,8 +85,8 @@ def take_turns(folder: Path) -> tuple[dict[str, list[Answer]], list[float]]:
     rates = []
     with (
         Side("benchmarks.side_training", str(folder)) as own,
-        peer(folder, grouped=False) as plain,
-        peer(folder, grouped=True) as grouped,
+        peer(folder, "trl") as plain,
+        peer(folder, "trl_grouped") as grouped,
     ):
         sides = {"rmjax": own, "trl": plain, "trl_grouped": grouped}
         for name, side in sides.items():
@@ -90,7 +96,7 @@ def take_turns(folder: Path) -> tuple[dict[str, list[Answer]], list[float]]:
             rates.append(own.ask(matmul=_MATMUL_SIZE)["flops"])
             for name, side in sides.items():
                 if name == "rmjax" or turn < _WINDOWS.value:
-                    window = side.ask(steps=_RMJAX_STEPS.value if name == "rmjax" else _STEPS.value)
+                    window = side.ask(steps=steps_of(name))
                     found[name].append(window)
                     pace = window["pairs"] / window["seconds"]
                     say(f"{folder.name} {name}: {pace:.2f} pairs a second, {window['busy']:.2f} processors busy")
