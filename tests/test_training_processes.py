@@ -142,8 +142,8 @@ def test_a_run_goes_on_on_other_devices_in_other_processes_and_under_other_strat
     model = ("--config.model.attention_heads=4", "--config.model.dropout=0.0", "--config.parallel.strategy=MESH")
     workdir = home / "moving"
     reached = 0
-    for layout in ("--config.parallel.tensor=4", "--config.parallel.fsdp=4"):
-        outcomes = start(home, workdir.name, *model, layout, TERMINATE="1:1")
+    for layout, validation in (("--config.parallel.tensor=4", 3), ("--config.parallel.fsdp=4", 3)):
+        outcomes = start(home, workdir.name, *model, layout, TERMINATE=f"1:{validation}")
         assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
         assert reached < committed_steps(workdir)[-1] < STEPS  # at which step the processes agree is theirs to say
         reached = committed_steps(workdir)[-1]
