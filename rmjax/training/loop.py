@@ -184,7 +184,7 @@ def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, Prefe
         data_state, batch = next(batches)
         state, result = run.take_step(state, batch)
         run.meter.add(step, result)
-        preempted = run.preemption.reached(step)
+        preempted = run.preemption.reached()
         validates = _is_validated(run.config, step)
         if validates or preempted:
             _save(run, step, state, data_state, validates=validates and not preempted)

@@ -1,5 +1,6 @@
 """SIGTERM, as a Cloud TPU sends it 30 seconds or more before it is taken away: save, then leave."""
 
+import itertools
 import signal
 from types import FrameType
 
@@ -28,12 +29,17 @@ class PreemptionNotice:
 
     With ``jax.distributed`` initialised, JAX's preemption service catches the signal on any process and all processes
     are told at one and the same step. Else a handler sets a flag.
+
+    JAX's service lets the processes agree on the number after the highest that any of them has asked with, 0 before
+    the first, and answers yes to that number alone. So the questions are numbered here, from 1 in every start. The
+    numbers of the steps would not do: a signal before the first step of a resumed run would be for step 1.
     """
 
     def __init__(self):
         self._distributed = jax.distributed.is_initialized()
         self._noticed = False
         self._old_handler = None
+        self._questions = itertools.count(1)
 
     def __enter__(self) -> "PreemptionNotice":
         if not self._distributed:
@@ -44,9 +50,11 @@ class PreemptionNotice:
         if not self._distributed:
             signal.signal(signal.SIGTERM, self._old_handler)
 
-    def reached(self, step: int) -> bool:
-        """Whether the run is to save after this step and leave; to be asked once after every step."""
-        return multihost_utils.reached_preemption_sync_point(step) if self._distributed else self._noticed
+    def reached(self) -> bool:
+        """Whether the run is to save and leave; to be asked once after every step, by all processes alike."""
+        if self._distributed:
+            return multihost_utils.reached_preemption_sync_point(next(self._questions))
+        return self._noticed
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         self._noticed = True
