@@ -229,6 +229,19 @@ def test_a_ranking_is_split_into_few_parts():
     assert 3 < plan.rows <= 7
 
 
+def test_a_split_group_takes_as_few_rows_as_could_hold_it():
+    """One response of 300 tokens compared with 24 others of 20 to 319, in rows of 1000."""
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        own = np.append(300, random.integers(20, 320, 24))
+        others = np.arange(1, 25)
+        lengths = lengths_of(
+            np.array([40]), own, np.array([0, 25]), np.array([0, 24]), left=np.zeros(24, int), right=others
+        )
+        parts = plan_epoch(lengths, RowShape(length=1000, responses=32, comparisons=32), seed=0, epoch=0).parts
+        assert len(parts) == -(-own[1:].sum() // (1000 - 340))  # no fewer could hold them
+
+
 def test_what_fits_no_row_is_an_error_that_says_what_would():
     lengths = hh_like(0, 50)
     needs = lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]

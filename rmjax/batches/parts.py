@@ -145,8 +145,9 @@ def _split_compared(
 ) -> Iterator[tuple[list[int], list[int]]]:
     """Yields (responses, comparisons) of each part of one group.
 
-    A part begins with the first comparison that is left and grows by the response that brings the most comparisons
-    for its tokens, as long as one fits.
+    A part begins with the first comparison that is left and grows by the response that brings the most comparisons,
+    the longest of those that bring as many, as long as one fits. So parts are full, and what is left for a group's last
+    part is short: it fits beside others.
     """
     remaining = dict(pairs)
     while remaining:
@@ -166,8 +167,7 @@ def _split_compared(
             fitting = [grown for grown in candidates if grown.size <= shape.length]
             if not fitting:
                 break
-            size = part.size
-            part = max(fitting, key=lambda grown: gains[grown.responses[-1]] / (grown.size - size))
+            part = max(fitting, key=lambda grown: (gains[grown.responses[-1]], grown.size))
         inside = inside[: shape.comparisons]
         yield sorted({response for index in inside for response in pairs[index]}), inside
         for index in inside:
