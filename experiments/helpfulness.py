@@ -14,7 +14,7 @@ from rmjax.config import ExperimentConfig
 
 def get_config() -> ExperimentConfig:
     config = base.get_config()
-    config.steps = 5000  # relevance, which depends on prompt and response together, is learned last
+    config.steps = 8000  # relevance, which depends on prompt and response together, is learned last
     config.dimension = "helpfulness"
     config.data.train = ("synthetic/helpfulness:train",)
     return config

@@ -47,8 +47,8 @@ def test_the_version_changes_with_what_is_made_which_is_the_same_on_every_machin
     Where this fails, the generator has changed: raise ``Synthetic.VERSION`` and put the new digest here.
     """
     assert (str(synthetic.Synthetic.VERSION), digest_of_what_is_made()) == (
-        "2.0.0",
-        "3f2a0faa725d0d0cbfcb6eb8684cad877abc5255307abf6e1d80ec20f320e9b3",
+        "3.0.0",
+        "512c8933964d1a9ecd4a3e6e2dd32485cfda99323b7d039d7a7f022d237d2eb8",
     )
 
 
@@ -179,6 +179,6 @@ def test_the_builder_prepares_without_tensorflow(tmp_path, monkeypatch):
 
 
 def test_the_full_size_is_what_it_is_said_to_be():
-    assert synthetic.TRAIN_PAIRS == 48_000
+    assert synthetic.TRAIN_PAIRS == 96_000
     assert synthetic.TEST_PAIRS >= 10_000
     assert [config.name for config in synthetic.Synthetic.BUILDER_CONFIGS] == list(UTILITIES)

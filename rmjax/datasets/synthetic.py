@@ -11,7 +11,7 @@ from rmjax.labeling.simulated import SimulatedLabeler
 from rmjax.preferences.record import Comparison, Preference, Source
 
 SEED = 0
-TRAIN_PAIRS = 48_000
+TRAIN_PAIRS = 96_000
 TEST_PAIRS = 12_000
 TEMPERATURE = 0.5
 ERROR_RATE = 0.01
@@ -53,7 +53,7 @@ def _scenes(count: int, seed: int, test: bool) -> tuple[Scene, ...]:
 class Synthetic(PreferencesBuilder):
     """Generated English prompts with two responses each, compared by simulated labelers."""
 
-    VERSION = tfds.core.Version("2.0.0")  # prepared data are kept under it: it changes with what is generated
+    VERSION = tfds.core.Version("3.0.0")  # prepared data are kept under it: it changes with what is generated
     BUILDER_CONFIGS = [  # noqa: RUF012 TFDS declares it so
         tfds.core.BuilderConfig(name=dimension, description=f"Judged on {dimension}.") for dimension in UTILITIES
     ]
