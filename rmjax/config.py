@@ -215,6 +215,7 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
         yield name, 0 <= _get(config, name) < math.inf, "a finite number, at least 0"
     for name in ("optimizer.learning_rate", "optimizer.epsilon", "model.rope_theta", "model.norm_epsilon"):
         yield name, 0 < _get(config, name) < math.inf, "a finite number above 0"
+    yield "seed", 0 <= config.seed < 1 << 31, "in 0..2147483647"
     smoothing = config.loss.label_smoothing
     yield "loss.label_smoothing", 0 <= smoothing < 0.5, "in [0, 0.5): at 0.5 labels say nothing, beyond it the opposite"
     yield "optimizer.warmup_steps", config.optimizer.warmup_steps >= 0, "at least 0"

@@ -20,6 +20,8 @@ from rmjax.config import (
 
 WRONG = [
     ("steps", 0, "at least 1"),
+    ("seed", -1, r"in 0\.\.2147483647"),
+    ("seed", 1 << 31, r"in 0\.\.2147483647"),
     ("text.max_response_tokens", 0, "at least 1"),
     ("text.vocabulary_size", 257, "at least 258"),
     ("batch.responses_per_row", 1, "at least 2, or None"),

@@ -14,7 +14,7 @@ from rmjax.batches.contract import TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.tokenize import tokenize, tokenize_responses
 from rmjax.config import BatchConfig, ParallelConfig, Strategy
-from rmjax.evaluation.rewards import RewardComputer
+from rmjax.evaluation.rewards import NonFiniteRewardsError, RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.models import reward
 from rmjax.preferences.record import Comparison, Preference, Source
@@ -135,6 +135,15 @@ def test_the_longest_that_the_contract_lets_through_has_a_reward(contract, compu
 def test_nothing_has_no_rewards(contract, compute):
     _, params = trained(contract, untrained_config())
     assert compute(params, tokenize_responses([], contract)).shape == (0, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_reward_that_is_not_finite_is_an_error(contract, compute, value):
+    tokenized = tokenize_responses([("Q", [" A", " B"])], contract)
+    _, params = trained(contract, untrained_config())
+    broken = jax.tree.map(lambda leaf: np.full_like(leaf, value), params)
+    with pytest.raises(NonFiniteRewardsError, match=r"^the rewards of 2 of 2 responses are not finite$"):
+        compute(broken, tokenized)
 
 
 def test_several_heads_are_read_by_dimension(contract):

@@ -11,12 +11,17 @@ from rmjax.batches.packing import pack, plan_in_order
 from rmjax.batches.parts import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig
+from rmjax.errors import ReportedError
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.parallel import make_parallel_here
 from rmjax.training.strategy import Parallel
 
 _MULTIPLE = 128  # row lengths are rounded up to what attention kernels and TPU lanes like
 _TOKENS_A_RESPONSE = 16  # one slot for so many tokens: rarely what a row runs out of
+
+
+class NonFiniteRewardsError(ReportedError, FloatingPointError):
+    """Some rewards are NaN or infinite: nothing can be measured with them, and they are nobody's score."""
 
 
 class RewardComputer:
@@ -50,7 +55,11 @@ class RewardComputer:
         self._compute = parallel.compile_rewards(rewards_of_rows)
 
     def __call__(self, params: Params, tokenized: TokenizedPreferences) -> Float32[np.ndarray, "responses heads"]:
-        """The rewards of all responses of ``tokenized``, in its order."""
+        """The rewards of all responses of ``tokenized``, in its order.
+
+        Raises:
+          NonFiniteRewardsError: where a reward is NaN or infinite.
+        """
         result = np.full((tokenized.responses, self._heads), np.nan, np.float32)
         plan = plan_in_order(measure(tokenized), self.shape)
         for numbers in self._batches(plan.rows):
@@ -59,6 +68,8 @@ class RewardComputer:
             values = self._compute(params, *rows)
             used = batch.response_id >= 0
             result[batch.response_id[used]] = values[used]
+        if bad := int((~np.isfinite(result)).any(axis=1).sum()):
+            raise NonFiniteRewardsError(f"the rewards of {bad} of {len(result)} responses are not finite")
         return result
 
     def _batches(self, rows: int) -> Iterator[Int[np.ndarray, "batch"]]:
