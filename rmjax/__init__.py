@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rmjax.config import ExperimentConfig
+    from rmjax.config import ExperimentConfig, OnError
+    from rmjax.preferences.groups import RowDefaults
     from rmjax.preferences.read import read_preferences
     from rmjax.preferences.record import Comparison, Message, Preference, Source
     from rmjax.preferences.write import write_preferences
@@ -19,8 +20,10 @@ _HOME = {
     "Comparison": "rmjax.preferences.record",
     "ExperimentConfig": "rmjax.config",
     "Message": "rmjax.preferences.record",
+    "OnError": "rmjax.config",
     "Preference": "rmjax.preferences.record",
     "RewardScorer": "rmjax.scoring.scorer",
+    "RowDefaults": "rmjax.preferences.groups",
     "Source": "rmjax.preferences.record",
     "read_preferences": "rmjax.preferences.read",
     "write_preferences": "rmjax.preferences.write",
@@ -30,8 +33,10 @@ __all__ = [
     "Comparison",
     "ExperimentConfig",
     "Message",
+    "OnError",
     "Preference",
     "RewardScorer",
+    "RowDefaults",
     "Source",
     "read_preferences",
     "write_preferences",

@@ -112,6 +112,14 @@ BAD_ROWS: tuple[BadRow, ...] = (
     _pair("half a surrogate pair", "lone surrogate", "chosen", chosen="a \ud83d b"),
     _pair("allow_empty is text", "wrong type", "allow_empty", allow_empty="yes"),
     _pair("identical responses", "identical responses", "rejected", rejected=" a"),
+    _pair(
+        "transcripts beside their prompt",
+        "prompt repeated",
+        "chosen",
+        prompt="\n\nHuman: Q\n\nAssistant:",
+        chosen="\n\nHuman: Q\n\nAssistant: a",
+        rejected="\n\nHuman: Q\n\nAssistant: b",
+    ),
     # Judgments of a pair.
     _pair("probability above 1", "out of range", "probability", probability=1.5),
     _pair("probability below 0", "out of range", "probability", probability=-0.01),
@@ -166,6 +174,7 @@ BAD_ROWS: tuple[BadRow, ...] = (
         "identical transcripts", "identical responses", "rejected", *(["\n\nHuman: a\n\nAssistant: b"] * 2)
     ),
     _transcripts("an empty transcript", "empty field", "rejected", "\n\nHuman: a\n\nAssistant: b", ""),
+    _alpaca("AlpacaEval: probability beside preference", "judged twice", "probability", probability=0.5),
     _alpaca("AlpacaEval: preference above 2", "out of range", "preference", preference=2.5),
     _alpaca("AlpacaEval: preference below 1", "out of range", "preference", preference=0),
     _alpaca("AlpacaEval: preference is null", "missing field", "preference", preference=None),

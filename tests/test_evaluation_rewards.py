@@ -142,7 +142,9 @@ def test_a_reward_that_is_not_finite_is_an_error(contract, compute, value):
     tokenized = tokenize_responses([("Q", [" A", " B"])], contract)
     _, params = trained(contract, untrained_config())
     broken = jax.tree.map(lambda leaf: np.full_like(leaf, value), params)
-    with pytest.raises(NonFiniteRewardsError, match=r"^the rewards of 2 of 2 responses are not finite$"):
+    with pytest.raises(
+        NonFiniteRewardsError, match=r"^the rewards of 2 of 2 responses are not finite; .* response 0 of record 0"
+    ):
         compute(broken, tokenized)
 
 

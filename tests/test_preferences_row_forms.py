@@ -64,6 +64,9 @@ def test_an_alpaca_eval_preference_is_one_plus_the_probability_of_the_second():
     assert comparison.annotator == "gpt4"
     assert (preference.dimension, preference.source) == ("helpfulness", Source.AI)
     assert preference.prompt == (USER,)
+    more = {"margin": 0.5, "weight": 2.0, "true_probability": 0.9}
+    (comparison,) = read({**examples(ROW_FORMS[5])[0], **more}).comparisons
+    assert {name: getattr(comparison, name) for name in more} == more
 
 
 def test_the_fields_of_the_row_go_before_the_defaults():

@@ -23,6 +23,7 @@ from rmjax.training.trained import load_trained
 from rmjax.training.workdir import (
     WorkdirError,
     check_data,
+    check_still_ours,
     open_workdir,
     read_config,
     read_contract,
@@ -267,3 +268,13 @@ def test_the_revision_is_that_of_the_source_and_says_if_it_was_changed(tmp_path:
     installed = tmp_path / "site-packages" / "package"
     installed.mkdir(parents=True)
     assert environment.revision(installed) is None
+
+
+def test_a_run_whose_folder_another_took_saves_nothing_there(tmp_path: pathlib.Path):
+    mine, theirs = ExperimentConfig(), ExperimentConfig(seed=7)
+    workdir = open_workdir(tmp_path / "run", mine)
+    check_still_ours(workdir, mine)
+    open_workdir(workdir, theirs)  # before the first checkpoint the folder is anyone's
+    check_still_ours(workdir, theirs)
+    with pytest.raises(WorkdirError, match=r"taken by a run of another config .*\n.*config\.seed: 7 -> 0"):
+        check_still_ours(workdir, mine)

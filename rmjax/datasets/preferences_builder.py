@@ -102,7 +102,7 @@ class PreferencesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
     """A TFDS builder of preferences: array_record by default, because TFDS's own default needs TensorFlow.
 
     A subclass gives VERSION, BUILDER_CONFIGS, ``description`` and ``_split_generators``, which returns for each split
-    what ``examples(preferences)`` makes.
+    what ``self._generate_examples(preferences)`` makes.
     """
 
     description: str
@@ -114,10 +114,6 @@ class PreferencesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         return tfds.core.DatasetInfo(builder=self, description=self.description, features=preference_features())
 
     def _generate_examples(self, preferences: Iterable[Preference]) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from examples(preferences)
-
-
-def examples(preferences: Iterable[Preference]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, example) for each record, keyed by its place, by which TFDS shuffles the records of a split."""
-    for index, preference in enumerate(preferences):
-        yield f"{index:09d}", to_example(preference)
+        """(key, example) for each record, keyed by its place, by which TFDS shuffles the records of a split."""
+        for index, preference in enumerate(preferences):
+            yield f"{index:09d}", to_example(preference)

@@ -42,12 +42,7 @@ class DataSets:
         key = (spec, config.dimension, config.data.on_error)
         if key not in self._opened:
             data = replace(config.data, **self._places)
-            preferences = open_preferences(spec, data, dimension=config.dimension)
-            if not len(preferences):
-                raise EvaluationError(
-                    f"data {spec}: there are no preferences in it (skipped: {dict(preferences.skipped)})"
-                )
-            self._opened[key] = preferences
+            self._opened[key] = open_preferences(spec, data, dimension=config.dimension)
         return self._opened[key]
 
     def tokenize(
@@ -91,6 +86,12 @@ def evaluate(
 
     Returns:
       The evaluations, models in order and the data sets of each in order.
+
+    Raises:
+      EvaluationError: for names given twice, for data that a model has no reward head for or can't read a row of.
+      WorkdirError, CheckpointError: where there is no trained model.
+      DataSpecError, FileError, RowError: for data that can't be read.
+      NonFiniteRewardsError: where a reward is NaN or infinite.
     """
     _check_names("workdir", workdirs)
     _check_names("data", specs)

@@ -27,7 +27,8 @@ class JudgedPairs:
       true_probability: the probability of which that is one draw; NaN where unknown.
       prompts: a number for each distinct prompt; comparisons of one prompt are not independent.
       characters: the length of each response.
-      utilities: the true utility of each response; NaN where unknown.
+      utilities: the true utility of each response; NaN where unknown, and where there are several dimensions, whose
+        utilities have no common scale.
     """
 
     left: Int[np.ndarray, "comparisons"]
@@ -111,23 +112,25 @@ def judged_pairs(tokenized: TokenizedPreferences, preferences: Sequence[Preferen
     """Joins the tokenized comparisons with what only the records know, by the origins that tokenizing kept."""
     numbers: dict[Text, int] = {}
     prompt_of = [numbers.setdefault(preference.prompt, len(numbers)) for preference in preferences]
+    one_dimension = len({preference.dimension for preference in preferences}) == 1
     characters, utilities = [], []
     for record, index in tokenized.response_origin:
         preference = preferences[record]
         characters.append(characters_of(preference.responses[index]))
-        utilities.append(math.nan if preference.utilities is None else preference.utilities[index])
-    probability, known, prompts = [], [], []
+        known = preference.utilities if one_dimension else None
+        utilities.append(math.nan if known is None else known[index])
+    probability, true_probability, prompts = [], [], []
     for record, index in tokenized.comparison_origin:
         comparison = preferences[record].comparisons[index]
         probability.append(comparison.probability)
-        known.append(math.nan if comparison.true_probability is None else comparison.true_probability)
+        true_probability.append(math.nan if comparison.true_probability is None else comparison.true_probability)
         prompts.append(prompt_of[record])
     return JudgedPairs(
         left=tokenized.left,
         right=tokenized.right,
         head=tokenized.head,
         probability=np.array(probability, np.float64),
-        true_probability=np.array(known, np.float64),
+        true_probability=np.array(true_probability, np.float64),
         prompts=np.array(prompts, np.int64),
         characters=np.array(characters, np.int64),
         utilities=np.array(utilities, np.float64),
@@ -176,7 +179,7 @@ def _against_the_truth(rewards: Float[np.ndarray, "responses heads"], pairs: Jud
     if not math.isnan(best):
         numbers["bayes_accuracy"] = best
     compared = np.concatenate([pairs.left, pairs.right])
-    heads = np.unique(pairs.head)
-    if len(heads) == 1 and np.isfinite(pairs.utilities[compared]).all():  # dimensions have no common scale
-        numbers["spearman"] = pairwise.spearman(rewards[:, heads[0]], pairs.utilities, pairs.left, pairs.right)
+    if len(compared) and np.isfinite(pairs.utilities[compared]).all():
+        head = pairs.head[0]  # of all, as there is one dimension
+        numbers["spearman"] = pairwise.spearman(rewards[:, head], pairs.utilities, pairs.left, pairs.right)
     return numbers

@@ -13,6 +13,7 @@ from rmjax.evaluation import plots
 from rmjax.evaluation.measure import Evaluation
 from rmjax.evaluation.plots import TrainingCurve
 from rmjax.files import written_whole
+from rmjax.training.metrics_writer import METRICS
 
 PICTURES = {
     "matrix.png": (
@@ -104,7 +105,7 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
 
 def read_curve(workdir: str) -> TrainingCurve | None:
     """The training curve of a run from its ``metrics.jsonl``; None where there is none."""
-    path = epath.Path(workdir) / "metrics.jsonl"
+    path = epath.Path(workdir) / METRICS
     if not path.exists():
         return None
     points: dict[str, list[tuple[int, float]]] = {"loss": [], "accuracy": [], "validation": []}

@@ -68,8 +68,13 @@ class RewardComputer:
             values = self._compute(params, *rows)
             used = batch.response_id >= 0
             result[batch.response_id[used]] = values[used]
-        if bad := int((~np.isfinite(result)).any(axis=1).sum()):
-            raise NonFiniteRewardsError(f"the rewards of {bad} of {len(result)} responses are not finite")
+        broken = np.flatnonzero(~np.isfinite(result).all(axis=1))
+        if len(broken):
+            record, response = tokenized.response_origin[broken[0]].tolist()
+            raise NonFiniteRewardsError(
+                f"the rewards of {len(broken)} of {len(result)} responses are not finite; the first is that of "
+                f"response {response} of record {record} (both counted from 0)"
+            )
         return result
 
     def _batches(self, rows: int) -> Iterator[Int[np.ndarray, "batch"]]:

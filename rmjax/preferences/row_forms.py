@@ -17,7 +17,7 @@ A new form is a ``RowForm`` in ``ROW_FORMS``: the first one whose ``matches`` sa
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rmjax.preferences.conversations import checked_text, read_text, split_conversations, without_prompt
 from rmjax.preferences.fields import Fields, shown
@@ -82,6 +82,9 @@ def parse_pair(fields: Fields, defaults: RowDefaults) -> Preference:
     prompt = read_text(fields, "prompt")
     texts: dict[str, Text] = {name: read_text(fields, name) for name in _PAIR}
     conversations = {name: text for name, text in texts.items() if isinstance(text, tuple)}
+    if isinstance(prompt, str) and is_transcript(prompt) and _both_begin_with(prompt, texts):
+        right = "what follows the prompt, or whole transcripts without the field 'prompt'"
+        raise fields.error("chosen", "prompt repeated", found=shown(texts["chosen"]), right=right)
     if isinstance(prompt, tuple) and len(conversations) == 2:
         texts = dict(zip(_PAIR, without_prompt(fields, prompt, conversations), strict=True))
     return _build_pair(fields, defaults, prompt, texts["chosen"], texts["rejected"], prompt_name="prompt")
@@ -234,7 +237,8 @@ def parse_alpaca_eval(fields: Fields, defaults: RowDefaults) -> Preference:
         {"instruction": "Name a prime.", "output_1": "7", "output_2": "9", "preference": 1.02}
 
     ``preference`` is 1 + the probability that output_2 is preferred (Dubois et al., 2024, arXiv 2404.04475), so left,
-    output_1, is preferred with 2 - preference. Instruction and outputs become messages of the user and the assistant.
+    output_1, is preferred with 2 - preference; ``margin``, ``weight`` and the rest of a judgment are read as in a pair,
+    but a ``probability`` beside it is an error. Instruction and outputs become messages of the user and the assistant.
     The dimension is helpfulness and the source is ai, unless the row says otherwise. Bad rows are skipped and counted
     by default, and an output may be empty: the published files hold both.
     """
@@ -243,14 +247,21 @@ def parse_alpaca_eval(fields: Fields, defaults: RowDefaults) -> Preference:
     preference = fields.number(
         "preference", low=1.0, high=2.0, right="a number from 1 (output_1 is preferred) to 2 (output_2 is)"
     )
+    if fields.has("probability"):
+        right = "'preference' alone, which says it already"
+        raise fields.error("probability", "judged twice", found=shown(fields.values["probability"]), right=right)
     return build(
         fields,
         RowDefaults("helpfulness", Source.AI),
         prompt=("instruction", (Message(role="user", content=instruction),)),
         responses=[(name, (Message(role="assistant", content=output),)) for name, output in outputs],
-        comparisons=(Comparison(left=0, right=1, probability=2.0 - preference, annotator=read_annotator(fields)),),
+        comparisons=(replace(read_judgment(fields, 0, 1, None), probability=2.0 - preference),),
         accepts_empty=True,
     )
+
+
+def _both_begin_with(prompt: str, texts: Mapping[str, Text]) -> bool:
+    return all(isinstance(text, str) and text.startswith(prompt) for text in texts.values())
 
 
 def _is_ranking(fields: Fields) -> bool:

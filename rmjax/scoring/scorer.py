@@ -107,6 +107,10 @@ def score_file(scorer: RewardScorer, source: str, target: str, *, on_error: OnEr
 
     Returns:
       How many rows were scored, under ``"scored"``, and how many were not, by kind of fault.
+
+    Raises:
+      FileError, RowError: for a file or a row that can't be read.
+      NonFiniteRewardsError: where a reward is NaN or infinite, whatever ``on_error`` is: the model is at fault then.
     """
     counts: Counter[str] = Counter()
     began = time.monotonic()

@@ -38,7 +38,7 @@ from rmjax.training.progress import Progress
 from rmjax.training.state import TrainState
 from rmjax.training.step import make_train_step
 from rmjax.training.strategy import CompiledStep, Parallel
-from rmjax.training.workdir import CHECKPOINTS, open_workdir
+from rmjax.training.workdir import CHECKPOINTS, check_still_ours, open_workdir
 
 Evaluator = Callable[[Params], dict[str, float]]
 MakeEvaluator = Callable[[RewardModel, TokenizedPreferences, ExperimentConfig], Evaluator]
@@ -90,9 +90,11 @@ def train(
       loss: of a batch's rewards.
 
     Raises:
-      ConfigError, WorkdirError, RowError, DataSpecError: for what can't be run, before anything is computed.
+      ConfigError, WorkdirError, RowError, FileError, DataSpecError, TokenizerError: for what can't be run, before
+        anything is computed.
       NonFiniteError: where a loss, gradient, parameter or validation reward is NaN or infinite.
       CheckpointWriteError: where a checkpoint can't be written.
+      WorkdirError: also where another run has taken the workdir before this one's first checkpoint.
       Preempted: (a SystemExit) after a SIGTERM, when everything has been saved.
     """
     validate(config)
@@ -100,9 +102,10 @@ def train(
     check_bucket(config.text.tokenizer or "")
     parallel = make_parallel(config)
     parallel.check_rows()
-    folder = open_workdir(workdir, config)
-    record_start(folder)
-    data = prepare_data(config, folder)
+    with ended_by_a_lost_process(lambda: "nothing of this start has been computed yet"):
+        folder = open_workdir(workdir, config)
+        record_start(folder)
+        data = prepare_data(config, folder)
     model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer))
     with Checkpoints(folder / CHECKPOINTS) as checkpoints, ended_by_a_lost_process(checkpoints.last_good):
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
@@ -252,6 +255,7 @@ def _save(run: _Run, step: int, state: TrainState, data_state: DataState, *, val
         raise _explained(run, error)
     validation = _validate(run, step, state) if validates else None
     run.writer.flush()
+    check_still_ours(run.checkpoints.directory.parent, run.config)
     run.checkpoints.save(step, run.parallel.to_shared(state), data=data_state._asdict(), validation=validation)
     run.meter.restart_clock()
 

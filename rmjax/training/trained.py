@@ -1,16 +1,21 @@
 """A trained model from its workdir, with all that scoring needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import jax
+from absl import logging
 from etils import epath
 
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
-from rmjax.config import ExperimentConfig
+from rmjax.config import AttentionKind, ExperimentConfig, ModelConfig
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model, make_parallel_here
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
+
+_LOOKS = 3  # at a run that may be replacing its best checkpoint just then
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +39,12 @@ class TrainedModel:
 def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
     """The model of a run: of the best step by validation accuracy (the earlier of equal ones), or of ``step``.
 
-    A run that has saved but not validated yet has no best step; its newest is taken then.
+    A run that has saved but not validated yet has no best step; its newest is taken then. A run that goes on may be
+    read. A model that was trained with TPU kernels is read with what there is where there is no TPU.
 
     Raises:
       WorkdirError: if the folder doesn't exist, or lacks its config or tokenizer.
+      ConfigError, TokenizerError: if these don't suit each other or this code.
       CheckpointError: if there is no checkpoint yet, or none of ``step`` (the steps there are get listed).
     """
     workdir = epath.Path(workdir)
@@ -46,7 +53,20 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     folder = workdir / CHECKPOINTS
     if not folder.exists():
         raise CheckpointError(f"{workdir} has no checkpoint yet; the first is saved after config.evaluate_every steps")
-    model = make_model(config.model, vocabulary_size_of(contract.tokenizer))
+    model = make_model(_runnable_here(config.model), vocabulary_size_of(contract.tokenizer))
+    template = make_parallel_here(config).abstract_params(model)
+    for look in range(1, _LOOKS + 1):
+        try:
+            found, params = _restored(folder, step, template)
+            break
+        except FileNotFoundError:  # deleted since the steps were listed
+            if step is not None or look == _LOOKS:
+                raise
+    return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)
+
+
+def _restored(folder: epath.Path, step: int | None, template: Any) -> tuple[int, Params]:
+    """(which step, its parameters) as the folder stands now."""
     with Checkpoints(folder, read_only=True) as checkpoints:
         if step is None:
             step = checkpoints.best_step() or checkpoints.latest_step()
@@ -54,5 +74,12 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
             raise CheckpointError(
                 f"{folder} has no checkpoint yet; the first is saved after config.evaluate_every steps"
             )
-        params = checkpoints.restore_params(step, make_parallel_here(config).abstract_params(model))
-    return TrainedModel(config=config, model=model, params=params, contract=contract, step=step)
+        return step, checkpoints.restore_params(step, template)
+
+
+def _runnable_here(config: ModelConfig) -> ModelConfig:
+    """The config with attention that runs on this platform; all kinds give the same rewards but for rounding."""
+    if config.attention is not AttentionKind.PALLAS or jax.default_backend() == "tpu":
+        return config
+    logging.info("trained with TPU kernels for attention, read with those of %s", jax.default_backend())
+    return replace(config, attention=AttentionKind.AUTO)

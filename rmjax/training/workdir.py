@@ -33,8 +33,8 @@ class WorkdirError(UserError):
 def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
     """The workdir of a run of ``config``: made where there is none, resumed where the config is the same.
 
-    ``config.parallel`` may differ, since a run may go on on other machines. A folder without a checkpoint is nobody's:
-    what a start that died before its first one has left in it is deleted.
+    ``config.parallel`` and ``config.model.attention`` may differ, since a run may go on on other machines. A folder
+    without a checkpoint is nobody's: what a start that died before its first one has left in it is deleted.
 
     Raises:
       WorkdirError: if it belongs to another config (each field that differs is shown), if it holds checkpoints but no
@@ -62,7 +62,7 @@ def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
             f"process {jax.process_index()} finds no {CONFIG} in workdir {workdir}, where process 0 has written it; "
             "it must be one folder that all processes see, such as one in a bucket"
         )
-    elif lines := difference(dataclasses.replace(stored, parallel=config.parallel), config):
+    elif lines := _differences(stored, config):
         shown = "\n  ".join(lines)
         raise WorkdirError(
             f"workdir {workdir} belongs to a run of another config (stored -> given):\n  {shown}\n"
@@ -72,6 +72,25 @@ def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
         for line in config_json.difference(stored.parallel, config.parallel, "config.parallel"):
             logging.info("laid over devices in another way than when the run began: %s", line)
     return workdir
+
+
+def _differences(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
+    """What makes them configs of different runs; where and how a run is computed doesn't."""
+    model = dataclasses.replace(stored.model, attention=config.model.attention)
+    return difference(dataclasses.replace(stored, parallel=config.parallel, model=model), config)
+
+
+def check_still_ours(workdir: epath.Path, config: ExperimentConfig) -> None:
+    """To be asked before a checkpoint is saved: WorkdirError if a start of another config has taken the folder.
+
+    Until a run has a checkpoint, its folder may be given to another, for it can't be told from one that died.
+    """
+    if lines := _differences(read_config(workdir), config):
+        shown = "\n  ".join(lines)
+        raise WorkdirError(
+            f"workdir {workdir} was taken by a run of another config before this one saved its first checkpoint "
+            f"(theirs -> this run's):\n  {shown}\nGive another --workdir."
+        )
 
 
 def has_checkpoint(workdir: epath.PathLike) -> bool:

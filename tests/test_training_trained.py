@@ -1,0 +1,67 @@
+"""A trained model is read wherever it is wanted, also while its run goes on."""
+
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from untrained import untrained_config, write_run
+
+from rmjax.config import AttentionKind
+from rmjax.scoring.scorer import RewardScorer
+from rmjax.training import trained
+from rmjax.training.checkpoint import Checkpoints
+from rmjax.training.trained import load_trained
+
+
+def test_a_model_of_tpu_kernels_is_read_where_there_is_no_tpu(tmp_path: Path):
+    configs = {kind: untrained_config() for kind in (AttentionKind.DENSE, AttentionKind.PALLAS)}
+    rewards = []
+    for kind, config in configs.items():
+        config.model.attention = kind
+        scorer = RewardScorer.from_workdir(write_run(tmp_path / kind.value, config))
+        assert scorer.trained.config.model.attention is kind  # what it was trained with is not forgotten
+        rewards.append(scorer.score("a b", [" c d", " e"]))
+    np.testing.assert_allclose(*rewards, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("replaced", [1, 2, 3])
+def test_a_best_checkpoint_that_is_replaced_just_then_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: int
+):
+    run = Path(write_run(tmp_path / "run", untrained_config()))
+    whole = load_trained(run)
+    folder = run / "checkpoints"
+    looks = []
+
+    class Replaced(Checkpoints):
+        """Between the listing of the steps and the reading of one, the run replaces it by the next."""
+
+        def restore_params(self, step, template):
+            looks.append(step)
+            if len(looks) <= replaced:
+                shutil.move(folder / str(step), folder / str(step + 1))
+            return super().restore_params(step, template)
+
+    monkeypatch.setattr(trained, "Checkpoints", Replaced)
+    if replaced == 3:
+        with pytest.raises(FileNotFoundError):
+            load_trained(run)
+        return
+    found = load_trained(run)
+    assert (found.step, looks) == (whole.step + replaced, [whole.step + look for look in range(replaced + 1)])
+    for ours, theirs in zip(*map(jax.tree.leaves, (found.params, whole.params)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_step_that_was_asked_for_is_not_replaced_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = Path(write_run(tmp_path / "run", untrained_config()))
+    step = load_trained(run).step
+
+    def deleted(self, step, template):
+        raise FileNotFoundError(step)
+
+    monkeypatch.setattr(Checkpoints, "restore_params", deleted)
+    with pytest.raises(FileNotFoundError):
+        load_trained(run, step)
