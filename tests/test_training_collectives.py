@@ -95,6 +95,17 @@ def test_what_is_woven_into_a_loop_of_unknown_length_is_sent_once():
     assert collective_bytes(woven)["all-gather"] == 5 * 64 * 4 * 3 // 4 + 24 * 4 * 3 // 4 + 8 * 4 * 3 // 4
 
 
+def test_an_all_reduce_of_which_a_part_is_kept_is_a_reduce_scatter():
+    """As the TPU compiler writes it, in a computation of its own."""
+    whole = "  %s = bf16[100]{0} all-reduce(bf16[100]{0} %b), replica_groups={{0,1},{2,3}}, to_apply=%add\n"
+    part = "  %part = bf16[50]{0} dynamic-slice(bf16[100]{0} %s, s32[] %i), dynamic_slice_sizes={50}\n"
+    assert whole in TEXT
+    found = collective_bytes(TEXT.replace(whole, whole + part))
+    assert found["reduce-scatter"] == 4 * 4 + 100
+    assert "all-reduce" not in found
+    assert collective_bytes(TEXT.replace(whole, whole + part + part.replace("%part", "%other")))["all-reduce"] == 200
+
+
 def test_groups_that_cannot_be_read_are_an_error():
     with pytest.raises(ValueError, match="groups can't be read"):
         collective_bytes(TEXT.replace("replica_groups={{0,1},{2,3}}", "replica_groups=some"))

@@ -31,7 +31,7 @@ def collective_bytes(text: str) -> Counter[str]:
     sent: dict[str, tuple[float, str, int]] = {}
     for name, instructions in program.computations.items():
         for instruction in instructions.values():
-            if program.runs[name] and (own := _own(instruction)) is not None:
+            if program.runs[name] and (own := _own(instruction, instructions)) is not None:
                 channel = _CHANNEL.search(instruction.rest)
                 whole = channel[0] if channel else f"{name}: {instruction.name}"
                 part = (program.runs[name], *own)
@@ -44,8 +44,8 @@ def collective_bytes(text: str) -> Counter[str]:
     return found
 
 
-def _own(instruction: Instruction) -> tuple[str, int] | None:
-    """The kind and size of what an instruction sends."""
+def _own(instruction: Instruction, around: dict[str, Instruction]) -> tuple[str, int] | None:
+    """The kind and size of what an instruction sends, by what the others of its computation make of it."""
     kind, started = instruction.opcode.removesuffix("-start"), instruction.opcode.endswith("-start")
     if kind not in KINDS:
         return None
@@ -56,10 +56,18 @@ def _own(instruction: Instruction) -> tuple[str, int] | None:
         return kind, result
     devices = _group_size(instruction)
     share = (devices - 1) / devices
+    if kind == "all-reduce" and _keeps_a_part(instruction, around):
+        return "reduce-scatter", round(result * share)
     factor = {"all-reduce": 2 * share, "reduce-scatter": devices - 1.0}.get(kind, share)
     if kind == "reduce-scatter" and started:
         factor = share  # the largest is the operand
     return kind, round(result * factor)
+
+
+def _keeps_a_part(instruction: Instruction, around: dict[str, Instruction]) -> bool:
+    """Whether nothing but a part of the result is used: so the TPU compiler writes a reduce-scatter, as one fusion."""
+    uses = [other.opcode for other in around.values() if instruction.name in other.operands]
+    return uses == ["dynamic-slice"] and not instruction.root
 
 
 def _bytes(kind: str, dimensions: str) -> int:
