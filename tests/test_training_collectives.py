@@ -106,6 +106,24 @@ def test_an_all_reduce_of_which_a_part_is_kept_is_a_reduce_scatter():
     assert collective_bytes(TEXT.replace(whole, whole + part + part.replace("%part", "%other")))["all-reduce"] == 200
 
 
+@pytest.mark.parametrize(
+    ("groups", "devices"),
+    [
+        ("{{0,1},{2,3}}", 2),
+        ("[2,8]<=[16]", 8),
+        ("[4,4]<=[4,4]T(1,0)", 4),
+        ("mesh['axis_0'=8,'axis_1'=1] {'axis_0'}", 8),
+        ("mesh['axis_0'=2,'axis_1'=4], device_ids=([4,2]T(1,0)) {'axis_1'}", 4),
+        ("mesh['a'=1,'b'=4,'c'=16], device_ids=([16,4]T(1,0)) {'a','b','c'}", 64),
+    ],
+)
+def test_how_many_devices_share(groups, devices):
+    """In the ways that the TPU compiler writes it."""
+    assert "replica_groups={{0,1},{2,3}}" in TEXT
+    found = collective_bytes(TEXT.replace("replica_groups={{0,1},{2,3}}", f"replica_groups={groups}"))
+    assert found["all-reduce"] == round(2 * 200 * (devices - 1) / devices)
+
+
 def test_groups_that_cannot_be_read_are_an_error():
     with pytest.raises(ValueError, match="groups can't be read"):
         collective_bytes(TEXT.replace("replica_groups={{0,1},{2,3}}", "replica_groups=some"))
