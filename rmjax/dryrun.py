@@ -2,18 +2,21 @@
 
     python -m rmjax.dryrun --config=experiments/llama31_8b.py --topology=v5e:4x4
 
-Prints a table and, last, one JSON line. ``--sweep`` tries meshes, rows for each chip and what is computed again, and
-prints the best that fits.
+Prints a table and, last, one JSON line. ``--sweep`` tries meshes, rows for each chip and what is computed again, prints
+a line for each as it becomes known, and then the best that fits.
 """
 
+import functools
 import json
 
 from absl import flags
 from ml_collections import config_flags
 
 from rmjax.command import run
-from rmjax.training.dry_run import PairLengths, dry_run
-from rmjax.training.dry_run_table import in_words, sweep
+from rmjax.training.dry_run import dry_run
+from rmjax.training.dry_run_result import PairLengths
+from rmjax.training.dry_run_sweep import sweep
+from rmjax.training.dry_run_table import heading, in_a_line, in_words
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, as for rmjax.train.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "The slice: v5e:4x4, v5p:2x2x1, v6e:4x4.", required=True)
@@ -25,8 +28,12 @@ _SEEN = flags.DEFINE_float("seen_tokens", PairLengths().seen, "How many tokens a
 
 def main() -> None:
     lengths = PairLengths(distinct=_DISTINCT.value, padded=_PADDED.value, seen=_SEEN.value)
-    find = sweep if _SWEEP.value else dry_run
-    found = find(_CONFIG.value, _TOPOLOGY.value, lengths)
+    if _SWEEP.value:
+        print(heading(), flush=True)
+        tell = functools.partial(print, flush=True)
+        found = sweep(_CONFIG.value, _TOPOLOGY.value, lengths, lambda *tried: tell(in_a_line(*tried)))
+    else:
+        found = dry_run(_CONFIG.value, _TOPOLOGY.value, lengths)
     print(in_words(found))
     print(json.dumps(found.to_json()))
 

@@ -3,22 +3,16 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+
+from rmjax.training.program import Instruction, read_program
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _BITS = {"pred": 8, "bf16": 16}
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (?P<shape>\(.*?\)|\S+) (?P<opcode>[\w\-]+)\(")
 _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
-_CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
-_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
-_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_CONSTANT = re.compile(r"%?([\w.\-]+) = [su]32\[\]\S* constant\((\d+)\)")
-_BOUND = re.compile(r"ROOT .* compare\([^,]*%?[\w.\-]+, [^%)]*%?([\w.\-]+)\), direction=LT")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
 _LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]+)\}")
 _COUNTED_GROUPS = re.compile(r"replica_groups=\[\d+,(\d+)\]")
-_MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}")
+_MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}")  # between them the order of the devices
 _MESH_AXIS = re.compile(r"'([^']+)'(?:=(\d+)|:\(\d+\)(\d+))?")
 
 
@@ -27,78 +21,53 @@ def collective_bytes(text: str) -> Counter[str]:
 
     Counted as a ring sends them: of n devices that share a result of b bytes an all-gather sends b (n - 1) / n from
     each, an all-reduce twice that, a reduce-scatter n - 1 times its (n times smaller) result. The bodies of loops count
-    as often as they run. In a loop whose length depends on the data (that of attention in blocks) nothing of its own is
-    sent; what XLA weaves into one, to be sent while it runs, counts once.
+    as often as they run. The TPU compiler cuts a collective into a start, parts that are woven into the arithmetic
+    (into that of loops too) and an end, all of one channel: it counts as often as the rarest of them runs.
+
+    Raises:
+      ValueError: where it can't be read from the text how much is sent.
     """
-    computations = dict(_computations(text))
-    entry = next(name for name, (is_entry, _) in computations.items() if is_entry)
-    found: dict[str, Counter[str]] = {}
-
-    def total(name: str) -> Counter[str]:
-        if name not in found:
-            found[name] = Counter()  # an empty one stands for it meanwhile; computations don't call themselves
-            for line in computations[name][1]:
-                found[name] += _own(line)
-                for called in _called(line):
-                    sent = total(called) if called in computations else Counter()
-                    trips = _trips(line, computations) if sent else 1
-                    found[name] += Counter({kind: count * trips for kind, count in sent.items()})
-        return found[name]
-
-    return total(entry)
-
-
-def _computations(text: str) -> Iterator[tuple[str, tuple[bool, list[str]]]]:
-    """(name, (is the entry, lines)) of each computation."""
-    lines: list[str] = []
-    name, is_entry = "", False
-    for line in text.splitlines():
-        if match := _COMPUTATION.match(line):
-            is_entry, name, lines = bool(match[1]), match[2], []
-        elif line.startswith("}") and name:
-            yield name, (is_entry, lines)
-            name = ""
-        elif name:
-            lines.append(line)
+    program = read_program(text)
+    sent: dict[str, tuple[float, str, int]] = {}
+    for name, instructions in program.computations.items():
+        for instruction in instructions.values():
+            if program.runs[name] and (own := _own(instruction, instructions)) is not None:
+                channel = _CHANNEL.search(instruction.rest)
+                whole = channel[0] if channel else f"{name}: {instruction.name}"
+                part = (program.runs[name], *own)
+                sent[whole] = min(sent.get(whole, part), part)
+    found = Counter[str]()
+    for whole, (runs, kind, size) in sent.items():
+        if runs == math.inf:
+            raise ValueError(f"{kind} ({whole}) is sent in a loop of which can't be read how often it turns")
+        found[kind] += int(runs) * size
+    return found
 
 
-def _called(line: str) -> list[str]:
-    branches = [name.strip().lstrip("%") for match in _BRANCHES.findall(line) for name in match.split(",")]
-    return [*_CALLED.findall(line), *branches]
-
-
-def _trips(line: str, computations: dict[str, tuple[bool, list[str]]]) -> int:
-    """How often what a line calls runs: once, or of a loop up to the bound of its counter, which begins at 0."""
-    if match := _KNOWN_TRIPS.search(line):
-        return int(match[1])
-    condition = _CONDITION.search(line)
-    if condition is None:
-        return 1
-    lines = computations[condition[1]][1]
-    constants = {match[1]: match[2] for entry in lines if (match := _CONSTANT.search(entry))}
-    bound = next((match[1] for entry in lines if (match := _BOUND.search(entry))), "")
-    return int(constants.get(bound, 1))
-
-
-def _own(line: str) -> Counter[str]:
-    """What the instruction of one line sends."""
-    match = _INSTRUCTION.match(line)
-    if match is None:
-        return Counter()
-    kind = match["opcode"].removesuffix("-start")
+def _own(instruction: Instruction, around: dict[str, Instruction]) -> tuple[str, int] | None:
+    """The kind and size of what an instruction sends, by what the others of its computation make of it."""
+    kind, started = instruction.opcode.removesuffix("-start"), instruction.opcode.endswith("-start")
     if kind not in KINDS:
-        return Counter()
-    sizes = [_bytes(*shape) for shape in _SHAPE.findall(match["shape"])]
+        return None
+    sizes = [_bytes(*shape) for shape in _SHAPE.findall(instruction.shape)]
     # What has been started gives (operands, results, ...): of a gather the largest is the result.
-    result = max(sizes) if match["opcode"].endswith("-start") else sum(sizes)
+    result = max(sizes) if started else sum(sizes)
     if kind == "collective-permute":  # from each device to one other
-        return Counter({kind: result})
-    devices = _group_size(line)
+        return kind, result
+    devices = _group_size(instruction)
     share = (devices - 1) / devices
+    if kind == "all-reduce" and _keeps_a_part(instruction, around):
+        return "reduce-scatter", round(result * share)
     factor = {"all-reduce": 2 * share, "reduce-scatter": devices - 1.0}.get(kind, share)
-    if kind == "reduce-scatter" and match["opcode"].endswith("-start"):
+    if kind == "reduce-scatter" and started:
         factor = share  # the largest is the operand
-    return Counter({kind: round(result * factor)})
+    return kind, round(result * factor)
+
+
+def _keeps_a_part(instruction: Instruction, around: dict[str, Instruction]) -> bool:
+    """Whether nothing but a part of the result is used: so the TPU compiler writes a reduce-scatter, as one fusion."""
+    uses = [other.opcode for other in around.values() if instruction.name in other.operands]
+    return uses == ["dynamic-slice"] and not instruction.root
 
 
 def _bytes(kind: str, dimensions: str) -> int:
@@ -109,13 +78,14 @@ def _bytes(kind: str, dimensions: str) -> int:
     return size * bits // 8
 
 
-def _group_size(line: str) -> int:
+def _group_size(instruction: Instruction) -> int:
     """How many devices share, in any of the ways that compilers write it."""
-    if match := _LISTED_GROUPS.search(line):
+    text = instruction.rest
+    if match := _LISTED_GROUPS.search(text):
         return len(match[1].split(","))
-    if match := _COUNTED_GROUPS.search(line):
+    if match := _COUNTED_GROUPS.search(text):
         return int(match[1])
-    if match := _MESH_GROUPS.search(line):
+    if match := _MESH_GROUPS.search(text):
         sizes = {name: int(size) for name, size, _ in _MESH_AXIS.findall(match[1])}
         return math.prod(int(part or sizes[name]) for name, _, part in _MESH_AXIS.findall(match[2]))
-    raise ValueError(f"a collective whose groups can't be read: {line.strip()[:200]}")
+    raise ValueError(f"a collective whose groups can't be read: {instruction.name} of {text[:200]}")
