@@ -1,19 +1,25 @@
-"""What the training benchmarks run on: HH pairs, a tokenizer trained on them, two models shaped as Llama's.
+"""What the benchmarks run on: HH pairs, a tokenizer trained on them, two models shaped as Llama's.
 
-Both sides read the same folder: ``pairs.npz``, ``tokenizer.json``, ``weights.npz`` (Llama's names), ``llama.json``
-(arguments of ``transformers.LlamaConfig``) and ``config.json`` (rmjax's).
+A benchmark reads HH once (``open_hh``) and sets the stage for each model (``set_stage``): a folder that both sides
+read, which lives as long as they do, with ``pairs.npz``, ``tokenizer.json``, ``weights.npz`` (Llama's names),
+``llama.json`` (arguments of ``transformers.LlamaConfig``) and ``config.json`` (rmjax's).
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
+from absl import logging
 from jaxtyping import Int
 
 from benchmarks.llama_weights import from_llama, llama_config, to_llama
+from benchmarks.sides import Side, use_threads
 from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
@@ -85,6 +91,27 @@ class Pairs:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workload:
+    """HH, read and tokenized; ``seed`` is that of its order and of the weights."""
+
+    preferences: list[Preference]
+    contract: TextContract
+    pairs: Pairs
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """The folder of a model, and how a side starts that reads it."""
+
+    folder: Path
+
+    def side(self, module: str, *arguments: str, python: Path = Path(sys.executable)) -> Side:
+        """Starts at once; a context manager that ends it."""
+        return Side(module, str(self.folder), *arguments, python=python)
+
+
 def as_pairs(conversations: Iterable[Int[np.ndarray, "tokens"]]) -> Pairs:
     """Pairs of conversations given in turn: chosen, rejected, chosen, …"""
     laid = list(conversations)
@@ -92,6 +119,25 @@ def as_pairs(conversations: Iterable[Int[np.ndarray, "tokens"]]) -> Pairs:
         tokens=np.concatenate(laid).astype(np.int32),
         offsets=np.cumsum([0, *map(len, laid)], dtype=np.int64),
     )
+
+
+def open_hh(manual_dir: str, *, seed: int, threads: int) -> Workload:
+    """HH for a benchmark whose sides have so many processors each, as this process has from now on."""
+    logging.set_verbosity(logging.WARNING)
+    use_threads(threads)
+    preferences = read_hh(manual_dir, seed=seed)
+    contract = make_contract(preferences)
+    return Workload(preferences=preferences, contract=contract, pairs=hh_pairs(preferences, contract), seed=seed)
+
+
+@contextlib.contextmanager
+def set_stage(workload: Workload, name: str, config: ExperimentConfig, *, longest: int = LONGEST) -> Iterator[Stage]:
+    """The folder of a model of that name with new weights; ``longest`` as in ``write_folder``."""
+    params = initial_params(config.model, workload.seed)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / name
+        write_folder(folder, config, workload.contract, workload.pairs, params, longest=longest)
+        yield Stage(folder)
 
 
 def read_hh(manual_dir: str, *, seed: int) -> list[Preference]:
