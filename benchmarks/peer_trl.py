@@ -95,7 +95,11 @@ def make_dataset(folder: Path) -> datasets.Dataset:
 
 def make_config(options: dict[str, Any], output: str) -> RewardConfig:
     """TRL's defaults but for what makes the sides equal, and for the files it would write."""
-    grouped = {"train_sampling_strategy": "group_by_length", "length_column_name": "length"}
+    chosen: dict[str, Any] = {}
+    if options["grouped"]:
+        chosen |= {"train_sampling_strategy": "group_by_length", "length_column_name": "length"}
+    if options["gradient_checkpointing"] is not None:
+        chosen["gradient_checkpointing"] = options["gradient_checkpointing"]
     return RewardConfig(
         output_dir=output,
         per_device_train_batch_size=options["pairs_per_step"],
@@ -103,7 +107,6 @@ def make_config(options: dict[str, Any], output: str) -> RewardConfig:
         max_length=None,
         bf16=False,
         use_cpu=True,
-        gradient_checkpointing=options["gradient_checkpointing"],
         learning_rate=options["learning_rate"],
         weight_decay=options["weight_decay"],
         seed=options["seed"],
@@ -112,7 +115,7 @@ def make_config(options: dict[str, Any], output: str) -> RewardConfig:
         disable_tqdm=True,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
-        **(grouped if options["grouped"] else {}),
+        **chosen,
     )
 
 
@@ -135,6 +138,7 @@ def main(folder: Path, options: dict[str, Any]) -> None:
             found["pairs"] = (last - first) * options["pairs_per_step"]
             if isinstance(trainer, WindowedTrainer):
                 found["padded_tokens"] = sum(trainer.padded[first:last])
+                found["gradient_checkpointing"] = trainer.args.gradient_checkpointing
             else:
                 found |= {"losses": trainer.losses[first:last], "batches": collator.batches[first:last]}
             answer(found)

@@ -87,8 +87,7 @@ def _train(
     jax.block_until_ready(state)
     found = clock.read()
     sums = [result.sums for result in jax.device_get(results)]
-    found["pairs"] = float(sum(entry.comparisons for entry in sums))
-    return state, found
+    return state, found | {"pairs": float(sum(entry.comparisons for entry in sums)), "steps": steps}
 
 
 if __name__ == "__main__":
