@@ -20,6 +20,7 @@ from absl import app, flags
 from benchmarks import workload
 from benchmarks.side_training import prepare
 from benchmarks.sides import PEERS
+from benchmarks.trl_options import TrlOptions
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch
@@ -49,17 +50,16 @@ def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
 
 def trl_steps(stage: workload.Stage) -> tuple[list[float], list[list[int]]]:
     """The loss of each of TRL's steps, and the pairs it was of."""
-    options = {
-        "grouped": False,
-        "total_steps": _STEPS.value,
-        "pairs_per_step": workload.PAIRS_PER_STEP,
-        "gradient_checkpointing": False,
-        "learning_rate": _LEARNING_RATE.value,
-        "weight_decay": _WEIGHT_DECAY.value,
-        "seed": _SEED.value,
-        "threads": _THREADS.value,
-    }
-    with stage.side("benchmarks.peer_trl", json.dumps(options), python=PEERS) as peer:
+    options = TrlOptions(
+        total_steps=_STEPS.value,
+        pairs_per_step=workload.PAIRS_PER_STEP,
+        gradient_checkpointing=False,
+        learning_rate=_LEARNING_RATE.value,
+        weight_decay=_WEIGHT_DECAY.value,
+        seed=_SEED.value,
+        threads=_THREADS.value,
+    )
+    with stage.side("benchmarks.peer_trl", options.to_json(), python=PEERS) as peer:
         answer = peer.ask(steps=_STEPS.value)
     return answer["losses"], answer["batches"]
 

@@ -31,6 +31,7 @@ from benchmarks import workload
 from benchmarks.arithmetic import distinct_tokens, training_on, visible_pairs
 from benchmarks.representative import padded_tokens
 from benchmarks.sides import PEERS, Answer, Side, say
+from benchmarks.trl_options import TrlOptions
 from rmjax.batches.lengths import measure
 from rmjax.config import ExperimentConfig
 
@@ -115,28 +116,27 @@ def steps_for(name: str) -> Steps:
     return Steps(trl=_STEPS.value or STEPS[name].trl, rmjax=_RMJAX_STEPS.value or STEPS[name].rmjax)
 
 
-def peer_options(variant: Variant, steps: int) -> str:
+def peer_options(variant: Variant, steps: int) -> TrlOptions:
     """What TRL's side is told."""
-    options = {
-        "grouped": variant.grouped,
-        "windows": _WINDOWS.value,
-        "steps": steps,
-        "total_steps": 1 + _WINDOWS.value * steps,
-        "pairs_per_step": workload.PAIRS_PER_STEP,
-        "gradient_checkpointing": variant.gradient_checkpointing,
-        "learning_rate": _LEARNING_RATE,
-        "weight_decay": 0.0,
-        "seed": _SEED.value,
-        "threads": _THREADS.value,
-    }
-    return json.dumps(options)
+    return TrlOptions(
+        grouped=variant.grouped,
+        windows=_WINDOWS.value,
+        steps=steps,
+        total_steps=1 + _WINDOWS.value * steps,
+        pairs_per_step=workload.PAIRS_PER_STEP,
+        gradient_checkpointing=variant.gradient_checkpointing,
+        learning_rate=_LEARNING_RATE,
+        seed=_SEED.value,
+        threads=_THREADS.value,
+    )
 
 
 def meet(name: str, own: Side, stage: workload.Stage, steps: Steps) -> Meeting:
     """Takes turns with a side of TRL's, from rmjax's window to rmjax's window."""
     variant = VARIANTS[name]
+    options = peer_options(variant, variant.steps(steps.trl))
     found = Meeting(rmjax=[], trl=[], rates=[])
-    with stage.side("benchmarks.peer_trl", peer_options(variant, variant.steps(steps.trl)), python=PEERS) as peer:
+    with stage.side("benchmarks.peer_trl", options.to_json(), python=PEERS) as peer:
         _timed(f"{stage.folder.name} {name}, warm-up", peer, 1)
         for _ in range(_WINDOWS.value):
             found.rmjax.append(_timed(f"{stage.folder.name} rmjax", own, steps.rmjax))

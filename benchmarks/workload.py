@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -175,9 +176,11 @@ def hh_pairs(preferences: Iterable[Preference], contract: TextContract) -> Pairs
     return as_pairs(tokenized.conversation(response) for response in both.reshape(-1).tolist())
 
 
-def choose_batch(pairs: Pairs, row_length: int | None, rows: int | None) -> BatchConfig:
+def choose_batch(
+    pairs: Pairs, row_length: int | None, rows: int | None, *, pairs_per_step: int = PAIRS_PER_STEP
+) -> BatchConfig:
     """Rows as short as the longest pair allows (to a multiple of 128: what attention computes grows with the length),
-    and as many in a step as hold ``PAIRS_PER_STEP`` pairs on average over an epoch."""
+    and as many in a step as hold ``pairs_per_step`` pairs on average over an epoch."""
     lengths = measure(pairs.tokenized())
     if row_length is None:
         longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
@@ -185,7 +188,7 @@ def choose_batch(pairs: Pairs, row_length: int | None, rows: int | None) -> Batc
     batch = BatchConfig(row_length=row_length)
     if rows is None:
         plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
-        rows = max(1, round(PAIRS_PER_STEP * plan.rows / len(pairs)))
+        rows = max(1, round(pairs_per_step * plan.rows / len(pairs)))
     batch.rows = rows
     return batch
 
@@ -204,18 +207,29 @@ def write_folder(
     folder: Path, config: ExperimentConfig, contract: TextContract, pairs: Pairs, params: Params, *, longest: int
 ) -> None:
     """Writes what both sides read; ``longest`` is the length of the longest conversation that they may be given."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "pairs.npz", tokens=pairs.tokens, offsets=pairs.offsets)
+    write_shared(folder, config, pairs, llama_config(config.model, VOCABULARY, longest=longest))
     np.savez(folder / "weights.npz", **to_llama(params))  # pyright: ignore[reportArgumentType] no array is named allow_pickle
     save_tokenizer(contract.tokenizer, folder / "tokenizer.json")
+
+
+def write_shared(folder: Path, config: ExperimentConfig, pairs: Pairs, llama: dict[str, Any]) -> None:
+    """All but weights and tokenizer; ``llama`` as ``llama_config`` gives it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "pairs.npz", tokens=pairs.tokens, offsets=pairs.offsets)
     (folder / "config.json").write_text(to_json(config))
-    (folder / "llama.json").write_text(json.dumps(llama_config(config.model, VOCABULARY, longest=longest), indent=2))
+    (folder / "llama.json").write_text(json.dumps(llama, indent=2))
+
+
+def read_shared(folder: Path) -> tuple[ExperimentConfig, Pairs]:
+    """What ``write_shared`` wrote, for rmjax."""
+    with np.load(folder / "pairs.npz") as stored:
+        pairs = Pairs(tokens=stored["tokens"], offsets=stored["offsets"])
+    return from_json((folder / "config.json").read_text()), pairs
 
 
 def read_folder(folder: Path) -> tuple[ExperimentConfig, TextContract, Pairs, Params]:
     """What ``write_folder`` wrote, for rmjax."""
-    config = from_json((folder / "config.json").read_text())
+    config, pairs = read_shared(folder)
     contract = TextContract.from_config(config.text, load_tokenizer(folder / "tokenizer.json"))
-    with np.load(folder / "pairs.npz") as stored, np.load(folder / "weights.npz") as weights:
-        pairs = Pairs(tokens=stored["tokens"], offsets=stored["offsets"])
+    with np.load(folder / "weights.npz") as weights:
         return config, contract, pairs, from_llama(weights)
