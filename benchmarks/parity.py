@@ -11,16 +11,16 @@ One JSON line for each step: ``model, step, trl, rmjax, relative_difference``; a
 """
 
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
 from benchmarks import workload
 from benchmarks.side_training import prepare
-from benchmarks.sides import PEERS, Side, use_threads
+from benchmarks.sides import PEERS
+from benchmarks.trl_options import TrlOptions
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch
@@ -48,19 +48,18 @@ def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
     return config
 
 
-def trl_steps(folder: Path) -> tuple[list[float], list[list[int]]]:
+def trl_steps(stage: workload.Stage) -> tuple[list[float], list[list[int]]]:
     """The loss of each of TRL's steps, and the pairs it was of."""
-    options = {
-        "grouped": False,
-        "total_steps": _STEPS.value,
-        "pairs_per_step": workload.PAIRS_PER_STEP,
-        "gradient_checkpointing": False,
-        "learning_rate": _LEARNING_RATE.value,
-        "weight_decay": _WEIGHT_DECAY.value,
-        "seed": _SEED.value,
-        "threads": _THREADS.value,
-    }
-    with Side("benchmarks.peer_trl", str(folder), json.dumps(options), python=PEERS) as peer:
+    options = TrlOptions(
+        total_steps=_STEPS.value,
+        pairs_per_step=workload.PAIRS_PER_STEP,
+        gradient_checkpointing=False,
+        learning_rate=_LEARNING_RATE.value,
+        weight_decay=_WEIGHT_DECAY.value,
+        seed=_SEED.value,
+        threads=_THREADS.value,
+    )
+    with stage.side("benchmarks.peer_trl", options.to_json(), python=PEERS) as peer:
         answer = peer.ask(steps=_STEPS.value)
     return answer["losses"], answer["batches"]
 
@@ -87,10 +86,10 @@ def rmjax_losses(config: ExperimentConfig, folder: Path, batches: list[Preferenc
         yield float(result.sums.loss) / float(result.sums.weight)
 
 
-def compare(name: str, config: ExperimentConfig, folder: Path, pairs: workload.Pairs) -> None:
+def compare(name: str, config: ExperimentConfig, stage: workload.Stage, pairs: workload.Pairs) -> None:
     """Prints the lines of a model."""
-    trl, steps = trl_steps(folder)
-    ours = rmjax_losses(config, folder, lay(pairs, steps[: len(trl)], config.batch.row_length))
+    trl, steps = trl_steps(stage)
+    ours = rmjax_losses(config, stage.folder, lay(pairs, steps[: len(trl)], config.batch.row_length))
     worst = 0.0
     for number, (theirs, own) in enumerate(zip(trl, ours, strict=True), 1):
         difference = abs(own - theirs) / abs(theirs)
@@ -101,18 +100,11 @@ def compare(name: str, config: ExperimentConfig, folder: Path, pairs: workload.P
 
 
 def main(_: list[str]) -> None:
-    logging.set_verbosity(logging.WARNING)
-    use_threads(_THREADS.value)
-    preferences = workload.read_hh(_MANUAL_DIR.value, seed=_SEED.value)
-    contract = workload.make_contract(preferences)
-    pairs = workload.hh_pairs(preferences, contract)
+    hh = workload.open_hh(_MANUAL_DIR.value, seed=_SEED.value, threads=_THREADS.value)
     for name in _MODELS.value:
-        config = make_config(name, pairs)
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent)
-            params = workload.initial_params(config.model, _SEED.value)
-            workload.write_folder(folder, config, contract, pairs, params, longest=workload.LONGEST)
-            compare(name, config, folder, pairs)
+        config = make_config(name, hh.pairs)
+        with workload.set_stage(hh, name, config) as stage:
+            compare(name, config, stage, hh.pairs)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,13 @@ def load_model(folder: Path) -> LlamaForSequenceClassification:
     return model
 
 
+def new_model(folder: Path, *, device: str, attention: str) -> LlamaForSequenceClassification:
+    """The same with weights of its own making, float32, made where they will be used."""
+    config = LlamaConfig(**json.loads((folder / "llama.json").read_text()), attn_implementation=attention)
+    with torch.device(device):
+        return LlamaForSequenceClassification(config).to(torch.float32)
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer with its pad and end token, as a text-classification pipeline needs it."""
     return PreTrainedTokenizerFast(

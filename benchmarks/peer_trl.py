@@ -1,11 +1,11 @@
 """TRL's RewardTrainer as a side: ``python -m benchmarks.peer_trl FOLDER OPTIONS``, in the peers' environment.
 
-Without ``windows`` in the options it trains in its own order and answers ``{"steps": n}`` with the losses of the next n
-steps and the pairs of each. With ``windows`` it takes those batches of its own epoch that stand for all of them (see
-``representative_windows``), the largest of all first as a warm-up, and answers with the time of each window.
+Without ``windows`` in the options (``benchmarks.trl_options``) it trains in its own order and answers ``{"steps": n}``
+with the losses of the next n steps and the pairs of each. With ``windows`` it takes those batches of its own epoch that
+stand for all of them (see ``representative_windows``), the largest of all first as a warm-up, and answers with the time
+of each window.
 """
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,9 +19,10 @@ from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
-from benchmarks.peer_model import load_conversations, load_model, load_tokenizer
+from benchmarks.peer_model import load_conversations, load_model, load_tokenizer, new_model
 from benchmarks.representative import padded_tokens, representative_windows
-from benchmarks.sides import Answer, Clock, questions
+from benchmarks.sides import Answer, Clock, questions, reporting
+from benchmarks.trl_options import TrlOptions, from_json
 
 
 class RecordingCollator:
@@ -50,7 +51,7 @@ class RecordingTrainer(RewardTrainer):
 class WindowedTrainer(RewardTrainer):
     """Trains on chosen batches of the epoch that its own sampler draws, as that sampler composed them."""
 
-    options: dict[str, Any]
+    options: TrlOptions
     padded: list[int]
 
     def _get_train_sampler(self, *arguments: Any) -> list[int]:
@@ -59,7 +60,7 @@ class WindowedTrainer(RewardTrainer):
         lengths = np.array([[len(row["chosen_ids"]), len(row["rejected_ids"])] for row in self.train_dataset])
         whole = len(order) // size * size
         costs = padded_tokens(lengths[order[:whole]], size)
-        windows = representative_windows(costs, options["windows"], options["steps"], seed=options["seed"])
+        windows = representative_windows(costs, options.windows, options.steps, seed=options.seed)
         batches = [int(costs.argmax()), *windows.reshape(-1).tolist()]
         self.padded = costs[batches].tolist()
         return [pair for batch in batches for pair in order[batch * size : (batch + 1) * size]]
@@ -68,8 +69,8 @@ class WindowedTrainer(RewardTrainer):
 class Turns(TrainerCallback):
     """Lets the trainer go on for as many steps as were asked for, and reports on them."""
 
-    def __init__(self, asked: Iterator[dict[str, Any]], report: Any):
-        self._asked, self._report = asked, report
+    def __init__(self, asked: Iterator[dict[str, Any]], report: Any, platform: str):
+        self._asked, self._report, self._platform = asked, report, platform
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         self._done, self._until = 0, next(self._asked)["steps"]
@@ -78,7 +79,7 @@ class Turns(TrainerCallback):
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self._done += 1
         if self._done == self._until:
-            self._report(self._first, self._done, self._clock.read())
+            self._report(self._first, self._done, read(self._clock, self._platform))
             self._first, self._until = self._done, self._done + next(self._asked)["steps"]
             self._clock = Clock()
 
@@ -93,56 +94,79 @@ def make_dataset(folder: Path) -> datasets.Dataset:
     )
 
 
-def make_config(options: dict[str, Any], output: str) -> RewardConfig:
+def make_config(options: TrlOptions, output: str) -> RewardConfig:
     """TRL's defaults but for what makes the sides equal, and for the files it would write."""
-    grouped = {"train_sampling_strategy": "group_by_length", "length_column_name": "length"}
+    chosen: dict[str, Any] = {}
+    if options.grouped:
+        chosen |= {"train_sampling_strategy": "group_by_length", "length_column_name": "length"}
+    if options.gradient_checkpointing is not None:
+        chosen["gradient_checkpointing"] = options.gradient_checkpointing
     return RewardConfig(
         output_dir=output,
-        per_device_train_batch_size=options["pairs_per_step"],
-        max_steps=options["total_steps"],
+        per_device_train_batch_size=options.pairs_per_step,
+        max_steps=options.total_steps,
         max_length=None,
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=options["gradient_checkpointing"],
-        learning_rate=options["learning_rate"],
-        weight_decay=options["weight_decay"],
-        seed=options["seed"],
+        bf16=options.bf16,
+        use_cpu=options.platform == "cpu",
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        seed=options.seed,
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
-        dataloader_pin_memory=False,
+        dataloader_pin_memory=options.platform != "cpu",
         remove_unused_columns=False,
-        **(grouped if options["grouped"] else {}),
+        **chosen,
     )
 
 
-def main(folder: Path, options: dict[str, Any]) -> None:
+def read(clock: Clock, platform: str) -> Answer:
+    """Once all that was asked of the device is done; on a GPU the peak is that of its memory."""
+    if platform == "cpu":
+        return clock.read()
+    torch.cuda.synchronize()
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    return clock.read() | {"peak_gib": peak, "device": torch.cuda.get_device_name()}
+
+
+def make_trainer(folder: Path, options: TrlOptions, output: str, collator: RecordingCollator) -> RewardTrainer:
+    """Of the folder's pairs."""
+    if options.new_weights:
+        model = new_model(folder, device=options.platform, attention=options.attention)
+    else:
+        model = load_model(folder)
+    trainer = (RecordingTrainer if options.windows is None else WindowedTrainer)(
+        model=model,
+        args=make_config(options, output),
+        data_collator=collator,
+        train_dataset=make_dataset(folder),
+        processing_class=load_tokenizer(folder),
+    )
+    trainer.options, trainer.losses = options, []
+    return trainer
+
+
+def main(folder: Path, options: TrlOptions) -> None:
     asked, answer = questions()
-    torch.set_num_threads(options["threads"])
-    tokenizer = load_tokenizer(folder)
-    collator = RecordingCollator(DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id))
-    with tempfile.TemporaryDirectory() as output:
-        kind = WindowedTrainer if "windows" in options else RecordingTrainer
-        trainer = kind(
-            model=load_model(folder),
-            args=make_config(options, output),
-            data_collator=collator,
-            train_dataset=make_dataset(folder),
-            processing_class=tokenizer,
-        )
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    pad = load_tokenizer(folder).pad_token_id
+    collator = RecordingCollator(DataCollatorForPreference(pad_token_id=pad))
+    with tempfile.TemporaryDirectory() as output, reporting(answer):
+        trainer = make_trainer(folder, options, output, collator)
 
         def report(first: int, last: int, found: Answer) -> None:
-            found["pairs"] = (last - first) * options["pairs_per_step"]
+            found["pairs"] = (last - first) * options.pairs_per_step
             if isinstance(trainer, WindowedTrainer):
                 found["padded_tokens"] = sum(trainer.padded[first:last])
+                found["gradient_checkpointing"] = trainer.args.gradient_checkpointing
             else:
                 found |= {"losses": trainer.losses[first:last], "batches": collator.batches[first:last]}
             answer(found)
 
-        trainer.options, trainer.losses = options, []
-        trainer.add_callback(Turns(asked, report))
+        trainer.add_callback(Turns(asked, report, options.platform))
         trainer.train()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    main(Path(sys.argv[1]), from_json(sys.argv[2]))

@@ -14,15 +14,14 @@ and the largest difference between their two scores of one response.
 
 import json
 import statistics
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from benchmarks import workload
-from benchmarks.sides import PEERS, Answer, Side, say, use_threads
+from benchmarks.sides import PEERS, Answer, Side, say
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import END_TOKEN
 from rmjax.config import ExperimentConfig
@@ -95,27 +94,20 @@ def compare(model: str, case: str, rows: list[Row], folder: Path, own: Side, pee
 
 
 def main(_: list[str]) -> None:
-    logging.set_verbosity(logging.WARNING)
-    use_threads(_THREADS.value)
-    preferences = workload.read_hh(_MANUAL_DIR.value, seed=_SEED.value)
-    contract = workload.make_contract(preferences)
-    pairs = workload.hh_pairs(preferences, contract)
-    cases = make_cases(preferences, _PROMPTS.value)
-    max_prompt = longest((str(entry.prompt) for entry in preferences), contract)
-    max_response = longest((str(text) for entry in preferences for text in entry.responses), contract)
+    hh = workload.open_hh(_MANUAL_DIR.value, seed=_SEED.value, threads=_THREADS.value)
+    cases = make_cases(hh.preferences, _PROMPTS.value)
+    max_prompt = longest((str(entry.prompt) for entry in hh.preferences), hh.contract)
+    max_response = longest((str(text) for entry in hh.preferences for text in entry.responses), hh.contract)
     for name in _MODELS.value:
-        config = ExperimentConfig(model=workload.MODELS[name], batch=workload.choose_batch(pairs, None, None))
+        config = ExperimentConfig(model=workload.MODELS[name], batch=workload.choose_batch(hh.pairs, None, None))
         config.text.max_prompt_tokens, config.text.max_response_tokens = max_prompt, max_response
-        params = workload.initial_params(config.model, _SEED.value)
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent)
-            workload.write_folder(folder, config, contract, pairs, params, longest=max_prompt + max_response)
-            with (
-                Side("benchmarks.side_scoring", str(folder)) as own,
-                Side("benchmarks.peer_pipeline", str(folder), str(_THREADS.value), python=PEERS) as peer,
-            ):
-                for case, rows in cases.items():
-                    print(json.dumps(compare(name, case, rows, folder, own, peer)), flush=True)
+        with (
+            workload.set_stage(hh, name, config, longest=max_prompt + max_response) as stage,
+            stage.side("benchmarks.side_scoring") as own,
+            stage.side("benchmarks.peer_pipeline", str(_THREADS.value), python=PEERS) as peer,
+        ):
+            for case, rows in cases.items():
+                print(json.dumps(compare(name, case, rows, stage.folder, own, peer)), flush=True)
 
 
 if __name__ == "__main__":

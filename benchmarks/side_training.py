@@ -21,7 +21,7 @@ from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.config import ExperimentConfig
-from rmjax.models.reward import Params
+from rmjax.models.reward import Params, RewardModel
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.state import TrainState
@@ -33,13 +33,17 @@ TakeStep = Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]
 
 def prepare(config: ExperimentConfig, params: Params) -> tuple[Parallel, TakeStep, TrainState]:
     """The compiled step of a run, and its state before the first step with the given parameters."""
+    parallel, compiled, state = prepare_new(config, make_model(config.model, VOCABULARY))
+    placed = jax.tree.map(lambda given, new: jax.device_put(given, new.sharding), params, state.params)
+    return parallel, compiled, state.replace(params=placed)
+
+
+def prepare_new(config: ExperimentConfig, model: RewardModel) -> tuple[Parallel, TakeStep, TrainState]:
+    """The same with the parameters that a run begins with."""
     parallel = make_parallel(config)
-    model = make_model(config.model, VOCABULARY)
     optimizer = make_optimizer(config.optimizer, config.steps)
     state = parallel.new_state(model, optimizer, config.seed)
-    placed = jax.tree.map(lambda given, new: jax.device_put(given, new.sharding), params, state.params)
-    compiled = parallel.compile_train(make_train_step(model, config, optimizer))
-    return parallel, compiled, state.replace(params=placed)
+    return parallel, parallel.compile_train(make_train_step(model, config, optimizer)), state
 
 
 def stream(config: ExperimentConfig, parallel: Parallel, pairs: Pairs) -> Iterator[tuple[DataState, PreferenceBatch]]:
@@ -50,9 +54,9 @@ def stream(config: ExperimentConfig, parallel: Parallel, pairs: Pairs) -> Iterat
     return parallel.prefetch(pipeline.batches(DataState()))
 
 
-def matmul_flops(size: int, *, seconds: float = 1.0) -> float:
-    """Floating-point operations a second of a float32 matrix product, called until so many seconds are over."""
-    left, right = jax.random.normal(jax.random.PRNGKey(0), (2, size, size))
+def matmul_flops(size: int, *, seconds: float = 1.0, dtype: str = "float32") -> float:
+    """Floating-point operations a second of a matrix product, called until so many seconds are over."""
+    left, right = jax.random.normal(jax.random.PRNGKey(0), (2, size, size), dtype)
     product = jax.jit(jnp.matmul)
     product(left, right).block_until_ready()
     began, count = time.perf_counter(), 0
@@ -71,13 +75,14 @@ def main(folder: Path) -> None:
             if "matmul" in question:
                 answer({"flops": matmul_flops(question["matmul"])})
             else:
-                state, found = _train(take_step, state, batches, question["steps"])
+                state, found = train(take_step, state, batches, question["steps"])
                 answer(found)
 
 
-def _train(
+def train(
     take_step: TakeStep, state: TrainState, batches: Iterator[tuple[DataState, PreferenceBatch]], steps: int
 ) -> tuple[TrainState, Answer]:
+    """The state after so many steps, and how long they took."""
     results = []
     clock = Clock()
     for _ in range(steps):
@@ -87,8 +92,7 @@ def _train(
     jax.block_until_ready(state)
     found = clock.read()
     sums = [result.sums for result in jax.device_get(results)]
-    found["pairs"] = float(sum(entry.comparisons for entry in sums))
-    return state, found
+    return state, found | {"pairs": float(sum(entry.comparisons for entry in sums)), "steps": steps}
 
 
 if __name__ == "__main__":

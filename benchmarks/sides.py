@@ -5,13 +5,14 @@ environment) answers what ``questions`` gives it. Questions and answers are JSON
 library alone, because the peers' environment has no rmjax. Linux: processor affinity and the unit of ``ru_maxrss``.
 """
 
+import contextlib
 import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 
 Answer = dict[str, Any]
+CPU = {"JAX_PLATFORMS": "cpu"}
+
+
+class SideError(SystemExit):
+    """A side that has died, or says that it can't go on; uncaught it ends the benchmark with its message."""
 
 
 def use_threads(count: int) -> None:
@@ -38,22 +44,28 @@ def say(text: str) -> None:
 class Side:
     """A process that answers one question at a time; it starts at once and is ready when it answers the first."""
 
-    def __init__(self, module: str, *arguments: str, python: Path = Path(sys.executable)):
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        python: Path = Path(sys.executable),
+        environment: Mapping[str, str] = CPU,
+    ):
         if not python.exists():
             raise SystemExit(f"{python} is missing: benchmarks/setup_peers.sh makes it")
-        offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "JAX_PLATFORMS": "cpu"}
+        offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         self.name = " ".join([module, *arguments])
         self._process = subprocess.Popen(
             [str(python), "-m", module, *arguments],
             cwd=ROOT,
-            env=os.environ | offline,
+            env={**os.environ, **offline, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def ask(self, **question: Any) -> Answer:
-        """The answer to a question; a side that has died is an error."""
+        """The answer to a question; SideError from a side that has died or answers with an error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -63,8 +75,15 @@ class Side:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise SystemExit(f"{self.name} ended with code {self._process.wait()}; what it said is above")
-        return json.loads(line)
+            raise SideError(f"{self.name} ended with code {self._process.wait()}; what it said is above")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise SideError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def kill(self) -> None:
+        """From any thread: what is asked then, or is being asked, is a SideError."""
+        self._process.kill()
 
     def close(self) -> None:
         """Ends the process, whatever it is doing."""
@@ -90,6 +109,17 @@ def questions() -> tuple[Iterator[dict[str, Any]], Callable[[Answer], None]]:
         stream.write(json.dumps(found) + "\n")
 
     return (json.loads(line) for line in sys.stdin), answer
+
+
+@contextlib.contextmanager
+def reporting(answer: Callable[[Answer], None]) -> Iterator[None]:
+    """In a side's process: an exception is also the answer, so that a benchmark can print why a case has no figure."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0]
+        answer({"error": f"{type(error).__name__}: {said}"})
+        raise
 
 
 class Clock:

@@ -1,19 +1,26 @@
-"""What the training benchmarks run on: HH pairs, a tokenizer trained on them, two models shaped as Llama's.
+"""What the benchmarks run on: HH pairs, a tokenizer trained on them, two models shaped as Llama's.
 
-Both sides read the same folder: ``pairs.npz``, ``tokenizer.json``, ``weights.npz`` (Llama's names), ``llama.json``
-(arguments of ``transformers.LlamaConfig``) and ``config.json`` (rmjax's).
+A benchmark reads HH once (``open_hh``) and sets the stage for each model (``set_stage``): a folder that both sides
+read, which lives as long as they do, with ``pairs.npz``, ``tokenizer.json``, ``weights.npz`` (Llama's names),
+``llama.json`` (arguments of ``transformers.LlamaConfig``) and ``config.json`` (rmjax's).
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jaxtyping import Int
 
 from benchmarks.llama_weights import from_llama, llama_config, to_llama
+from benchmarks.sides import Side, use_threads
 from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
@@ -85,6 +92,27 @@ class Pairs:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workload:
+    """HH, read and tokenized; ``seed`` is that of its order and of the weights."""
+
+    preferences: list[Preference]
+    contract: TextContract
+    pairs: Pairs
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """The folder of a model, and how a side starts that reads it."""
+
+    folder: Path
+
+    def side(self, module: str, *arguments: str, python: Path = Path(sys.executable)) -> Side:
+        """Starts at once; a context manager that ends it."""
+        return Side(module, str(self.folder), *arguments, python=python)
+
+
 def as_pairs(conversations: Iterable[Int[np.ndarray, "tokens"]]) -> Pairs:
     """Pairs of conversations given in turn: chosen, rejected, chosen, …"""
     laid = list(conversations)
@@ -92,6 +120,25 @@ def as_pairs(conversations: Iterable[Int[np.ndarray, "tokens"]]) -> Pairs:
         tokens=np.concatenate(laid).astype(np.int32),
         offsets=np.cumsum([0, *map(len, laid)], dtype=np.int64),
     )
+
+
+def open_hh(manual_dir: str, *, seed: int, threads: int) -> Workload:
+    """HH for a benchmark whose sides have so many processors each, as this process has from now on."""
+    logging.set_verbosity(logging.WARNING)
+    use_threads(threads)
+    preferences = read_hh(manual_dir, seed=seed)
+    contract = make_contract(preferences)
+    return Workload(preferences=preferences, contract=contract, pairs=hh_pairs(preferences, contract), seed=seed)
+
+
+@contextlib.contextmanager
+def set_stage(workload: Workload, name: str, config: ExperimentConfig, *, longest: int = LONGEST) -> Iterator[Stage]:
+    """The folder of a model of that name with new weights; ``longest`` as in ``write_folder``."""
+    params = initial_params(config.model, workload.seed)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / name
+        write_folder(folder, config, workload.contract, workload.pairs, params, longest=longest)
+        yield Stage(folder)
 
 
 def read_hh(manual_dir: str, *, seed: int) -> list[Preference]:
@@ -129,9 +176,11 @@ def hh_pairs(preferences: Iterable[Preference], contract: TextContract) -> Pairs
     return as_pairs(tokenized.conversation(response) for response in both.reshape(-1).tolist())
 
 
-def choose_batch(pairs: Pairs, row_length: int | None, rows: int | None) -> BatchConfig:
+def choose_batch(
+    pairs: Pairs, row_length: int | None, rows: int | None, *, pairs_per_step: int = PAIRS_PER_STEP
+) -> BatchConfig:
     """Rows as short as the longest pair allows (to a multiple of 128: what attention computes grows with the length),
-    and as many in a step as hold ``PAIRS_PER_STEP`` pairs on average over an epoch."""
+    and as many in a step as hold ``pairs_per_step`` pairs on average over an epoch."""
     lengths = measure(pairs.tokenized())
     if row_length is None:
         longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
@@ -139,7 +188,7 @@ def choose_batch(pairs: Pairs, row_length: int | None, rows: int | None) -> Batc
     batch = BatchConfig(row_length=row_length)
     if rows is None:
         plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
-        rows = max(1, round(PAIRS_PER_STEP * plan.rows / len(pairs)))
+        rows = max(1, round(pairs_per_step * plan.rows / len(pairs)))
     batch.rows = rows
     return batch
 
@@ -158,18 +207,29 @@ def write_folder(
     folder: Path, config: ExperimentConfig, contract: TextContract, pairs: Pairs, params: Params, *, longest: int
 ) -> None:
     """Writes what both sides read; ``longest`` is the length of the longest conversation that they may be given."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "pairs.npz", tokens=pairs.tokens, offsets=pairs.offsets)
+    write_shared(folder, config, pairs, llama_config(config.model, VOCABULARY, longest=longest))
     np.savez(folder / "weights.npz", **to_llama(params))  # pyright: ignore[reportArgumentType] no array is named allow_pickle
     save_tokenizer(contract.tokenizer, folder / "tokenizer.json")
+
+
+def write_shared(folder: Path, config: ExperimentConfig, pairs: Pairs, llama: dict[str, Any]) -> None:
+    """All but weights and tokenizer; ``llama`` as ``llama_config`` gives it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "pairs.npz", tokens=pairs.tokens, offsets=pairs.offsets)
     (folder / "config.json").write_text(to_json(config))
-    (folder / "llama.json").write_text(json.dumps(llama_config(config.model, VOCABULARY, longest=longest), indent=2))
+    (folder / "llama.json").write_text(json.dumps(llama, indent=2))
+
+
+def read_shared(folder: Path) -> tuple[ExperimentConfig, Pairs]:
+    """What ``write_shared`` wrote, for rmjax."""
+    with np.load(folder / "pairs.npz") as stored:
+        pairs = Pairs(tokens=stored["tokens"], offsets=stored["offsets"])
+    return from_json((folder / "config.json").read_text()), pairs
 
 
 def read_folder(folder: Path) -> tuple[ExperimentConfig, TextContract, Pairs, Params]:
     """What ``write_folder`` wrote, for rmjax."""
-    config = from_json((folder / "config.json").read_text())
+    config, pairs = read_shared(folder)
     contract = TextContract.from_config(config.text, load_tokenizer(folder / "tokenizer.json"))
-    with np.load(folder / "pairs.npz") as stored, np.load(folder / "weights.npz") as weights:
-        pairs = Pairs(tokens=stored["tokens"], offsets=stored["offsets"])
+    with np.load(folder / "weights.npz") as weights:
         return config, contract, pairs, from_llama(weights)

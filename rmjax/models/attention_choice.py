@@ -8,12 +8,12 @@ from rmjax.models.blocked_attention import blocked_attention
 from rmjax.models.blocks import Order
 from rmjax.models.tpu_attention import tpu_attention
 
-_WIDE_BLOCK = 128  # of a device that takes all query blocks at once: as long as a side of its matrix unit
+WIDE_BLOCK = 128  # of a device that takes all query blocks at once: as long as a side of its matrix unit
 
 IMPLEMENTATIONS: dict[AttentionKind, Attention] = {
     AttentionKind.DENSE: dense_attention,
     AttentionKind.LISTED: blocked_attention,
-    AttentionKind.ABREAST: functools.partial(blocked_attention, block=_WIDE_BLOCK, order=Order.ABREAST),
+    AttentionKind.ABREAST: functools.partial(blocked_attention, block=WIDE_BLOCK, order=Order.ABREAST),
     AttentionKind.PALLAS: tpu_attention,
 }
 _BY_PLATFORM = {"cpu": AttentionKind.LISTED, "tpu": AttentionKind.PALLAS}
