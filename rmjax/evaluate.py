@@ -14,11 +14,10 @@ from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
+from rmjax.training.compilation_cache import use_compilation_cache
 
 WORKDIRS = flags.DEFINE_list("workdir", None, "The workdirs of the runs, separated by commas.", required=True)
-DATA = flags.DEFINE_list(
-    "data", None, "The data specs (name/config:split, a file or a glob), separated by commas.", required=True
-)
+DATA = flags.DEFINE_list("data", None, "Data specs (name/config:split, file, glob), comma-separated.", required=True)
 REPORT = flags.DEFINE_string(
     "report", None, "A folder for report.html, its pictures and results.jsonl; no report if not given."
 )
@@ -37,6 +36,7 @@ ON_ERROR = flags.DEFINE_enum_class(
 
 
 def main() -> None:
+    use_compilation_cache()
     lines = sys.stdout
 
     def write(evaluation: Evaluation) -> None:

@@ -1,10 +1,15 @@
-"""Files written whole or not at all, in folders and buckets alike."""
+"""Files written whole or not at all, in folders and buckets alike, and files that grow.
+
+In a bucket an object appears when its upload is complete, whole; it can't be appended to, and a folder is no more than
+what names have in common. What is written here goes through etils' paths, but for files that grow there.
+"""
 
 import contextlib
 import importlib.util
 import os
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from etils import epath
 
@@ -15,7 +20,10 @@ BUCKET_MODULES = ("gcsfs", "google.cloud.storage")  # what reads and writes ther
 
 @contextlib.contextmanager
 def written_whole(path: epath.PathLike) -> Iterator[epath.Path]:
-    """Yields a temporary path beside ``path``; it takes the name ``path`` when the block ends without an error."""
+    """Yields a temporary path beside ``path``; it takes the name ``path`` when the block ends without an error.
+
+    In a bucket too, though nothing there is half-written: closing a file completes its upload, also after an error.
+    """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
@@ -30,6 +38,62 @@ def write_text(path: epath.PathLike, text: str) -> None:
     """Writes UTF-8 text to ``path``, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text)
+
+
+class GrowingObject:
+    """A file in a Google Cloud Storage bucket that one process writes, piece by piece.
+
+    What was written is there after ``flush``, which sends the new bytes alone: they become an object of their own,
+    which the bucket then joins to the end of the file, all of it or nothing. Where the answer to that is lost and it is
+    asked again, the file's generation tells that it was done: nothing is added twice. (Writing the file anew, as
+    tensorboardX does, would send it whole every time.)
+
+    Args:
+      path: ``gs://BUCKET/NAME``; a file that is there grows on.
+    """
+
+    def __init__(self, path: str):
+        import google.cloud.storage as storage  # pyright: ignore[reportMissingImports] check_bucket looks for it
+
+        bucket, _, self._name = path.removeprefix("gs://").partition("/")
+        self._bucket: Any = storage.Client().bucket(bucket)
+        self._found: Any = self._bucket.get_blob(self._name)
+        self._waiting = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self._waiting += data
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        if self._found is None:
+            self._found = self._upload(self._name)
+        else:
+            self._join()
+        self._waiting.clear()
+
+    def close(self) -> None:
+        self.flush()
+
+    def _upload(self, name: str) -> Any:
+        blob = self._bucket.blob(name)
+        blob.upload_from_string(bytes(self._waiting), "application/octet-stream", if_generation_match=0)
+        return blob
+
+    def _join(self) -> None:
+        from google.api_core.exceptions import PreconditionFailed  # pyright: ignore[reportMissingImports] as above
+
+        folder, _, name = self._name.rpartition("/")
+        part = self._upload(f"{folder}/.{name}.{uuid.uuid4().hex}".lstrip("/"))
+        whole = self._bucket.blob(self._name)
+        try:
+            whole.compose([self._found, part], if_generation_match=self._found.generation)
+        except PreconditionFailed:
+            whole.reload()
+            if whole.size != self._found.size + len(self._waiting):
+                raise
+        self._found = whole
+        part.delete()
 
 
 def absolute(path: epath.PathLike) -> epath.Path:

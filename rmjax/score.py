@@ -13,6 +13,7 @@ from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.files import check_bucket
 from rmjax.scoring.scorer import RewardScorer, score_file
+from rmjax.training.compilation_cache import use_compilation_cache
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
 INPUT = flags.DEFINE_string("input", None, "The rows: a .jsonl or .jsonl.gz file, or - for stdin.", required=True)
@@ -32,6 +33,7 @@ ON_ERROR = flags.DEFINE_enum_class(
 def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
+    use_compilation_cache()
     scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value)
     with remedied(LimitError, lambda _: "--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)

@@ -17,6 +17,7 @@ from rmjax.batches.contract import LimitError
 from rmjax.command import run
 from rmjax.errors import remedied
 from rmjax.evaluation.validation import make_evaluator
+from rmjax.training.compilation_cache import use_compilation_cache
 from rmjax.training.loop import TrainResult, train
 from rmjax.training.processes import connect
 
@@ -35,6 +36,7 @@ _ID = flags.DEFINE_integer("process_id", None, "Of several processes: which one 
 
 
 def main() -> None:
+    use_compilation_cache()
     connect(coordinator_address=_COORDINATOR.value, process_count=_COUNT.value, process_id=_ID.value)
     with remedied(LimitError, "--config.{0.setting}={0.tokens} takes it, --config.data.on_error=skip skips it".format):
         result = train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)

@@ -3,7 +3,7 @@
 The time of tests is that of compiling small programs, each of which runs a few times. So XLA compiles without LLVM's
 optimizations and, where it still has them (jax before 0.11), with its older, simpler emitters, which takes a sixth of
 the time for the same programs. Flags in XLA_FLAGS win over these. Commands that tests start get them through the
-environment.
+environment, and leave the user's compilation cache alone.
 """
 
 import importlib.metadata
@@ -18,6 +18,7 @@ FLAGS = [
 ]
 os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")])
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 from jaxtyping import install_import_hook  # noqa: E402 jaxtyping may import jax, which reads the flags once
 

@@ -11,12 +11,11 @@ import sys
 import types
 
 import pytest
-from etils import epath
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import masked_crc32c
 
 from rmjax.config import ConfigError, LoggingConfig
-from rmjax.training.metrics_writer import JsonLines, MetricsWriter
+from rmjax.training.metrics_writer import MetricsWriter
 
 JSON_ONLY = LoggingConfig(tensorboard=False)
 
@@ -92,17 +91,6 @@ def test_flushed_lines_are_in_the_file_while_the_run_goes_on(tmp_path: pathlib.P
         writer.write_step(1, {"loss": 0.5})
         writer.flush()
         assert read_lines(tmp_path) == [{"step": 1, "loss": 0.5}]
-
-
-def test_a_file_that_cannot_be_appended_to_holds_the_same_lines(tmp_path: pathlib.Path):
-    path = epath.Path(tmp_path / "metrics.jsonl")
-    for start in (0, 2):
-        sink = JsonLines(path, step=start, validated=True, append=False)
-        for step in range(start + 1, start + 5):
-            sink.write(step, "train", {"loss": 1 / step})
-        sink.flush()
-        assert [line["step"] for line in read_lines(tmp_path)] == list(range(1, start + 5))
-        sink.close()
 
 
 def test_events_hold_every_value_and_restarts_hide_what_was_past_them(tmp_path: pathlib.Path):

@@ -14,14 +14,17 @@ from etils import epath
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue] generated at import
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] generated at import
+from tensorboardX.record_writer import register_writer_factory
 
 from rmjax.config import ConfigError, LoggingConfig
-from rmjax.files import write_text
+from rmjax.files import GrowingObject, write_text
 
 METRICS = "metrics.jsonl"
 EVENTS = "events.out.tfevents.*"
 WANDB_ID = "wandb_id.txt"
 FLUSH_SECONDS = 10.0  # the event files reach the disk at least this often while there is something to write
+BUCKET_FLUSH_SECONDS = 60.0  # and a bucket, as does metrics.jsonl there; each time takes three requests
+BUCKET = "gs://"
 
 
 class Sink(Protocol):
@@ -49,8 +52,7 @@ class MetricsWriter:
         check_sinks(config)
         self._sinks: list[Sink] = []
         if jax.process_index() == 0:
-            in_bucket = "://" in os.fspath(workdir)
-            self._sinks.append(JsonLines(workdir / METRICS, step=step, validated=validated, append=not in_bucket))
+            self._sinks.append(JsonLines(workdir / METRICS, step=step, validated=validated))
             if config.tensorboard:
                 self._sinks.append(EventFile(workdir, step=step))
             if config.wandb_project is not None:
@@ -94,37 +96,34 @@ class JsonLines:
     """``metrics.jsonl``: one line for each training step and one for each validation, in order, each exactly once.
 
     A training line is ``{"step": 7, "loss": …}``, a validation line ``{"step": 7, "validation": {"accuracy": …}}``. A
-    value that is not a number (an accuracy of nothing but ties) is null. Without ``append``, for files in a bucket, the
-    file is written again, whole, at every flush.
+    value that is not a number (an accuracy of nothing but ties) is null. In a folder a line is there when it has been
+    written; in a bucket at the next flush, or within a minute.
     """
 
-    def __init__(self, path: epath.Path, *, step: int, validated: bool, append: bool):
-        self._path = path
-        kept = lines_until(path, step, validated=validated)
-        write_text(path, "".join(kept))
-        self._file = open(path, "a", buffering=1, encoding="utf-8") if append else None  # noqa: SIM115 it is closed in close()
-        self._lines = [] if append else kept
+    def __init__(self, path: epath.Path, *, step: int, validated: bool):
+        write_text(path, "".join(lines_until(path, step, validated=validated)))
+        name = os.fspath(path)
+        self._file = GrowingObject(name) if name.startswith(BUCKET) else open(path, "ab")  # noqa: SIM115 closed in close()
+        self._flushed = time.monotonic()
 
     def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
         known = {name: value if math.isfinite(value) else None for name, value in values.items()}
         entry = {"step": step, **known} if prefix == "train" else {"step": step, prefix: known}
-        line = json.dumps(entry, allow_nan=False) + "\n"
-        if self._file is not None:
-            self._file.write(line)
-        else:
-            self._lines.append(line)
+        self._file.write((json.dumps(entry, allow_nan=False) + "\n").encode())
+        if not isinstance(self._file, GrowingObject):
+            self._file.flush()
+        elif time.monotonic() - self._flushed > BUCKET_FLUSH_SECONDS:
+            self.flush()
 
     def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
+        self._file.flush()
+        if not isinstance(self._file, GrowingObject):
             os.fsync(self._file.fileno())
-        else:
-            write_text(self._path, "".join(self._lines))
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
         self.flush()
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
 
 def lines_until(path: epath.Path, step: int, *, validated: bool) -> list[str]:
@@ -142,12 +141,27 @@ def lines_until(path: epath.Path, step: int, *, validated: bool) -> list[str]:
     return [line for entry, line in entries if entry["step"] <= (last if "validation" in entry else step)]
 
 
+class _GrowingObjects:
+    """How tensorboardX opens its files in a bucket; its own way would send the whole file at every flush."""
+
+    def open(self, path: str) -> GrowingObject:
+        return GrowingObject(path)
+
+    def directory_check(self, path: str) -> None:
+        """There are no folders to be made."""
+
+
+register_writer_factory("gs", _GrowingObjects())
+
+
 class EventFile:
     """TensorBoard's event file, one for each start. What earlier files hold past ``step`` is hidden by TensorBoard."""
 
     def __init__(self, workdir: epath.Path, *, step: int):
         # The name has only the second and the host in it: a quick restart must not write over the file before it.
-        self._writer = EventsWriter(os.fspath(workdir / "events"), f".{uuid.uuid4().hex[:8]}")
+        prefix = os.fspath(workdir / "events")
+        self._seconds = BUCKET_FLUSH_SECONDS if prefix.startswith(BUCKET) else FLUSH_SECONDS
+        self._writer = EventsWriter(prefix, f".{uuid.uuid4().hex[:8]}")
         start = SessionLog(status=SessionLog.START)
         self._writer.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
         self._flushed = time.monotonic()
@@ -157,7 +171,7 @@ class EventFile:
             value=[Summary.Value(tag=f"{prefix}/{name}", simple_value=value) for name, value in values.items()]
         )
         self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+        if time.monotonic() - self._flushed > self._seconds:
             self.flush()
 
     def flush(self) -> None:

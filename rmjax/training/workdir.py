@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 
 import jax
@@ -41,6 +42,8 @@ def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
         config, or if other processes don't see what process 0 wrote there.
     """
     check_bucket(path)
+    if "://" in os.fspath(path) and not os.fspath(path).startswith("gs://"):
+        raise WorkdirError(f"workdir {path} is in a bucket that Orbax can't write to; it must be a folder or gs://…")
     with process_zero_first("workdir"):
         return _open_workdir(epath.Path(path), config)
 

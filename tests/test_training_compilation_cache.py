@@ -1,0 +1,160 @@
+"""A second start compiles nothing anew, and what it computes is the same bits."""
+
+import json
+import logging as standard_logging
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import pytest
+from test_training_resume import ROOT, assert_same_run
+from tiny_run import tiny_config, write_rows
+
+from rmjax.config import to_json
+from rmjax.training import compilation_cache
+
+# ``python -m rmjax.train`` (or another command) that writes what jax says of its cache to a file.
+COUNTING = """
+import atexit, collections, importlib, json, pathlib, sys
+import jax.monitoring
+from absl import flags
+from rmjax.command import run
+
+counts = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: counts.update([event.rpartition("/")[2]]))
+name, target = sys.argv[1:3]
+sys.argv[1:3] = []
+atexit.register(lambda: pathlib.Path(target).write_text(json.dumps(counts)))
+run(importlib.import_module(f"rmjax.{name}").main)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with data and a config."""
+    folder = tmp_path_factory.mktemp("cache")
+    write_rows(folder / "rows.jsonl")
+    config = tiny_config(str(folder / "rows.jsonl"), steps=6, evaluate_every=3)
+    (folder / "config.json").write_text(to_json(config))
+    (folder / "score.jsonl").write_text('{"prompt": "Question: bird? ", "response": "cloud"}\n')
+    return folder
+
+
+def counts_of(home: pathlib.Path, command: str, *arguments: str, cache: str = "cache", **variables: str) -> dict:
+    """What jax counted in a command whose user has that cache folder."""
+    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true", "XDG_CACHE_HOME": str(home / cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING, command, str(home / "counts.json"), *arguments],
+        env=environment | variables, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Error" not in done.stderr
+    return json.loads((home / "counts.json").read_text())
+
+
+def train(home: pathlib.Path, workdir: str, **options: str) -> dict:
+    config = f"--config=experiments/from_json.py:{home / 'config.json'}"
+    return counts_of(home, "train", config, f"--workdir={home / workdir}", **options)
+
+
+@pytest.fixture(scope="module")
+def counts(home: pathlib.Path) -> dict[str, dict]:
+    """What jax counted in a start without a cache, in one with an empty cache and in one after that."""
+    without = train(home, "without", JAX_ENABLE_COMPILATION_CACHE="false")
+    return {"without": without, "cold": train(home, "cold"), "warm": train(home, "warm")}
+
+
+def test_a_second_start_compiles_nothing_and_gives_the_same_bits(home: pathlib.Path, counts: dict[str, dict]):
+    assert "compile_requests_use_cache" not in counts["without"]
+    cold, warm = counts["cold"], counts["warm"]
+    assert cold["cache_misses"] > 0
+    assert "cache_misses" not in warm
+    assert warm["cache_hits"] == cold["cache_misses"] + cold.get("cache_hits", 0)
+    for other in ("cold", "warm"):
+        assert_same_run(home / other, home / "without")
+    folder = home / "cache" / "rmjax" / "compiled"
+    assert [path.name for path in folder.iterdir()] == [compilation_cache.machine()]
+    assert (folder / compilation_cache.machine()).stat().st_mode & 0o077 == 0
+
+
+def test_scoring_has_the_cache_too(home: pathlib.Path, counts: dict[str, dict]):
+    arguments = (f"--workdir={home / 'warm'}", f"--input={home / 'score.jsonl'}", f"--output={home / 'rewards.jsonl'}")
+    assert counts_of(home, "score", *arguments)["compile_requests_use_cache"] > 0
+    first = (home / "rewards.jsonl").read_bytes()
+    assert "cache_misses" not in counts_of(home, "score", *arguments)
+    assert (home / "rewards.jsonl").read_bytes() == first
+
+
+def test_an_entry_that_was_cut_short_is_compiled_again(home: pathlib.Path, counts: dict[str, dict]):
+    """As a process leaves it that is killed while it writes."""
+    shutil.copytree(home / "cache", home / "cut")
+    for entry in (home / "cut").rglob("*-cache"):
+        entry.write_bytes(entry.read_bytes()[:100])
+    assert train(home, "after", cache="cut", PYTHONWARNINGS="ignore")["cache_misses"] == counts["cold"]["cache_misses"]
+    assert_same_run(home / "after", home / "without")
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch):
+    """jax's settings of the cache, turned on for a test and put back after it."""
+    names = ("enable_compilation_cache", "compilation_cache_dir", "compilation_cache_max_size",
+             "persistent_cache_min_compile_time_secs")  # fmt: skip
+    before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
+    jax.config.update("jax_enable_compilation_cache", True)
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_folder_is_the_users_unless_jax_was_given_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    in_home = tmp_path / ".cache" / "rmjax" / "compiled" / compilation_cache.machine()
+    assert compilation_cache.default_folder() == in_home
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    compilation_cache.use_compilation_cache()
+    ours = tmp_path / "xdg" / "rmjax" / "compiled" / compilation_cache.machine()
+    assert jax.config.jax_compilation_cache_dir == str(ours)
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
+    jax.config.update("jax_compilation_cache_dir", "gs://bucket/compiled")
+    compilation_cache.use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir == "gs://bucket/compiled"
+
+
+@pytest.mark.usefixtures("settings")
+def test_jaxs_variables_rule(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "7")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 7.0)
+    compilation_cache.use_compilation_cache()
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 7
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_folder_that_cant_be_made_is_a_warning(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "rmjax").write_text("a file\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with caplog.at_level(standard_logging.WARNING):
+        compilation_cache.use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert "can't be kept" in caplog.text
+
+
+def test_machines_whose_programs_differ_have_a_folder_each(monkeypatch: pytest.MonkeyPatch):
+    here = compilation_cache.machine()
+    assert compilation_cache.machine() == here
+    monkeypatch.setattr(compilation_cache, "_cores", lambda: 99)
+    more_cores = compilation_cache.machine()
+    monkeypatch.setattr(compilation_cache, "_processor", lambda: ["flags: mmx"])
+    assert len({here, more_cores, compilation_cache.machine()}) == 3
