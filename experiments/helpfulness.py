@@ -4,8 +4,8 @@ r"""Does a reward model learn from pairs alone what helps: facts that are true a
     python -m rmjax.evaluate --workdir=runs/helpfulness --data=synthetic/helpfulness:test \
       --report=runs/helpfulness/report
 
-Hardware: two CPU cores. Measured: accuracy 0.862 (95 % interval 0.856 to 0.869), 97.0 % of the Bayes-optimal
-0.889, ECE 0.015, Spearman 0.957, in 8 minutes.
+Hardware: two CPU cores. Measured: accuracy 0.864 (95 % interval 0.858 to 0.870), 97.2 % of the Bayes-optimal
+0.889, ECE 0.012, Spearman 0.965, in 20 minutes on cores shared with other work.
 """
 
 from experiments import base
