@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from rmjax.config import DataConfig, OnError
 from rmjax.datasets.open import open_many, open_preferences
-from rmjax.datasets.preferences_builder import PreferencesBuilder, examples
+from rmjax.datasets.preferences_builder import PreferencesBuilder
 from rmjax.datasets.prepare import prepare
 from rmjax.datasets.spec import DatasetSpec, DataSpecError, FileSpec, parse_spec
 from rmjax.datasets.stored import decode
@@ -53,7 +53,8 @@ class TinyRecords(PreferencesBuilder):
     description = "tiny"
 
     def _split_generators(self, dl_manager):
-        return {"train": examples(record(number) for number in range(10)), "test": examples([record(10)])}
+        train, test = map(record, range(10)), [record(10)]
+        return {"train": self._generate_examples(train), "test": self._generate_examples(test)}
 
 
 def record(number: int) -> Preference:

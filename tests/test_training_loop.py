@@ -234,9 +234,10 @@ def test_a_sigterm_before_a_validation_leaves_it_to_the_next_start(
     def killed(*_: object) -> None:
         raise OSError("killed")
 
-    for step, validated in ((14, [7]), (20, [7, 14])):
+    for before, step, validated in ((0, 14, [7]), (14, 20, [7, 14])):
         with monkeypatch.context() as patch:
-            patch.setattr(PreemptionNotice, "reached", lambda _, reached, step=step: reached == step)
+            answers = iter([False] * (step - before - 1) + [True])  # asked once after every step of a start
+            patch.setattr(PreemptionNotice, "reached", lambda _, answers=answers: next(answers))
             with pytest.raises(Preempted) as error:
                 train(config, cut, make_evaluator=listener)
         assert (error.value.code, error.value.step) == (143, step)
