@@ -96,7 +96,6 @@ def peer_options(case: Case) -> TrlOptions:
         steps=steps,
         gradient_checkpointing=case.checkpointing,
         grouped=case.grouped,
-        learning_rate=1e-4,
         seed=_SEED.value,
         threads=None,
         platform=_PLATFORM.value,

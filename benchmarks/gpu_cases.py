@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.workload import Pairs, choose_batch
+from benchmarks.workload import Pairs, choose_batch, optimizer_of_trl
 from experiments import llama32_1b
 from rmjax.config import ComputeDtype, ExperimentConfig, ModelConfig, ParallelConfig, Strategy
 
@@ -69,5 +69,5 @@ def make_config(model: str, pairs: Pairs, pairs_per_step: int) -> ExperimentConf
     config.model.compute_dtype = ComputeDtype.BFLOAT16
     config.parallel = ParallelConfig(strategy=Strategy.JIT)
     config.batch = choose_batch(pairs, None, None, pairs_per_step=pairs_per_step)
-    config.optimizer.learning_rate, config.optimizer.b2, config.optimizer.weight_decay = 1e-4, 0.999, 0.0
+    config.optimizer = optimizer_of_trl()
     return config

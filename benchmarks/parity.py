@@ -20,7 +20,7 @@ from absl import app, flags
 from benchmarks import workload
 from benchmarks.side_training import prepare
 from benchmarks.sides import PEERS
-from benchmarks.trl_options import TrlOptions
+from benchmarks.trl_options import LEARNING_RATE, TrlOptions
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch
@@ -30,7 +30,7 @@ from rmjax.config import ExperimentConfig, Schedule
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "HH in the published layout.", required=True)
 _MODELS = flags.DEFINE_list("models", ["4x256"], "Which models.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Steps of both.")
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-4, "Of the first step.")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", LEARNING_RATE, "Of the first step.")
 _WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 0.0, "Of matrices.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Processors of each side.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the weights and the shuffling.")

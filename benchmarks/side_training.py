@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,20 +67,28 @@ def matmul_flops(size: int, *, seconds: float = 1.0, dtype: str = "float32") -> 
     return 2.0 * size**3 * count / (time.perf_counter() - began)
 
 
-def main(folder: Path) -> None:
-    asked, answer = questions()
-    config, _, pairs, params = read_folder(folder)
-    parallel, take_step, state = prepare(config, params)
+def answer_all(
+    asked: Iterator[dict[str, Any]],
+    answer: Callable[[Answer], None],
+    prepared: tuple[Parallel, TakeStep, TrainState],
+    config: ExperimentConfig,
+    pairs: Pairs,
+    *,
+    dtype: str = "float32",
+    about: Callable[[], Answer] = dict,
+) -> None:
+    """Answers every question; ``dtype`` is that of the measured products, ``about`` goes with what training took."""
+    parallel, take_step, state = prepared
     with contextlib.closing(stream(config, parallel, pairs)) as batches:  # pyright: ignore[reportArgumentType] it is a generator
         for question in asked:
             if "matmul" in question:
-                answer({"flops": matmul_flops(question["matmul"])})
+                answer({"flops": matmul_flops(question["matmul"], dtype=dtype)})
             else:
-                state, found = train(take_step, state, batches, question["steps"])
-                answer(found)
+                state, found = _train(take_step, state, batches, question["steps"])
+                answer(found | about())
 
 
-def train(
+def _train(
     take_step: TakeStep, state: TrainState, batches: Iterator[tuple[DataState, PreferenceBatch]], steps: int
 ) -> tuple[TrainState, Answer]:
     """The state after so many steps, and how long they took."""
@@ -93,6 +102,12 @@ def train(
     found = clock.read()
     sums = [result.sums for result in jax.device_get(results)]
     return state, found | {"pairs": float(sum(entry.comparisons for entry in sums)), "steps": steps}
+
+
+def main(folder: Path) -> None:
+    asked, answer = questions()
+    config, _, pairs, params = read_folder(folder)
+    answer_all(asked, answer, prepare(config, params), config, pairs)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,6 @@ _THREADS = flags.DEFINE_integer("threads", 2, "Processors of each side.")
 _ROW_LENGTH = flags.DEFINE_integer("row_length", None, "Tokens in a row; chosen from the data if not given.")
 _ROWS = flags.DEFINE_integer("rows", None, "Rows in a step; as many as hold 16 pairs on average if not given.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the weights, the shuffling and the choice of windows.")
-_LEARNING_RATE = 1e-4  # TRL's default
 _MATMUL_SIZE = 2048
 
 
@@ -105,9 +104,7 @@ def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
     config = ExperimentConfig(seed=_SEED.value, model=workload.MODELS[name])
     config.batch = workload.choose_batch(pairs, _ROW_LENGTH.value, _ROWS.value)
     config.text.max_prompt_tokens = config.text.max_response_tokens = workload.LONGEST
-    config.optimizer.learning_rate = _LEARNING_RATE
-    config.optimizer.b2 = 0.999
-    config.optimizer.weight_decay = 0.0
+    config.optimizer = workload.optimizer_of_trl()
     return config
 
 
@@ -125,7 +122,6 @@ def peer_options(variant: Variant, steps: int) -> TrlOptions:
         total_steps=1 + _WINDOWS.value * steps,
         pairs_per_step=workload.PAIRS_PER_STEP,
         gradient_checkpointing=variant.gradient_checkpointing,
-        learning_rate=_LEARNING_RATE,
         seed=_SEED.value,
         threads=_THREADS.value,
     )

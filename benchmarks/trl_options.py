@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+LEARNING_RATE = 1e-4  # TRL's default
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrlOptions:
@@ -23,7 +25,7 @@ class TrlOptions:
     steps: int | None = None
     gradient_checkpointing: bool | None = None
     grouped: bool = False
-    learning_rate: float
+    learning_rate: float = LEARNING_RATE
     weight_decay: float = 0.0
     seed: int
     threads: int | None

@@ -21,13 +21,23 @@ from jaxtyping import Int
 
 from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.sides import Side, use_threads
+from benchmarks.trl_options import LEARNING_RATE
 from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
-from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, OnError, TextConfig, from_json, to_json
+from rmjax.config import (
+    BatchConfig,
+    ExperimentConfig,
+    ModelConfig,
+    OnError,
+    OptimizerConfig,
+    TextConfig,
+    from_json,
+    to_json,
+)
 from rmjax.models.reward import Params, RewardModel, init
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
@@ -193,14 +203,29 @@ def choose_batch(
     return batch
 
 
+def optimizer_of_trl() -> OptimizerConfig:
+    """As TRL's defaults have it, but for weight decay, which is none on both sides."""
+    return OptimizerConfig(learning_rate=LEARNING_RATE, b2=0.999, weight_decay=0.0)
+
+
 def initial_params(model: ModelConfig, seed: int) -> Params:
     """rmjax's own initialization, but with queries that aren't zero: attention is to do something from the start."""
-    params = jax.tree.map(np.asarray, init(RewardModel(model, VOCABULARY), jax.random.PRNGKey(seed)))
-    branch = params["backbone"]["layers"]["attention_branch"]
+    params = init(RewardModel(model, VOCABULARY), jax.random.PRNGKey(seed))
+    return jax.tree.map(np.asarray, with_queries(params, seed))
+
+
+def with_queries(params: Params, seed: int) -> Params:
+    """The parameters, on their devices, with new queries in place of those at zero, which rmjax begins with: products
+    of zeros would also take a GPU less power."""
     random = np.random.default_rng(seed)
-    scale = model.width**-0.5
-    branch["query"] = {"kernel": scale * random.standard_normal(branch["query"]["kernel"].shape, np.float32)}
-    return params
+
+    def renewed(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        if [key.key for key in path[-2:]] != ["query", "kernel"]:
+            return leaf
+        scale = leaf.shape[-2] ** -0.5  # of the model's width
+        return jax.device_put(scale * random.standard_normal(leaf.shape, np.float32), leaf.sharding)
+
+    return jax.tree_util.tree_map_with_path(renewed, params)
 
 
 def write_folder(
