@@ -15,6 +15,7 @@ from etils import epath
 
 from rmjax.errors import UserError
 
+_BUCKET = "gs://"
 BUCKET_MODULES = ("gcsfs", "google.cloud.storage")  # what reads and writes there, and what TensorBoard's files need
 
 
@@ -40,6 +41,24 @@ def write_text(path: epath.PathLike, text: str) -> None:
         temporary.write_text(text)
 
 
+class GrowingFile:
+    """A file in a folder that is written piece by piece: a piece is there at once, and on the disk after ``flush``."""
+
+    def __init__(self, path: str):
+        self._file = open(path, "ab")  # noqa: SIM115 closed in close()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._file.flush()
+
+    def flush(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self.flush()
+        self._file.close()
+
+
 class GrowingObject:
     """A file in a Google Cloud Storage bucket that one process writes, piece by piece.
 
@@ -55,7 +74,7 @@ class GrowingObject:
     def __init__(self, path: str):
         import google.cloud.storage as storage  # pyright: ignore[reportMissingImports] check_bucket looks for it
 
-        bucket, _, self._name = path.removeprefix("gs://").partition("/")
+        bucket, _, self._name = path.removeprefix(_BUCKET).partition("/")
         self._bucket: Any = storage.Client().bucket(bucket)
         self._found: Any = self._bucket.get_blob(self._name)
         self._waiting = bytearray()
@@ -96,20 +115,30 @@ class GrowingObject:
         part.delete()
 
 
+def growing(path: epath.PathLike) -> GrowingFile | GrowingObject:
+    """The file of that path, to be written on from its end."""
+    name = os.fspath(path)
+    return GrowingObject(name) if in_bucket(name) else GrowingFile(name)
+
+
 def absolute(path: epath.PathLike) -> epath.Path:
     """The path from the root of its file system; a bucket's (``gs://…``) is that already."""
     text = os.fspath(path)
     return epath.Path(text if "://" in text else os.path.abspath(text))
 
 
+def in_bucket(path: epath.PathLike) -> bool:
+    """Whether the path is in a Google Cloud Storage bucket."""
+    return os.fspath(path).startswith(_BUCKET)
+
+
 def check_bucket(path: epath.PathLike) -> None:
     """UserError where the path is in a Google Cloud Storage bucket and a package that reaches it is missing."""
-    name = os.fspath(path)
-    if not name.startswith("gs://"):
+    if not in_bucket(path):
         return
     if missing := [module for module in BUCKET_MODULES if not _installed(module)]:
         raise UserError(
-            f"{name} is in a bucket, and {' and '.join(missing)} can't be imported; `pip install -r "
+            f"{os.fspath(path)} is in a bucket, and {' and '.join(missing)} can't be imported; `pip install -r "
             "requirements-gcs.txt` installs what buckets need"
         )
 

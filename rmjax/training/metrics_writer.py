@@ -17,14 +17,13 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 from tensorboardX.record_writer import register_writer_factory
 
 from rmjax.config import ConfigError, LoggingConfig
-from rmjax.files import GrowingObject, write_text
+from rmjax.files import GrowingObject, growing, in_bucket, write_text
 
 METRICS = "metrics.jsonl"
 EVENTS = "events.out.tfevents.*"
 WANDB_ID = "wandb_id.txt"
 FLUSH_SECONDS = 10.0  # the event files reach the disk at least this often while there is something to write
 BUCKET_FLUSH_SECONDS = 60.0  # and a bucket, as does metrics.jsonl there; each time takes three requests
-BUCKET = "gs://"
 
 
 class Sink(Protocol):
@@ -102,27 +101,22 @@ class JsonLines:
 
     def __init__(self, path: epath.Path, *, step: int, validated: bool):
         write_text(path, "".join(lines_until(path, step, validated=validated)))
-        name = os.fspath(path)
-        self._file = GrowingObject(name) if name.startswith(BUCKET) else open(path, "ab")  # noqa: SIM115 closed in close()
+        self._file = growing(path)
+        self._seconds = BUCKET_FLUSH_SECONDS if in_bucket(path) else math.inf
         self._flushed = time.monotonic()
 
     def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
         known = {name: value if math.isfinite(value) else None for name, value in values.items()}
         entry = {"step": step, **known} if prefix == "train" else {"step": step, prefix: known}
         self._file.write((json.dumps(entry, allow_nan=False) + "\n").encode())
-        if not isinstance(self._file, GrowingObject):
-            self._file.flush()
-        elif time.monotonic() - self._flushed > BUCKET_FLUSH_SECONDS:
+        if time.monotonic() - self._flushed > self._seconds:
             self.flush()
 
     def flush(self) -> None:
         self._file.flush()
-        if not isinstance(self._file, GrowingObject):
-            os.fsync(self._file.fileno())
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        self.flush()
         self._file.close()
 
 
@@ -160,7 +154,7 @@ class EventFile:
     def __init__(self, workdir: epath.Path, *, step: int):
         # The name has only the second and the host in it: a quick restart must not write over the file before it.
         prefix = os.fspath(workdir / "events")
-        self._seconds = BUCKET_FLUSH_SECONDS if prefix.startswith(BUCKET) else FLUSH_SECONDS
+        self._seconds = BUCKET_FLUSH_SECONDS if in_bucket(prefix) else FLUSH_SECONDS
         self._writer = EventsWriter(prefix, f".{uuid.uuid4().hex[:8]}")
         start = SessionLog(status=SessionLog.START)
         self._writer.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))

@@ -15,7 +15,7 @@ from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
 from rmjax.errors import UserError
-from rmjax.files import check_bucket, write_text
+from rmjax.files import check_bucket, in_bucket, write_text
 from rmjax.training.environment import ENVIRONMENT
 from rmjax.training.metrics_writer import EVENTS, METRICS, WANDB_ID
 from rmjax.training.processes import process_zero_first
@@ -42,7 +42,7 @@ def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
         config, or if other processes don't see what process 0 wrote there.
     """
     check_bucket(path)
-    if "://" in os.fspath(path) and not os.fspath(path).startswith("gs://"):
+    if "://" in os.fspath(path) and not in_bucket(path):
         raise WorkdirError(f"workdir {path} is in a bucket that Orbax can't write to; it must be a folder or gs://…")
     with process_zero_first("workdir"):
         return _open_workdir(epath.Path(path), config)
@@ -65,10 +65,9 @@ def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
             f"process {jax.process_index()} finds no {CONFIG} in workdir {workdir}, where process 0 has written it; "
             "it must be one folder that all processes see, such as one in a bucket"
         )
-    elif lines := _differences(stored, config):
-        shown = "\n  ".join(lines)
+    elif shown := _differences(stored, config):
         raise WorkdirError(
-            f"workdir {workdir} belongs to a run of another config (stored -> given):\n  {shown}\n"
+            f"workdir {workdir} belongs to a run of another config (stored -> given):{shown}\n"
             "Give another --workdir, or the stored config."
         )
     else:
@@ -77,10 +76,11 @@ def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
     return workdir
 
 
-def _differences(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
-    """What makes them configs of different runs; where and how a run is computed doesn't."""
+def _differences(stored: ExperimentConfig, config: ExperimentConfig) -> str:
+    """What makes them configs of different runs, each on a line; where and how a run is computed doesn't."""
     model = dataclasses.replace(stored.model, attention=config.model.attention)
-    return difference(dataclasses.replace(stored, parallel=config.parallel, model=model), config)
+    lines = difference(dataclasses.replace(stored, parallel=config.parallel, model=model), config)
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def check_still_ours(workdir: epath.Path, config: ExperimentConfig) -> None:
@@ -88,11 +88,10 @@ def check_still_ours(workdir: epath.Path, config: ExperimentConfig) -> None:
 
     Until a run has a checkpoint, its folder may be given to another, for it can't be told from one that died.
     """
-    if lines := _differences(read_config(workdir), config):
-        shown = "\n  ".join(lines)
+    if shown := _differences(read_config(workdir), config):
         raise WorkdirError(
             f"workdir {workdir} was taken by a run of another config before this one saved its first checkpoint "
-            f"(theirs -> this run's):\n  {shown}\nGive another --workdir."
+            f"(theirs -> this run's):{shown}\nGive another --workdir."
         )
 
 
