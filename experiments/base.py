@@ -5,11 +5,13 @@ testbed, whose prompts and responses are short; a row of 256 tokens then holds t
 little attention.
 """
 
-from rmjax.config import ExperimentConfig
+from rmjax.config import BestBy, ExperimentConfig
 
 
 def get_config() -> ExperimentConfig:
     config = ExperimentConfig(steps=3000, evaluate_every=500)
+    config.best_by = BestBy.NLL  # accuracies of a few thousand pairs differ by less than their noise, and can't tell a
+    # reward that is too sure of itself from a calibrated one
     config.text.vocabulary_size = 2048
     config.text.max_prompt_tokens = 64
     config.text.max_response_tokens = 96

@@ -33,6 +33,13 @@ class Schedule(enum.Enum):
     COSINE = "cosine"
 
 
+class BestBy(enum.Enum):
+    """The validation metric that says which checkpoint is a run's best."""
+
+    ACCURACY = "accuracy"  # the highest
+    NLL = "nll"  # the lowest negative log-likelihood, which sees how sure the rewards are too
+
+
 class ComputeDtype(enum.Enum):
     """The dtype of matrix products and activations; norms, softmax and reward head are float32 always."""
 
@@ -176,6 +183,7 @@ class ExperimentConfig:
     seed: int = 0
     steps: int = 1000
     evaluate_every: int = 200  # steps between validations, each followed by a checkpoint
+    best_by: BestBy = BestBy.ACCURACY  # what is kept and loaded as the best checkpoint
     data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)

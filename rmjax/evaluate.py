@@ -21,7 +21,7 @@ DATA = flags.DEFINE_list("data", None, "Data specs (name/config:split, file, glo
 REPORT = flags.DEFINE_string(
     "report", None, "A folder for report.html, its pictures and results.jsonl; no report if not given."
 )
-STEP = flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the best by validation accuracy if not given.")
+STEP = flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the best by config.best_by if not given.")
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where prepared data sets lie; where the first run has them if not given."
 )

@@ -20,7 +20,7 @@ INPUT = flags.DEFINE_string("input", None, "The rows: a .jsonl or .jsonl.gz file
 OUTPUT = flags.DEFINE_string(
     "output", None, "Where they go with their rewards: a file, or - for stdout.", required=True
 )
-STEP = flags.DEFINE_integer("step", None, "The checkpoint to score with; the best by validation accuracy if not given.")
+STEP = flags.DEFINE_integer("step", None, "The checkpoint to score with; the best by config.best_by if not given.")
 ON_ERROR = flags.DEFINE_enum_class(
     "on_error",
     OnError.DEFAULT,

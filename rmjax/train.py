@@ -20,6 +20,7 @@ from rmjax.evaluation.validation import make_evaluator
 from rmjax.training.compilation_cache import use_compilation_cache
 from rmjax.training.loop import TrainResult, train
 from rmjax.training.processes import connect
+from rmjax.training.progress import in_words
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -49,8 +50,7 @@ def summary(result: TrainResult) -> str:
     workdir = shlex.quote(str(result.workdir))
     return (
         f"checkpoints: {result.workdir / 'checkpoints'}\n"
-        f"best validation accuracy: {result.best_validation['accuracy']:.4f} "
-        f"at step {result.best_step} of {result.step}\n"
+        f"best checkpoint: step {result.best_step} of {result.step}, validation {in_words(result.best_validation)}\n"
         f"evaluate: python -m rmjax.evaluate --workdir={workdir} --data=SPEC --report={workdir}/report"
     )
 

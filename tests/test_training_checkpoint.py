@@ -20,6 +20,7 @@ import numpy as np
 import optax
 import pytest
 
+from rmjax.config import BestBy
 from rmjax.files import absolute
 from rmjax.training.checkpoint import CheckpointError, Checkpoints, CheckpointWriteError, all_finite
 from rmjax.training.state import TrainState
@@ -105,6 +106,19 @@ def test_the_latest_two_and_the_best_stay(tmp_path: pathlib.Path, seed: int):
         assert checkpoints.latest_step() == 8
         for step in checkpoints.steps():
             assert int(checkpoints.restore(step, make_state(0)).state.step) == step
+
+
+@pytest.mark.parametrize(("best_by", "best"), [(BestBy.ACCURACY, 1), (BestBy.NLL, 2)])
+def test_the_best_is_that_of_the_metric_asked_for(tmp_path: pathlib.Path, best_by: BestBy, best: int):
+    """Of equal ones the earlier, on disk and when listed, before and after the folder is opened again."""
+    validations = [(0.7, 0.5), (0.6, 0.4), (0.7, 0.45), (0.5, math.nan), (0.1, 0.4), (0.2, 0.6)]
+    with Checkpoints(tmp_path / "c", best_by=best_by) as checkpoints:
+        for step, (accuracy, nll) in enumerate(validations, start=1):
+            checkpoints.save(step, make_state(step), data={}, validation={"accuracy": accuracy, "nll": nll})
+        checkpoints.wait()
+        assert (checkpoints.steps(), checkpoints.best_step()) == ([best, 5, 6], best)
+    with Checkpoints(tmp_path / "c", best_by=best_by) as checkpoints:
+        assert (checkpoints.steps(), checkpoints.best_step()) == ([best, 5, 6], best)
 
 
 def test_an_accuracy_of_nothing_ranks_below_every_accuracy(tmp_path: pathlib.Path):

@@ -90,7 +90,7 @@ def whole(home: pathlib.Path) -> pathlib.Path:
     """The workdir of two processes that nothing interrupted."""
     outcomes = start(home, "whole")
     assert [code for code, _ in outcomes] == [0, 0], outcomes
-    assert ["best validation accuracy" in said for _, said in outcomes] == [True, False]
+    assert ["best checkpoint: step" in said for _, said in outcomes] == [True, False]
     return home / "whole"
 
 

@@ -84,7 +84,7 @@ def whole(home: pathlib.Path) -> pathlib.Path:
     assert command.process.returncode == 0, said
     assert "resumed" not in said
     assert f"checkpoints: {home / 'whole' / 'checkpoints'}" in said
-    assert re.search(r"best validation accuracy: 0\.\d+ at step \d+ of 140", said)
+    assert re.search(r"best checkpoint: step \d+ of 140, validation accuracy 0\.\d+, nll \d", said)
     assert "python -m rmjax.evaluate --workdir=" in said
     return home / "whole"
 

@@ -74,7 +74,7 @@ def evaluate(
     """Evaluates every model on every data set, one model at a time in memory.
 
     Args:
-      workdirs: runs; of each the best checkpoint by validation accuracy, unless ``step`` says otherwise.
+      workdirs: runs; of each the best checkpoint by the run's ``config.best_by``, unless ``step`` says otherwise.
       specs: data specs. What they were judged on may differ from what a model was trained on: that is the
         cross-dimension matrix. Rows that name no dimension are taken to be of each model's own.
       step: the checkpoint of every run that is evaluated.

@@ -41,7 +41,7 @@ class RewardScorer:
 
     @classmethod
     def from_workdir(cls, workdir: epath.PathLike, step: int | None = None) -> "RewardScorer":
-        """The scorer of a run's best checkpoint by validation accuracy, or of that of a step."""
+        """The scorer of a run's best checkpoint, or of that of a step."""
         return cls(load_trained(workdir, step))
 
     def score(self, prompt: Prompt, responses: Sequence[Prompt]) -> list[Reward]:

@@ -3,7 +3,7 @@
 A checkpoint is three items: ``params`` (all that scoring needs), ``state`` (the rest of the train state: optimizer,
 step and key) and ``meta`` (the data state, as JSON); one that was validated has ``metrics`` too. It is written under a
 temporary name and takes its own when it is whole, so what a crash left half-written is never listed. The latest two are
-kept, and the best by validation accuracy; of equal ones the earlier is the best.
+kept, and the best by a validation metric; of equal ones the earlier is the best.
 
 Buckets (``gs://…``) have no renaming. There Orbax writes a checkpoint under its own name and marks it as whole with a
 last file (``commit_success.txt``), without which it isn't listed, and a checkpoint whose turn has come is deleted where
@@ -12,6 +12,7 @@ best, and the next save deletes the rest.
 """
 
 import contextlib
+import functools
 import json
 import logging as standard_logging
 import math
@@ -27,6 +28,7 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
+from rmjax.config import BestBy
 from rmjax.errors import ReportedError, UserError
 from rmjax.files import absolute, write_text
 from rmjax.training.parallel import default_placement
@@ -82,11 +84,12 @@ class Checkpoints:
     arrays are copied before ``save`` returns, and written while training goes on.
     """
 
-    def __init__(self, directory: epath.PathLike, *, read_only: bool = False):
+    def __init__(self, directory: epath.PathLike, *, best_by: BestBy = BestBy.ACCURACY, read_only: bool = False):
         _quiet_orbax()
         self.directory = absolute(directory)  # Orbax refuses relative paths
         self._read_only = read_only
-        self._manager = ocp.CheckpointManager(self.directory, options=_options(read_only))
+        self._rank = functools.partial(_rank, best_by)
+        self._manager = ocp.CheckpointManager(self.directory, options=_options(best_by, read_only))
         found = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
         self._validations: dict[int, dict[str, float] | None] = found
         self._writing: int | None = None  # the step that was saved last
@@ -107,9 +110,9 @@ class Checkpoints:
         return max(self.steps(), default=None)
 
     def best_step(self) -> int | None:
-        """The step of best validation accuracy, the earlier of equal ones; None when none has been validated."""
+        """The step of the best validation, the earlier of equal ones; None when none has been validated."""
         validated = [step for step in self.steps() if self._validations.get(step) is not None]
-        return max(validated, key=lambda step: _rank(self._validations[step]), default=None)
+        return max(validated, key=lambda step: self._rank(self._validations[step]), default=None)
 
     def validation(self, step: int) -> dict[str, float] | None:
         """The validation metrics of a step; None where it was saved without validation."""
@@ -120,7 +123,7 @@ class Checkpoints:
     def save(
         self, step: int, state: TrainState, *, data: Mapping[str, int], validation: Mapping[str, float] | None
     ) -> None:
-        """Saves the state after ``step``, with its validation metrics where it was validated (``accuracy`` among them).
+        """Saves the state after ``step``, with its validation metrics where it was validated (that of ``best_by`` too).
 
         The caller has made sure that the state is finite (``all_finite``), before it validated the step.
 
@@ -236,24 +239,30 @@ def _all_finite(leaves: list[jax.Array]) -> jax.Array:
     return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]))
 
 
-def _rank(metrics: Any) -> tuple[float, int]:
-    """Higher is better: accuracy first, then the earlier step. No accuracy (nothing to judge by) ranks last."""
-    accuracy = metrics.get("accuracy")
-    return (-1.0 if accuracy is None or math.isnan(accuracy) else accuracy), -metrics["step"]
+def _rank(best_by: BestBy, metrics: Any) -> tuple[float, int]:
+    """Higher is better: the metric first, then the earlier step. No metric (nothing to judge by) ranks last."""
+    value = metrics.get(best_by.value)
+    if value is None or math.isnan(value):
+        return -math.inf, -metrics["step"]
+    return (value if best_by is BestBy.ACCURACY else -value), -metrics["step"]
 
 
-def _options(read_only: bool) -> managers.CheckpointManagerOptions:
+def _options(best_by: BestBy, read_only: bool) -> managers.CheckpointManagerOptions:
     if read_only:
         # lightweight: evaluation and scoring may look while the run is still writing.
         return managers.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
     # Orbax writes the metrics of a step only where best_fn is set; which steps stay is the policy's to say, because
     # best_fn alone (with max_to_keep) deletes the newest step when it is not among the best.
     return managers.CheckpointManagerOptions(
-        best_fn=lambda metrics: metrics["accuracy"],
+        best_fn=lambda metrics: metrics[best_by.value],
         preservation_policy=managers.AnyPreservationPolicy(
             [
                 managers.LatestN(LATEST),
-                managers.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),  # pyright: ignore[reportArgumentType] a tuple sorts as well as a float
+                managers.BestN(
+                    get_metric_fn=functools.partial(_rank, best_by),  # pyright: ignore[reportArgumentType] a tuple sorts as well as a float
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
             ]
         ),
         save_decision_policy=managers.FixedIntervalPolicy(1),  # the loop decides when

@@ -34,7 +34,7 @@ from rmjax.training.optimizer import make_optimizer
 from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
 from rmjax.training.processes import ended_by_a_lost_process
-from rmjax.training.progress import Progress
+from rmjax.training.progress import Progress, in_words
 from rmjax.training.state import TrainState
 from rmjax.training.step import make_train_step
 from rmjax.training.strategy import CompiledStep, Parallel
@@ -50,7 +50,7 @@ class TrainResult:
 
     Attributes:
       step: the last step taken.
-      best_step: the step of best validation accuracy, the earlier of equal ones.
+      best_step: the step of the best validation by ``config.best_by``, the earlier of equal ones.
       best_validation: the validation metrics of that step.
       workdir: where everything lies.
     """
@@ -85,8 +85,8 @@ def train(
       config: validated first; a workdir of another config is refused.
       workdir: a folder, which is made where it doesn't exist.
       make_evaluator: given model, validation data and config, returns the function of the parameters that computes the
-        validation metrics; the checkpoints' best is chosen by its ``accuracy``. Rewards that are not finite are a
-        FloatingPointError of that function.
+        validation metrics; ``config.best_by`` names the one that the best checkpoint is chosen by. Rewards that are not
+        finite are a FloatingPointError of that function.
       loss: of a batch's rewards.
 
     Raises:
@@ -107,7 +107,10 @@ def train(
         record_start(folder)
         data = prepare_data(config, folder)
     model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer))
-    with Checkpoints(folder / CHECKPOINTS) as checkpoints, ended_by_a_lost_process(checkpoints.last_good):
+    with (
+        Checkpoints(folder / CHECKPOINTS, best_by=config.best_by) as checkpoints,
+        ended_by_a_lost_process(checkpoints.last_good),
+    ):
         _train(config, folder, data, model, loss, make_evaluator(model, data.validation, config), checkpoints, parallel)
         return _result(checkpoints, folder)
 
@@ -242,8 +245,7 @@ def _validate(run: _Run, step: int, state: TrainState) -> dict[str, float]:
     except FloatingPointError as error:
         raise _explained(run, NonFiniteError(step, f"validation after step {step}: {error}")) from None
     run.writer.write_validation(step, validation)
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
-    run.progress.say(f"step {step}: validation {shown}")
+    run.progress.say(f"step {step}: validation {in_words(validation)}")
     return validation
 
 

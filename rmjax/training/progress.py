@@ -59,3 +59,8 @@ class Progress:
         logging.info("%s", text)
         if self._bar is not None:
             self._bar.refresh()
+
+
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Names and values, as commands print them."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

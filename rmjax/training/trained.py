@@ -9,7 +9,7 @@ from etils import epath
 
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
-from rmjax.config import AttentionKind, ExperimentConfig, ModelConfig
+from rmjax.config import AttentionKind, BestBy, ExperimentConfig, ModelConfig
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model, make_parallel_here
@@ -37,7 +37,7 @@ class TrainedModel:
 
 
 def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
-    """The model of a run: of the best step by validation accuracy (the earlier of equal ones), or of ``step``.
+    """The model of a run: of the best step by ``config.best_by`` (the earlier of equal ones), or of ``step``.
 
     A run that has saved but not validated yet has no best step; its newest is taken then. A run that goes on may be
     read. A model that was trained with TPU kernels is read with what there is where there is no TPU.
@@ -57,7 +57,7 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     template = make_parallel_here(config).abstract_params(model)
     for look in range(1, _LOOKS + 1):
         try:
-            found, params = _restored(folder, step, template)
+            found, params = _restored(folder, config.best_by, step, template)
             break
         except FileNotFoundError:  # deleted since the steps were listed
             if step is not None or look == _LOOKS:
@@ -65,9 +65,9 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)
 
 
-def _restored(folder: epath.Path, step: int | None, template: Any) -> tuple[int, Params]:
+def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: Any) -> tuple[int, Params]:
     """(which step, its parameters) as the folder stands now."""
-    with Checkpoints(folder, read_only=True) as checkpoints:
+    with Checkpoints(folder, best_by=best_by, read_only=True) as checkpoints:
         if step is None:
             step = checkpoints.best_step() or checkpoints.latest_step()
         if step is None:
