@@ -23,9 +23,15 @@ BUCKET_MODULES = ("gcsfs", "google.cloud.storage")  # what reads and writes ther
 def written_whole(path: epath.PathLike) -> Iterator[epath.Path]:
     """Yields a temporary path beside ``path``; it takes the name ``path`` when the block ends without an error.
 
+    A link stays, and what it points to is replaced. A pipe or device is no file to be replaced: it is yielded itself.
     In a bucket too, though nothing there is half-written: closing a file completes its upload, also after an error.
     """
     path = epath.Path(path)
+    if not in_bucket(path):
+        if path.exists() and not os.path.isfile(path):
+            yield path
+            return
+        path = epath.Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
     try:

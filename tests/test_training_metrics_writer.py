@@ -15,6 +15,7 @@ from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import masked_crc32c
 
 from rmjax.config import ConfigError, LoggingConfig
+from rmjax.errors import UserError
 from rmjax.training.metrics_writer import MetricsWriter
 
 JSON_ONLY = LoggingConfig(tensorboard=False)
@@ -67,6 +68,21 @@ def test_resumed_equals_uninterrupted_wherever_it_was_cut(tmp_path: pathlib.Path
     assert [line["step"] for line in lines if "validation" not in line] == list(range(1, 41))
     assert [line["step"] for line in lines if "validation" in line] == list(range(5, 41, 5))
     assert lines[4:6] == [{"step": 5, "loss": 0.2, "accuracy": 0.5}, {"step": 5, "validation": {"accuracy": 0.05}}]
+
+
+@pytest.mark.parametrize("garbage", [b"\0\0\0\n", b'{"step": 9\n', b"\xff\n", b"[7]\n", b"{}\n"])
+def test_a_line_that_cannot_be_read_is_past_the_checkpoint_or_an_error(tmp_path: pathlib.Path, garbage: bytes):
+    write(tmp_path, 1, 8, resumed_from=0)
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    places = [number for number, line in enumerate(lines) if b'"validation"' not in line]
+    path.write_bytes(b"".join([*lines[: places[5]], garbage, *lines[places[5] :]]))
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=rf"metrics\.jsonl, line {places[5] + 1}: .* resumes from step 6"):
+        write(tmp_path, 7, 8, resumed_from=6)
+    assert path.read_bytes() == before
+    write(tmp_path, 6, 8, resumed_from=5)
+    assert path.read_bytes() == b"".join(lines)
 
 
 def test_a_new_run_begins_with_an_empty_file(tmp_path: pathlib.Path):

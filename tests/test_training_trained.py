@@ -55,6 +55,39 @@ def test_a_best_checkpoint_that_is_replaced_just_then_is_looked_for_again(
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("file", ["manifest.ocdbt", "d/*", "ocdbt.process_0/d/*"])
+def test_a_best_checkpoint_that_vanishes_file_by_file_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+):
+    run = Path(write_run(tmp_path / "run", untrained_config()))
+    whole = load_trained(run)
+    folder = run / "checkpoints"
+    errors = []
+
+    class Vanishing(Checkpoints):
+        """While a step is read, the run deletes it and has the next."""
+
+        def restore_params(self, step, template):
+            if errors:
+                return super().restore_params(step, template)
+            shutil.copytree(folder / str(step), folder / str(step + 1))
+            paths = list((folder / str(step) / "params").glob(file))
+            assert paths
+            for path in paths:
+                path.unlink()
+            try:
+                return super().restore_params(step, template)
+            except Exception as error:
+                errors.append(error)
+                shutil.rmtree(folder / str(step))
+                raise
+
+    monkeypatch.setattr(trained, "Checkpoints", Vanishing)
+    found = load_trained(run)
+    assert len(errors) == 1
+    assert found.step == whole.step + 1
+
+
 def test_a_step_that_was_asked_for_is_not_replaced_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = Path(write_run(tmp_path / "run", untrained_config()))
     step = load_trained(run).step

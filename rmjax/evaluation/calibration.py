@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
-from scipy import special
 
 BINS = 15
 
@@ -39,7 +38,7 @@ class Reliability:
 
 def confidence(differences: Float[np.ndarray, "comparisons"]) -> Float64[np.ndarray, "comparisons"]:
     """The probability that the model gives to the response it prefers: ``max(s, 1 - s)`` of s = sigmoid(d)."""
-    return special.expit(np.abs(differences.astype(np.float64)))
+    return 1 / (1 + np.exp(-np.abs(differences.astype(np.float64))))
 
 
 def credit(

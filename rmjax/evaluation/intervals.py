@@ -1,10 +1,10 @@
 """How far a measured accuracy can be trusted: intervals that know that comparisons of one prompt belong together."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
-from scipy import stats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ def wilson_interval(
         return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
     share = float(np.mean(correct, dtype=np.float64))
     count = effective_count(correct, prompts)
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     center = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     return Estimate(value=share, low=max(0.0, float(center - half)), high=min(1.0, float(center + half)))

@@ -7,7 +7,6 @@ belong to training and are not used.
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
-from scipy import stats
 
 
 def reward_differences(
@@ -95,6 +94,8 @@ def spearman(
     response first, which would leave only half of the plane and another correlation. So every pair enters in both
     orders, as d and as -d, and once however often it was compared. (Spearman, 1904, with mean ranks for ties.)
     """
+    from scipy import stats  # here, because it takes a second to import, and training would wait for it
+
     pairs = np.unique(np.sort(np.stack([left, right], axis=1), axis=1), axis=0)
     reward = rewards.astype(np.float64)[pairs[:, 0]] - rewards.astype(np.float64)[pairs[:, 1]]
     utility = utilities.astype(np.float64)[pairs[:, 0]] - utilities.astype(np.float64)[pairs[:, 1]]

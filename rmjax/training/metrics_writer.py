@@ -17,6 +17,7 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 from tensorboardX.record_writer import register_writer_factory
 
 from rmjax.config import ConfigError, LoggingConfig
+from rmjax.errors import UserError
 from rmjax.files import GrowingObject, growing, in_bucket, write_text
 
 METRICS = "metrics.jsonl"
@@ -123,16 +124,30 @@ class JsonLines:
 def lines_until(path: epath.Path, step: int, *, validated: bool) -> list[str]:
     """The lines of a metrics file up to a step, with its validation where it has been ``validated``.
 
-    A last line that a crash cut short belongs to a later step.
+    What a crash cut short or left unreadable belongs to a later step, for the lines up to a checkpoint are on the disk
+    before it is. An unreadable line before that is a UserError.
     """
     if not path.exists():
         return []
-    lines = path.read_text().splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
+    lines = path.read_bytes().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-    entries = [(json.loads(line), line) for line in lines]
     last = step if validated else step - 1  # that a line of validation may be of
-    return [line for entry, line in entries if entry["step"] <= (last if "validation" in entry else step)]
+    kept, reached = [], 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            reached = int(entry["step"])
+        except (ValueError, TypeError, KeyError) as error:
+            if reached >= step:
+                break
+            raise UserError(
+                f"{path}, line {number}: it can't be read ({error}), and the run resumes from step {step}; right would "
+                "be a line of JSON with its step. Mend or delete the line, or move the file away: a new one is begun."
+            ) from error
+        if reached <= (last if "validation" in entry else step):
+            kept.append(line.decode())
+    return kept
 
 
 class _GrowingObjects:

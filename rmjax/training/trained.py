@@ -59,7 +59,7 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
         try:
             found, params = _restored(folder, config.best_by, step, template)
             break
-        except FileNotFoundError:  # deleted since the steps were listed
+        except Exception:  # deleted since the steps were listed: Orbax has many words for it
             if step is not None or look == _LOOKS:
                 raise
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)

@@ -1,0 +1,57 @@
+"""A file is replaced whole; what is no file is written to as it is."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from rmjax.files import write_text, written_whole
+
+
+def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path):
+    path = tmp_path / "a"
+    write_text(path, "old")
+
+    def fail():
+        with written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path, exists: bool):
+    target, link = tmp_path / "there" / "file", tmp_path / "link"
+    link.symlink_to(target)
+    if exists:
+        write_text(target, "old")
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_a_pipe_is_written_to(tmp_path: Path):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "text")
+    reader.join(timeout=60)
+    assert read == ["text"]
+    assert pipe.is_fifo()
+
+
+def test_a_device_is_written_to():
+    write_text("/dev/null", "text")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_folder_is_an_error_and_stays(tmp_path: Path):
+    with pytest.raises(IsADirectoryError):
+        write_text(tmp_path, "text")
+    assert tmp_path.is_dir()
