@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TPU_VENV ?= .venv-tpu
 BIN := $(VENV)/bin
-STEPS ?= 1000
+STEPS ?= 600
 WORKDIR ?= runs/quick_helpfulness_$(STEPS)
 
 .PHONY: setup train test test-tpu lint clean
@@ -19,7 +19,7 @@ $(VENV)/ready: requirements.txt requirements-dev.txt
 # The helpfulness experiment with fewer steps, then its report.
 train: setup
 	$(BIN)/python -m rmjax.train --config=experiments/helpfulness.py --workdir=$(WORKDIR) \
-	  --config.steps=$(STEPS) --config.evaluate_every=250
+	  --config.steps=$(STEPS) --config.evaluate_every=200
 	$(BIN)/python -m rmjax.evaluate --workdir=$(WORKDIR) --data=synthetic/helpfulness:test --report=$(WORKDIR)/report
 
 test: setup
