@@ -4,9 +4,8 @@ r"""Does a reward model learn from pairs alone that less is more?
     python -m rmjax.evaluate --workdir=runs/brevity --data=synthetic/brevity:test \
       --report=runs/brevity/report
 
-Hardware: two CPU cores. Measured: accuracy 0.883 (95 % interval 0.877 to 0.889), the Bayes-optimal 0.882, ECE 0.044,
-Spearman 0.992, in 7 minutes on cores shared with other work. Validation accuracy chose step 1500, whose rewards are
-not yet calibrated.
+Hardware: two CPU cores. Measured: accuracy 0.886 (95 % interval 0.880 to 0.891), the Bayes-optimal 0.882, ECE 0.012,
+Spearman 0.997, in 7 minutes on cores shared with other work.
 """
 
 from experiments import base
