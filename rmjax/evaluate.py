@@ -16,8 +16,8 @@ from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
 from rmjax.training.compilation_cache import use_compilation_cache
 
-WORKDIRS = flags.DEFINE_list("workdir", None, "The workdirs of the runs, separated by commas.", required=True)
-DATA = flags.DEFINE_list("data", None, "Data specs (name/config:split, file, glob), comma-separated.", required=True)
+WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Workdirs of runs: one flag with commas, or many.", required=True)
+DATA = flags.DEFINE_multi_string("data", None, "Data specs (name/config:split, file, glob), likewise.", required=True)
 REPORT = flags.DEFINE_string(
     "report", None, "A folder for report.html, its pictures and results.jsonl; no report if not given."
 )
@@ -45,8 +45,8 @@ def main() -> None:
     remedy = remedied(LimitError, lambda _: "--on_error=skip skips such comparisons and counts them")
     with contextlib.redirect_stdout(sys.stderr), remedy:  # stdout is for results alone, whatever a library prints
         evaluate(
-            WORKDIRS.value,
-            DATA.value,
+            ",".join(WORKDIRS.value).split(","),
+            ",".join(DATA.value).split(","),
             step=STEP.value,
             data_dir=DATA_DIR.value,
             manual_dir=MANUAL_DIR.value,
