@@ -10,6 +10,7 @@ import sys
 
 import jax
 import pytest
+from jax._src.lru_cache import LRUCache
 from test_training_resume import ROOT, assert_same_run
 from tiny_run import tiny_config, write_rows
 
@@ -104,6 +105,7 @@ def settings(monkeypatch: pytest.MonkeyPatch):
              "persistent_cache_min_compile_time_secs")  # fmt: skip
     before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
     jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", None)
     monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
     yield
     for name, value in before.items():
@@ -158,3 +160,22 @@ def test_machines_whose_programs_differ_have_a_folder_each(monkeypatch: pytest.M
     more_cores = compilation_cache.machine()
     monkeypatch.setattr(compilation_cache, "_processor", lambda: ["flags: mmx"])
     assert len({here, more_cores, compilation_cache.machine()}) == 3
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_a_killed_process_left_does_not_keep_others_from_writing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    """jax writes an entry and then when it was used, and before the next it looks for both of each."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = compilation_cache.default_folder()
+    folder.mkdir(parents=True)
+    for name in ("whole-cache", "whole-atime", "killed-cache", "being-written-cache"):
+        (folder / name).write_bytes(bytes(8))
+    for name in ("whole-cache", "killed-cache"):
+        os.utime(folder / name, (0, 0))
+    compilation_cache.use_compilation_cache()
+    assert {path.name for path in folder.iterdir()} == {"whole-cache", "whole-atime", "being-written-cache"}
+    (folder / "being-written-cache").unlink()
+    LRUCache(str(folder), max_size=100).put("next", b"1")
+    assert (folder / "next-cache").exists()

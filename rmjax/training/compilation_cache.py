@@ -10,15 +10,18 @@ time may share one: jax locks it, and of several processes of one run the first 
 programs are, so nobody but the user may write to the folder.
 """
 
+import contextlib
 import hashlib
 import os
 import pathlib
 import platform
+import time
 
 import jax
 from absl import logging
 
 MAX_BYTES = 2 << 30  # beyond it jax deletes what was used longest ago; a limit also makes it lock the folder
+UNFINISHED_SECONDS = 60.0  # after which nobody is still writing an entry
 _PROCESSOR = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags",
               "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features")  # fmt: skip
 
@@ -40,8 +43,21 @@ def use_compilation_cache() -> None:
     except OSError as error:
         logging.warning("compiled programs can't be kept: %s; JAX_COMPILATION_CACHE_DIR names another folder", error)
         return
+    _delete_unfinished(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
+
+
+def _delete_unfinished(folder: pathlib.Path) -> None:
+    """Deletes what processes left that were killed while they wrote: an entry, and not when it was used.
+
+    jax looks for both of each entry before it writes another, so one of these would keep it from writing any.
+    """
+    for entry in folder.glob("*-cache"):
+        used = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
+        with contextlib.suppress(FileNotFoundError):
+            if not used.exists() and time.time() - entry.stat().st_mtime > UNFINISHED_SECONDS:
+                entry.unlink()
 
 
 def default_folder() -> pathlib.Path:
