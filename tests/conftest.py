@@ -2,12 +2,19 @@
 
 The time of tests is that of compiling small programs, each of which runs a few times. So XLA compiles without LLVM's
 optimizations and, where it still has them (jax before 0.11), with its older, simpler emitters, which takes a sixth of
-the time for the same programs. Flags in XLA_FLAGS win over these. Commands that tests start get them through the
-environment, and leave the user's compilation cache alone.
+the time for the same programs, and what one test has compiled serves the others of its process. Flags in XLA_FLAGS win
+over these. Commands that tests start get them through the environment, and leave the user's compilation cache alone.
+
+Types are checked where arrays are: for rows of text, called a hundred thousand times, it costs more than the tests.
 """
 
 import importlib.metadata
 import os
+import shutil
+import tempfile
+from typing import Any
+
+import pytest
 
 JAXLIB = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:2])
 FLAGS = [
@@ -20,6 +27,42 @@ os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")])
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
-from jaxtyping import install_import_hook  # noqa: E402 jaxtyping may import jax, which reads the flags once
+import jax  # noqa: E402 it reads the flags once
+from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook("rmjax", "beartype.beartype")
+TYPED = ("batches", "models", "training", "evaluation", "scoring")
+# The files whose tests are mostly commands in processes of their own, the longest first: one worker takes them, one
+# after the other, while the others compute.
+PROCESSES = tuple(
+    f"test_{name}.py"
+    for name in ("training_processes", "training_resume", "files_bucket", "training_compilation_cache", "scripts_tpu",
+                 "docs_extending", "command")
+)  # fmt: skip
+
+install_import_hook([f"rmjax.{package}" for package in TYPED], "beartype.beartype")
+_compiled = tempfile.mkdtemp(prefix="rmjax-compiled-")
+jax.config.update("jax_enable_compilation_cache", True)
+jax.config.update("jax_compilation_cache_dir", _compiled)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_compiled, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of processes come first, so that none of them is what the end waits for."""
+    items.sort(key=lambda item: PROCESSES.index(item.path.name) if item.path.name in PROCESSES else len(PROCESSES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadfile``, but that the files of processes go to one worker."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "processes" if file.rpartition("/")[2] in PROCESSES else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None

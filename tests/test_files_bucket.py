@@ -16,8 +16,12 @@ from test_training_metrics_writer import read_events
 from test_training_resume import ROOT, read_lines
 from tiny_run import tiny_config, write_rows
 
-from rmjax.config import to_json
+from rmjax.config import from_json, to_json
+from rmjax.evaluation.evaluate import evaluate
+from rmjax.evaluation.validation import make_evaluator
 from rmjax.files import GrowingObject
+from rmjax.scoring.scorer import RewardScorer, score_file
+from rmjax.training.loop import train
 from rmjax.training.workdir import WorkdirError, open_workdir
 
 pytest.importorskip("gcsfs", reason="requirements-gcs.txt is not installed")
@@ -46,8 +50,7 @@ class Machine:
         return out
 
     def train_flags(self, workdir: str) -> list[str]:
-        config = "bucket.json" if workdir.startswith("gs://") else "folder.json"
-        return ["train", f"--config=experiments/from_json.py:{self.folder / config}", f"--workdir={workdir}"]
+        return ["train", f"--config=experiments/from_json.py:{self.folder / 'bucket.json'}", f"--workdir={workdir}"]
 
     def bring_back(self, prefix: str) -> pathlib.Path:
         """A folder with what is in the bucket below a name."""
@@ -73,9 +76,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with serving() as (buckets, variables):
         for name in ("rows.jsonl", "scored.jsonl"):
             buckets.put("bucket", name, (folder / name).read_bytes())
-        machine = Machine(folder, buckets, variables)
-        machine.run(*machine.train_flags(f"{folder}/run"))
-        yield machine
+        train(from_json((folder / "folder.json").read_text()), folder / "run", make_evaluator=make_evaluator)
+        yield Machine(folder, buckets, variables)
 
 
 def kill_after_checkpoint(machine: Machine, step: int, number: signal.Signals) -> int:
@@ -112,8 +114,8 @@ def test_evaluation_and_scores_are_those_of_the_folder(machine: Machine):
         machine.run(*machine.train_flags("gs://bucket/run"))
     flags = ["--workdir=gs://bucket/run", "--data=gs://bucket/rows.jsonl", "--report=gs://bucket/report"]
     ours = json.loads(machine.run("evaluate", *flags))
-    theirs = json.loads(machine.run("evaluate", f"--workdir={folder}/run", f"--data={folder}/rows.jsonl"))
-    assert {**ours, "model": "", "data": ""} == {**theirs, "model": "", "data": ""}
+    (found,) = evaluate([str(folder / "run")], [str(folder / "rows.jsonl")])
+    assert {**ours, "model": "", "data": ""} == {**json.loads(found.to_json()), "model": "", "data": ""}
     report = machine.bring_back("report")
     assert {path.name for path in report.iterdir()} == {
         "report.html", "results.jsonl", "matrix.png", "reliability.png", "rewards.png", "training_curves.png"
@@ -122,7 +124,7 @@ def test_evaluation_and_scores_are_those_of_the_folder(machine: Machine):
     machine.run(
         "score", "--workdir=gs://bucket/run", "--input=gs://bucket/scored.jsonl", "--output=gs://bucket/rewards.jsonl"
     )
-    machine.run("score", f"--workdir={folder}/run", f"--input={folder}/scored.jsonl", f"--output={folder}/rewards")
+    score_file(RewardScorer.from_workdir(folder / "run"), f"{folder}/scored.jsonl", f"{folder}/rewards")
     assert machine.buckets.objects["bucket", "rewards.jsonl"][0] == (folder / "rewards").read_bytes()
 
 

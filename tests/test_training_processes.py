@@ -23,7 +23,7 @@ from rmjax.training.loop import train
 from rmjax.training.processes import connect, process_zero_first
 from rmjax.training.workdir import WorkdirError, open_workdir
 
-STEPS, EVALUATE_EVERY = 12, 1  # so a SIGTERM in a validation is noticed after a step that is to be validated too
+STEPS, EVALUATE_EVERY = 7, 1  # so a SIGTERM in a validation is noticed after a step that is to be validated too
 SECONDS = 150  # after which a run hangs; it takes ten
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -116,8 +116,8 @@ def test_two_processes_of_two_devices_are_one_of_four(home: pathlib.Path, whole:
 
 
 def test_sigterm_to_one_process_saves_all_at_one_step_and_they_resume(home: pathlib.Path, whole: pathlib.Path):
-    workdir, step = home / "terminated", 6
-    outcomes = start(home, workdir.name, TERMINATE="1:5")  # not process 0, which the others ask anyway
+    workdir, step = home / "terminated", 4
+    outcomes = start(home, workdir.name, TERMINATE="1:3")  # not process 0, which the others ask anyway
     assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
     assert committed_steps(workdir)[-1] == step
     assert read_lines(workdir)[-1].keys() > {"step", "loss"}  # its validation is left to the next start

@@ -22,7 +22,7 @@ from rmjax.training.state import new_state
 from rmjax.training.trained import load_trained
 from rmjax.training.workdir import WorkdirError, read_config
 
-STEPS, EVALUATE_EVERY = 140, 7
+STEPS, EVALUATE_EVERY = 120, 15
 TIMING = ("tokens_per_second", "comparisons_per_second")
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -84,7 +84,7 @@ def whole(home: pathlib.Path) -> pathlib.Path:
     assert command.process.returncode == 0, said
     assert "resumed" not in said
     assert f"checkpoints: {home / 'whole' / 'checkpoints'}" in said
-    assert re.search(r"best checkpoint: step \d+ of 140, validation accuracy 0\.\d+, nll \d", said)
+    assert re.search(r"best checkpoint: step \d+ of 120, validation accuracy 0\.\d+, nll \d", said)
     assert "python -m rmjax.evaluate --workdir=" in said
     return home / "whole"
 
@@ -144,7 +144,7 @@ def test_killed_and_resumed_equals_uninterrupted(home: pathlib.Path, whole: path
     begin = EVALUATE_EVERY
     for number in signals:
         command = Command(home, workdir)
-        said = command.signal_after(numbers.randrange(begin + 3, begin + 40), numbers.random() * 0.05, number)
+        said = command.signal_after(numbers.randrange(begin + 5, begin + 40), numbers.random() * 0.05, number)
         steps, written = committed_steps(workdir), command.steps_written()
         assert steps, f"killed before the first checkpoint:\n{said}"
         assert steps[-1] < STEPS, "killed after the last checkpoint"
