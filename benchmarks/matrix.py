@@ -9,6 +9,7 @@ line for each cell: ``row, data, seeds, accuracies, accuracy, accuracy_low, accu
 """
 
 import glob
+import itertools
 import json
 
 import numpy as np
@@ -20,7 +21,9 @@ from rmjax.evaluation.intervals import Estimate, paired_bootstrap
 from rmjax.evaluation.measure import Evaluation
 
 _WORKDIRS = flags.DEFINE_multi_string("workdirs", None, "The runs of one row; once for each row.", required=True)
-_DATA = flags.DEFINE_list("data", None, "The data specs, one for each column.", required=True)
+_DATA = flags.DEFINE_multi(
+    flags.ListParser(), flags.ListSerializer(","), "data", None, "The data specs of the columns.", required=True
+)
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Published files to read instead of downloading them.")
 _ON_ERROR = flags.DEFINE_enum_class(
     "on_error", None, OnError, "What happens to rows that can't be used; as each run did if not given."
@@ -48,7 +51,7 @@ def mean_over_seeds(evaluations: list[Evaluation]) -> Estimate:
 
 def main(_: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
-    specs, table, baselines = _DATA.value, [], {}
+    specs, table, baselines = [*itertools.chain(*_DATA.value)], [], {}
     for pattern in _WORKDIRS.value:
         runs = find_runs(pattern)
         found = evaluate(runs, specs, manual_dir=_MANUAL_DIR.value, on_error=_ON_ERROR.value)

@@ -4,6 +4,7 @@ python -m rmjax.evaluate --workdir=runs/helpfulness,runs/brevity --data=syntheti
 """
 
 import contextlib
+import itertools
 import sys
 
 from absl import flags
@@ -16,11 +17,10 @@ from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
 from rmjax.training.compilation_cache import use_compilation_cache
 
-WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Workdirs of runs: one flag with commas, or many.", required=True)
-DATA = flags.DEFINE_multi_string("data", None, "Data specs (name/config:split, file, glob), likewise.", required=True)
-REPORT = flags.DEFINE_string(
-    "report", None, "A folder for report.html, its pictures and results.jsonl; no report if not given."
-)
+_LISTS = (flags.ListParser(), flags.ListSerializer(","))  # one flag with commas, or a flag for each
+WORKDIRS = flags.DEFINE_multi(*_LISTS, "workdir", None, "The workdirs of the runs.", required=True)
+DATA = flags.DEFINE_multi(*_LISTS, "data", None, "Data specs: name/config:split, a file, a glob.", required=True)
+REPORT = flags.DEFINE_string("report", None, "A folder for report.html, its pictures and results.jsonl.")
 STEP = flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the best by config.best_by if not given.")
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where prepared data sets lie; where the first run has them if not given."
@@ -45,8 +45,8 @@ def main() -> None:
     remedy = remedied(LimitError, lambda _: "--on_error=skip skips such comparisons and counts them")
     with contextlib.redirect_stdout(sys.stderr), remedy:  # stdout is for results alone, whatever a library prints
         evaluate(
-            ",".join(WORKDIRS.value).split(","),
-            ",".join(DATA.value).split(","),
+            list(itertools.chain(*WORKDIRS.value)),
+            list(itertools.chain(*DATA.value)),
             step=STEP.value,
             data_dir=DATA_DIR.value,
             manual_dir=MANUAL_DIR.value,

@@ -16,6 +16,7 @@ from etils import epath
 from rmjax.errors import UserError
 
 _BUCKET = "gs://"
+_DESCRIPTORS = ("/dev", "/proc")
 BUCKET_MODULES = ("gcsfs", "google.cloud.storage")  # what reads and writes there, and what TensorBoard's files need
 
 
@@ -23,14 +24,21 @@ BUCKET_MODULES = ("gcsfs", "google.cloud.storage")  # what reads and writes ther
 def written_whole(path: epath.PathLike) -> Iterator[epath.Path]:
     """Yields a temporary path beside ``path``; it takes the name ``path`` when the block ends without an error.
 
-    A link stays, and what it points to is replaced. A pipe or device is no file to be replaced: it is yielded itself.
     In a bucket too, though nothing there is half-written: closing a file completes its upload, also after an error.
+    A link stays, and what it points to is replaced. A pipe or device is no file to be replaced: it is yielded itself.
+
+    Raises:
+      UserError: for a descriptor (``/dev/stdout``) that leads to a file: others write to it too.
     """
     path = epath.Path(path)
-    if not in_bucket(path):
+    if "://" not in os.fspath(path):
         if path.exists() and not os.path.isfile(path):
             yield path
             return
+        if os.path.realpath(path.parent).startswith(_DESCRIPTORS):
+            raise UserError(
+                f"{path} leads to a file that is open already; it must be the name of a file, a pipe or `-`"
+            )
         path = epath.Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
@@ -42,7 +50,7 @@ def written_whole(path: epath.PathLike) -> Iterator[epath.Path]:
 
 
 def write_text(path: epath.PathLike, text: str) -> None:
-    """Writes UTF-8 text to ``path``, whole or not at all."""
+    """Writes UTF-8 text to ``path``; a file is written whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text)
 

@@ -5,11 +5,12 @@ optimizations and, where it still has them (jax before 0.11), with its older, si
 the time for the same programs, and what one test has compiled serves the others of its process. Flags in XLA_FLAGS win
 over these. Commands that tests start get them through the environment, and leave the user's compilation cache alone.
 
-Types are checked where arrays are: for rows of text, called a hundred thousand times, it costs more than the tests.
+Types are checked in all but what reads, makes and judges rows of text: there it takes more time than all else.
 """
 
 import importlib.metadata
 import os
+import pathlib
 import shutil
 import tempfile
 from typing import Any
@@ -30,7 +31,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import jax  # noqa: E402 it reads the flags once
 from jaxtyping import install_import_hook  # noqa: E402
 
-TYPED = ("batches", "models", "training", "evaluation", "scoring")
+TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "config_json", "files", "command")
 # The files whose tests are mostly commands in processes of their own, the longest first: one worker takes them, one
 # after the other, while the others compute.
 PROCESSES = tuple(
@@ -39,6 +40,7 @@ PROCESSES = tuple(
                  "docs_extending", "command")
 )  # fmt: skip
 
+assert all((pathlib.Path(__file__).parent / name).exists() for name in PROCESSES)
 install_import_hook([f"rmjax.{package}" for package in TYPED], "beartype.beartype")
 _compiled = tempfile.mkdtemp(prefix="rmjax-compiled-")
 jax.config.update("jax_enable_compilation_cache", True)

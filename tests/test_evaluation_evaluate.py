@@ -150,11 +150,12 @@ def test_what_is_asked_for_must_be_told_apart(given):
 def test_the_command_writes_lines_and_nothing_else_to_stdout(tmp_path, runs):
     spec = pairs(tmp_path / "x.jsonl", seed=0)
     command = [sys.executable, "-m", "rmjax.evaluate", f"--workdir={runs[0]}", f"--data={spec}"]
-    more = [f"--data={pairs(tmp_path / 'y.jsonl', seed=1)}", f"--report={tmp_path / 'report'}"]
+    y, z = [pairs(tmp_path / f"{name}.jsonl", seed=1) for name in "yz"]
+    more = [f"--data={y}, {z}", f"--report={tmp_path / 'report'}"]
     done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    line, other = [json.loads(line) for line in done.stdout.splitlines()]
-    assert other["data"] == str(tmp_path / "y.jsonl")
+    line, *others = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [other["data"] for other in others] == [y, z]
     (here,) = evaluate(runs[:1], [spec])
     expected = json.loads(here.to_json())
     assert line.keys() == expected.keys()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rmjax.errors import UserError
 from rmjax.files import write_text, written_whole
 
 
@@ -49,6 +50,14 @@ def test_a_pipe_is_written_to(tmp_path: Path):
 def test_a_device_is_written_to():
     write_text("/dev/null", "text")
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_descriptor_of_a_file_is_an_error_and_the_file_stays(tmp_path: Path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with path.open("a") as file, pytest.raises(UserError, match="leads to a file that is open already"):
+        write_text(f"/dev/fd/{file.fileno()}", "text")
+    assert path.read_text() == "old"
 
 
 def test_a_folder_is_an_error_and_stays(tmp_path: Path):

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 import pytest
 
-from rmjax.config import BestBy
+from rmjax.config import BestBy, ConfigError
 from rmjax.files import absolute
 from rmjax.training.checkpoint import CheckpointError, Checkpoints, CheckpointWriteError, all_finite
 from rmjax.training.state import TrainState
@@ -119,6 +119,15 @@ def test_the_best_is_that_of_the_metric_asked_for(tmp_path: pathlib.Path, best_b
         assert (checkpoints.steps(), checkpoints.best_step()) == ([best, 5, 6], best)
     with Checkpoints(tmp_path / "c", best_by=best_by) as checkpoints:
         assert (checkpoints.steps(), checkpoints.best_step()) == ([best, 5, 6], best)
+
+
+def test_a_validation_without_the_metric_that_decides_is_an_error(tmp_path: pathlib.Path):
+    with Checkpoints(tmp_path / "c", best_by=BestBy.NLL) as checkpoints:
+        with pytest.raises(
+            ConfigError, match=r"config\.best_by is NLL, but validation gave accuracy, ece; it must give"
+        ):
+            checkpoints.save(1, make_state(1), data={}, validation={"accuracy": 0.5, "ece": 0.1})
+        assert checkpoints.steps() == []
 
 
 def test_an_accuracy_of_nothing_ranks_below_every_accuracy(tmp_path: pathlib.Path):

@@ -83,6 +83,12 @@ def test_a_line_that_cannot_be_read_is_past_the_checkpoint_or_an_error(tmp_path:
     assert path.read_bytes() == before
     write(tmp_path, 6, 8, resumed_from=5)
     assert path.read_bytes() == b"".join(lines)
+    validation = next(number for number, line in enumerate(lines) if b'"validation"' in line)
+    path.write_bytes(b"".join([*lines[:validation], garbage, *lines[validation + 1 :]]))
+    with pytest.raises(UserError, match=rf"metrics\.jsonl, line {validation + 1}: .* resumes from step 5"):
+        write(tmp_path, 6, 8, resumed_from=5)
+    MetricsWriter(tmp_path, JSON_ONLY, step=5, validated=False).flush()  # its validation is still to come
+    assert path.read_bytes() == b"".join(lines[:validation])
 
 
 def test_a_new_run_begins_with_an_empty_file(tmp_path: pathlib.Path):

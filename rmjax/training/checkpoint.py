@@ -28,7 +28,7 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
-from rmjax.config import BestBy
+from rmjax.config import BestBy, ConfigError
 from rmjax.errors import ReportedError, UserError
 from rmjax.files import absolute, write_text
 from rmjax.training.parallel import default_placement
@@ -36,6 +36,7 @@ from rmjax.training.processes import process_zero_first
 from rmjax.training.state import TrainState
 
 LATEST = 2  # so many of the newest are kept, beside the best
+_BETTER = {BestBy.ACCURACY: 1.0, BestBy.NLL: -1.0}  # the sign with which more is better
 DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
 
 
@@ -88,7 +89,7 @@ class Checkpoints:
         _quiet_orbax()
         self.directory = absolute(directory)  # Orbax refuses relative paths
         self._read_only = read_only
-        self._rank = functools.partial(_rank, best_by)
+        self._best_by, self._rank = best_by, functools.partial(_rank, best_by)
         self._manager = ocp.CheckpointManager(self.directory, options=_options(best_by, read_only))
         found = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
         self._validations: dict[int, dict[str, float] | None] = found
@@ -129,9 +130,10 @@ class Checkpoints:
 
         Raises:
           CheckpointWriteError: if this checkpoint, or the one before it, can't be written.
+          ConfigError: if the validation lacks the metric of ``best_by``.
         """
+        metrics = None if validation is None else self._judged(step, validation)
         self.wait()
-        metrics = None if validation is None else {**validation, "step": step}
         self._writing = step
         with self._explained():
             self._manager.save(
@@ -149,7 +151,7 @@ class Checkpoints:
     def add_validation(self, step: int, validation: Mapping[str, float]) -> None:
         """Gives a step that was saved without validation its metrics, as if it had been saved with them."""
         self._require(step)
-        metrics = {**validation, "step": step}
+        metrics = self._judged(step, validation)
         with process_zero_first(f"validation of step {step}"):
             if jax.process_index() == 0:  # where Orbax has metrics, and whole or not at all
                 write_text(self.directory / str(step) / "metrics" / "metrics", json.dumps(metrics))
@@ -215,6 +217,15 @@ class Checkpoints:
         self.wait()
         self._manager.close()
 
+    def _judged(self, step: int, validation: Mapping[str, float]) -> dict[str, float]:
+        """The metrics as they are stored, by which the step can be ranked."""
+        if self._best_by.value not in validation:
+            raise ConfigError(
+                f"config.best_by is {self._best_by.name}, but validation gave {', '.join(validation) or 'nothing'}; "
+                f"it must give {self._best_by.value}, or config.best_by must be one of these"
+            )
+        return {**validation, "step": step}
+
     def _require(self, step: int) -> None:
         steps = self.steps()
         if step not in steps:
@@ -240,11 +251,9 @@ def _all_finite(leaves: list[jax.Array]) -> jax.Array:
 
 
 def _rank(best_by: BestBy, metrics: Any) -> tuple[float, int]:
-    """Higher is better: the metric first, then the earlier step. No metric (nothing to judge by) ranks last."""
-    value = metrics.get(best_by.value)
-    if value is None or math.isnan(value):
-        return -math.inf, -metrics["step"]
-    return (value if best_by is BestBy.ACCURACY else -value), -metrics["step"]
+    """Higher is better: the metric first, then the earlier step. NaN (nothing to judge by) ranks last."""
+    value = metrics[best_by.value]
+    return (-math.inf if math.isnan(value) else _BETTER[best_by] * value), -metrics["step"]
 
 
 def _options(best_by: BestBy, read_only: bool) -> managers.CheckpointManagerOptions:
@@ -254,7 +263,7 @@ def _options(best_by: BestBy, read_only: bool) -> managers.CheckpointManagerOpti
     # Orbax writes the metrics of a step only where best_fn is set; which steps stay is the policy's to say, because
     # best_fn alone (with max_to_keep) deletes the newest step when it is not among the best.
     return managers.CheckpointManagerOptions(
-        best_fn=lambda metrics: metrics[best_by.value],
+        best_fn=lambda metrics: _BETTER[best_by] * metrics[best_by.value],
         preservation_policy=managers.AnyPreservationPolicy(
             [
                 managers.LatestN(LATEST),

@@ -10,18 +10,17 @@ time may share one: jax locks it, and of several processes of one run the first 
 programs are, so nobody but the user may write to the folder.
 """
 
-import contextlib
 import hashlib
 import os
 import pathlib
 import platform
-import time
 
 import jax
 from absl import logging
+from filelock import FileLock
 
 MAX_BYTES = 2 << 30  # beyond it jax deletes what was used longest ago; a limit also makes it lock the folder
-UNFINISHED_SECONDS = 60.0  # after which nobody is still writing an entry
+LOCK_SECONDS = 10.0  # as long as jax itself waits
 _PROCESSOR = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags",
               "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features")  # fmt: skip
 
@@ -40,10 +39,10 @@ def use_compilation_cache() -> None:
     folder = default_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _delete_unfinished(folder)
     except OSError as error:
         logging.warning("compiled programs can't be kept: %s; JAX_COMPILATION_CACHE_DIR names another folder", error)
         return
-    _delete_unfinished(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
 
@@ -51,12 +50,12 @@ def use_compilation_cache() -> None:
 def _delete_unfinished(folder: pathlib.Path) -> None:
     """Deletes what processes left that were killed while they wrote: an entry, and not when it was used.
 
-    jax looks for both of each entry before it writes another, so one of these would keep it from writing any.
+    jax looks for both of each entry before it writes another, so one of these would keep it from writing any. It writes
+    both under its lock of the folder, so what lacks one while the lock is held is nobody's.
     """
-    for entry in folder.glob("*-cache"):
-        used = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
-        with contextlib.suppress(FileNotFoundError):
-            if not used.exists() and time.time() - entry.stat().st_mtime > UNFINISHED_SECONDS:
+    with FileLock(folder / ".lockfile", timeout=LOCK_SECONDS):
+        for entry in folder.glob("*-cache"):
+            if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
                 entry.unlink()
 
 

@@ -129,7 +129,8 @@ def _train(
     optimizer = make_optimizer(config.optimizer, config.steps)
     state, data_state = _restore(checkpoints, parallel, parallel.new_state(model, optimizer, config.seed))
     logging.info("the model has %d parameters", parameter_count(state.params))
-    start, validated = int(state.step), not _lacks_validation(checkpoints, config)
+    start = int(state.step)
+    validated = start > 0 and checkpoints.validation(start) is not None
     with (
         MetricsWriter(folder, config.logging, step=start, validated=validated) as writer,
         Progress(steps=config.steps, start=start) as progress,

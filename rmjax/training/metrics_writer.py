@@ -44,7 +44,7 @@ class MetricsWriter:
       workdir: the run's folder.
       config: which sinks there are beside ``metrics.jsonl``.
       step: the step that the run resumes from, 0 for a new run; what was written past it is taken back.
-      validated: whether that step has been validated; where it is still to be, a line that says so is taken back too.
+      validated: whether that step has been validated; where it hasn't, a line that says so is taken back too.
     """
 
     def __init__(self, workdir: epath.PathLike, config: LoggingConfig, *, step: int, validated: bool = True):
@@ -133,13 +133,14 @@ def lines_until(path: epath.Path, step: int, *, validated: bool) -> list[str]:
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     last = step if validated else step - 1  # that a line of validation may be of
-    kept, reached = [], 0
+    kept, reached, whole = [], 0, step == 0
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             reached = int(entry["step"])
+            whole = whole or reached > step or (reached == step and ("validation" in entry or not validated))
         except (ValueError, TypeError, KeyError) as error:
-            if reached >= step:
+            if whole:
                 break
             raise UserError(
                 f"{path}, line {number}: it can't be read ({error}), and the run resumes from step {step}; right would "

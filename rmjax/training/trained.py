@@ -56,25 +56,31 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     model = make_model(_runnable_here(config.model), vocabulary_size_of(contract.tokenizer))
     template = make_parallel_here(config).abstract_params(model)
     for look in range(1, _LOOKS + 1):
+        found = _best(folder, config.best_by) if step is None else step
         try:
-            found, params = _restored(folder, config.best_by, step, template)
+            params = _restored(folder, found, template)
             break
-        except Exception:  # deleted since the steps were listed: Orbax has many words for it
-            if step is not None or look == _LOOKS:
+        except Exception:  # Orbax has many words for a file that was deleted
+            if step is not None or look == _LOOKS or _best(folder, config.best_by) == found:
                 raise
+            logging.info(
+                "the checkpoint of step %d was replaced while it was read; the best is looked for again", found
+            )
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)
 
 
-def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: Any) -> tuple[int, Params]:
-    """(which step, its parameters) as the folder stands now."""
+def _best(folder: epath.Path, best_by: BestBy) -> int:
+    """The best step as the folder stands now, or the newest where none has been validated yet."""
     with Checkpoints(folder, best_by=best_by, read_only=True) as checkpoints:
-        if step is None:
-            step = checkpoints.best_step() or checkpoints.latest_step()
-        if step is None:
-            raise CheckpointError(
-                f"{folder} has no checkpoint yet; the first is saved after config.evaluate_every steps"
-            )
-        return step, checkpoints.restore_params(step, template)
+        step = checkpoints.best_step() or checkpoints.latest_step()
+    if step is None:
+        raise CheckpointError(f"{folder} has no checkpoint yet; the first is saved after config.evaluate_every steps")
+    return step
+
+
+def _restored(folder: epath.Path, step: int, template: Any) -> Params:
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        return checkpoints.restore_params(step, template)
 
 
 def _runnable_here(config: ModelConfig) -> ModelConfig:
