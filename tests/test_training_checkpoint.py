@@ -22,8 +22,8 @@ import pytest
 
 from rmjax.config import BestBy, ConfigError
 from rmjax.files import absolute
-from rmjax.training.checkpoint import CheckpointError, Checkpoints, CheckpointWriteError, all_finite
-from rmjax.training.state import TrainState
+from rmjax.training.checkpoint import CheckpointError, Checkpoints, CheckpointWriteError
+from rmjax.training.state import TrainState, all_finite
 
 
 def make_state(seed: int) -> TrainState:

@@ -28,8 +28,7 @@ counts = collections.Counter()
 jax.monitoring.register_event_listener(lambda event, **_: counts.update([event.rpartition("/")[2]]))
 name, target = sys.argv[1:3]
 sys.argv[1:3] = []
-atexit.register(lambda: counts.update(scipy="scipy" in sys.modules))
-atexit.register(lambda: pathlib.Path(target).write_text(json.dumps(counts)))
+atexit.register(lambda: pathlib.Path(target).write_text(json.dumps({**counts, "scipy": "scipy" in sys.modules})))
 run(importlib.import_module(f"rmjax.{name}").main)
 """
 
@@ -47,7 +46,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def counts_of(home: pathlib.Path, command: str, *arguments: str, cache: str = "cache", **variables: str) -> dict:
     """What jax counted in a command whose user has that cache folder."""
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true", "XDG_CACHE_HOME": str(home / cache)}
+    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true", "XDG_CACHE_HOME": str(home / cache),
+                   "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", COUNTING, command, str(home / "counts.json"), *arguments],
         env=environment | variables, cwd=ROOT, capture_output=True, text=True, check=False,

@@ -21,12 +21,13 @@ from rmjax.errors import UserError
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.models.reward import RewardModel
-from rmjax.training.checkpoint import CheckpointError, Checkpoints, all_finite
+from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.data import prepare_data
 from rmjax.training.loop import train
 from rmjax.training.loss import pairwise_loss
 from rmjax.training.meter import NonFiniteError
 from rmjax.training.preemption import Preempted, PreemptionNotice
+from rmjax.training.state import all_finite
 from rmjax.training.trained import load_trained
 from rmjax.training.workdir import WorkdirError, open_workdir, read_config
 

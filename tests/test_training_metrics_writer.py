@@ -87,7 +87,8 @@ def test_a_line_that_cannot_be_read_is_past_the_checkpoint_or_an_error(tmp_path:
     path.write_bytes(b"".join([*lines[:validation], garbage, *lines[validation + 1 :]]))
     with pytest.raises(UserError, match=rf"metrics\.jsonl, line {validation + 1}: .* resumes from step 5"):
         write(tmp_path, 6, 8, resumed_from=5)
-    MetricsWriter(tmp_path, JSON_ONLY, step=5, validated=False).flush()  # its validation is still to come
+    with MetricsWriter(tmp_path, JSON_ONLY, step=5, validated=False):  # its validation is still to come
+        pass
     assert path.read_bytes() == b"".join(lines[:validation])
 
 

@@ -55,6 +55,7 @@ def test_a_best_checkpoint_that_is_replaced_just_then_is_looked_for_again(
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the reads that Orbax gives up
 @pytest.mark.parametrize("file", ["manifest.ocdbt", "d/*", "ocdbt.process_0/d/*"])
 def test_a_best_checkpoint_that_vanishes_file_by_file_is_looked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str

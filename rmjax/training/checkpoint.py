@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
@@ -237,17 +236,6 @@ class Checkpoints:
         if not self._read_only and jax.process_index() == 0:
             for old in (self.directory / DISCARDED).glob("*"):
                 old.rmtree(missing_ok=True)
-
-
-def all_finite(state: Any) -> bool:
-    """Whether every floating-point array of a tree is free of NaN and infinity."""
-    floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return bool(_all_finite(floats))
-
-
-@jax.jit
-def _all_finite(leaves: list[jax.Array]) -> jax.Array:
-    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]))
 
 
 def _rank(best_by: BestBy, metrics: Any) -> tuple[float, int]:

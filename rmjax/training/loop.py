@@ -24,7 +24,7 @@ from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig, validate
 from rmjax.files import check_bucket
 from rmjax.models.reward import Params, RewardModel, parameter_count
-from rmjax.training.checkpoint import Checkpoints, all_finite
+from rmjax.training.checkpoint import Checkpoints
 from rmjax.training.data import TrainingData, prepare_data
 from rmjax.training.environment import record_start
 from rmjax.training.loss import Loss, pairwise_loss
@@ -35,7 +35,7 @@ from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
 from rmjax.training.processes import ended_by_a_lost_process
 from rmjax.training.progress import Progress, in_words
-from rmjax.training.state import TrainState
+from rmjax.training.state import TrainState, all_finite
 from rmjax.training.step import make_train_step
 from rmjax.training.strategy import CompiledStep, Parallel
 from rmjax.training.workdir import CHECKPOINTS, check_still_ours, open_workdir

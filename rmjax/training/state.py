@@ -34,3 +34,14 @@ def new_state(model: RewardModel, optimizer: optax.GradientTransformation, seed:
     init_key, key = jax.random.split(jax.random.PRNGKey(seed))
     params = init(model, init_key)
     return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params), key=key)
+
+
+def all_finite(state: Any) -> bool:
+    """Whether every floating-point array of a tree is free of NaN and infinity."""
+    floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return bool(_all_finite(floats))
+
+
+@jax.jit
+def _all_finite(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]))
