@@ -5,13 +5,14 @@ downloading them.
 """
 
 from experiments import base
-from rmjax.config import ExperimentConfig, OnError
+from rmjax.config import BestBy, ExperimentConfig, OnError
 
 
 def get_config() -> ExperimentConfig:
     config = base.get_config()
     config.steps = 120
     config.evaluate_every = 20
+    config.best_by = BestBy.ACCURACY  # of so few pairs a model becomes too sure before it is at its most accurate
     config.data.on_error = OnError.SKIP  # four training responses are beyond the limit: skipped and counted
     config.data.validation_fraction = 0.1
     config.text.max_prompt_tokens = 64
