@@ -16,7 +16,7 @@ from test_training_metrics_writer import read_events
 from test_training_resume import ROOT, read_lines
 from tiny_run import tiny_config, write_rows
 
-from rmjax.config import from_json, to_json
+from rmjax.config import to_json
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.files import GrowingObject
@@ -49,8 +49,12 @@ class Machine:
         assert process.returncode == 0, said
         return out
 
-    def train_flags(self, workdir: str) -> list[str]:
-        return ["train", f"--config=experiments/from_json.py:{self.folder / 'bucket.json'}", f"--workdir={workdir}"]
+    def train_flags(self) -> list[str]:
+        return [
+            "train",
+            f"--config=experiments/from_json.py:{self.folder / 'config.json'}",
+            "--workdir=gs://bucket/run",
+        ]
 
     def bring_back(self, prefix: str) -> pathlib.Path:
         """A folder with what is in the bucket below a name."""
@@ -69,20 +73,21 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("bucket")
     write_rows(folder / "rows.jsonl")
     (folder / "scored.jsonl").write_text(SCORED)
-    places = {"folder": f"{folder}/rows.jsonl", "bucket": "gs://bucket/rows.jsonl"}
-    for name, rows in places.items():
-        config = tiny_config(rows, steps=STEPS, evaluate_every=EVALUATE_EVERY)
-        (folder / f"{name}.json").write_text(to_json(config))
+    here, there = [
+        tiny_config(rows, steps=STEPS, evaluate_every=EVALUATE_EVERY)
+        for rows in (f"{folder}/rows.jsonl", "gs://bucket/rows.jsonl")
+    ]
+    (folder / "config.json").write_text(to_json(there))
     with serving() as (buckets, variables):
         for name in ("rows.jsonl", "scored.jsonl"):
             buckets.put("bucket", name, (folder / name).read_bytes())
-        train(from_json((folder / "folder.json").read_text()), folder / "run", make_evaluator=make_evaluator)
+        train(here, folder / "run", make_evaluator=make_evaluator)
         yield Machine(folder, buckets, variables)
 
 
 def kill_after_checkpoint(machine: Machine, step: int, number: signal.Signals) -> int:
     """Starts the run in the bucket and ends it once that checkpoint is whole; its exit code."""
-    process = machine.start(*machine.train_flags("gs://bucket/run"))
+    process = machine.start(*machine.train_flags())
     whole = ("bucket", f"run/checkpoints/{step}/commit_success.txt")
     while whole not in machine.buckets.objects and process.poll() is None:
         time.sleep(0.01)
@@ -93,7 +98,7 @@ def kill_after_checkpoint(machine: Machine, step: int, number: signal.Signals) -
 
 def test_a_run_is_trained_and_resumed_in_a_bucket(machine: Machine):
     assert kill_after_checkpoint(machine, EVALUATE_EVERY, signal.SIGKILL) == -signal.SIGKILL
-    machine.run(*machine.train_flags("gs://bucket/run"))
+    machine.run(*machine.train_flags())
     workdir, expected = machine.bring_back("run"), machine.folder / "run"
     assert read_lines(workdir) == read_lines(expected)
     for name in ("tokenizer.json", "template.json", "data.json"):
@@ -111,7 +116,7 @@ def test_a_run_is_trained_and_resumed_in_a_bucket(machine: Machine):
 def test_evaluation_and_scores_are_those_of_the_folder(machine: Machine):
     folder = machine.folder
     if ("bucket", "run/config.json") not in machine.buckets.objects:
-        machine.run(*machine.train_flags("gs://bucket/run"))
+        machine.run(*machine.train_flags())
     flags = ["--workdir=gs://bucket/run", "--data=gs://bucket/rows.jsonl", "--report=gs://bucket/report"]
     ours = json.loads(machine.run("evaluate", *flags))
     (found,) = evaluate([str(folder / "run")], [str(folder / "rows.jsonl")])

@@ -88,7 +88,7 @@ class Checkpoints:
         _quiet_orbax()
         self.directory = absolute(directory)  # Orbax refuses relative paths
         self._read_only = read_only
-        self._best_by, self._rank = best_by, functools.partial(_rank, best_by)
+        self._best_by = best_by
         self._manager = ocp.CheckpointManager(self.directory, options=_options(best_by, read_only))
         found = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
         self._validations: dict[int, dict[str, float] | None] = found
@@ -112,7 +112,7 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """The step of the best validation, the earlier of equal ones; None when none has been validated."""
         validated = [step for step in self.steps() if self._validations.get(step) is not None]
-        return max(validated, key=lambda step: self._rank(self._validations[step]), default=None)
+        return max(validated, key=lambda step: _rank(self._best_by, self._validations[step]), default=None)
 
     def validation(self, step: int) -> dict[str, float] | None:
         """The validation metrics of a step; None where it was saved without validation."""
@@ -250,13 +250,14 @@ def _options(best_by: BestBy, read_only: bool) -> managers.CheckpointManagerOpti
         return managers.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
     # Orbax writes the metrics of a step only where best_fn is set; which steps stay is the policy's to say, because
     # best_fn alone (with max_to_keep) deletes the newest step when it is not among the best.
+    rank = functools.partial(_rank, best_by)
     return managers.CheckpointManagerOptions(
-        best_fn=lambda metrics: _BETTER[best_by] * metrics[best_by.value],
+        best_fn=lambda metrics: rank(metrics)[0],
         preservation_policy=managers.AnyPreservationPolicy(
             [
                 managers.LatestN(LATEST),
                 managers.BestN(
-                    get_metric_fn=functools.partial(_rank, best_by),  # pyright: ignore[reportArgumentType] a tuple sorts as well as a float
+                    get_metric_fn=rank,  # pyright: ignore[reportArgumentType] a tuple sorts as well as a float
                     n=1,
                     keep_checkpoints_without_metrics=False,
                 ),

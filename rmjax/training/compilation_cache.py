@@ -54,9 +54,10 @@ def _delete_unfinished(folder: pathlib.Path) -> None:
     both under its lock of the folder, so what lacks one while the lock is held is nobody's.
     """
     with FileLock(folder / ".lockfile", timeout=LOCK_SECONDS):
-        for entry in folder.glob("*-cache"):
-            if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
-                entry.unlink()
+        names = {path.name for path in folder.iterdir()}
+        for name in names:
+            if name.endswith("-cache") and name.removesuffix("-cache") + "-atime" not in names:
+                (folder / name).unlink()
 
 
 def default_folder() -> pathlib.Path:

@@ -15,6 +15,7 @@ from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model, make_parallel_here
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
+_NONE_YET = "{} has no checkpoint yet; the first is saved after config.evaluate_every steps"
 _LOOKS = 3  # at a run that may be replacing its best checkpoint just then
 
 
@@ -52,35 +53,34 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     contract = read_contract(workdir, config)
     folder = workdir / CHECKPOINTS
     if not folder.exists():
-        raise CheckpointError(f"{workdir} has no checkpoint yet; the first is saved after config.evaluate_every steps")
+        raise CheckpointError(_NONE_YET.format(workdir))
     model = make_model(_runnable_here(config.model), vocabulary_size_of(contract.tokenizer))
     template = make_parallel_here(config).abstract_params(model)
-    for look in range(1, _LOOKS + 1):
-        found = _best(folder, config.best_by) if step is None else step
-        try:
-            params = _restored(folder, found, template)
-            break
-        except Exception:  # Orbax has many words for a file that was deleted
-            if step is not None or look == _LOOKS or _best(folder, config.best_by) == found:
-                raise
-            logging.info(
-                "the checkpoint of step %d was replaced while it was read; the best is looked for again", found
-            )
+    found, params = _restored(folder, config.best_by, step, template)
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)
 
 
-def _best(folder: epath.Path, best_by: BestBy) -> int:
-    """The best step as the folder stands now, or the newest where none has been validated yet."""
-    with Checkpoints(folder, best_by=best_by, read_only=True) as checkpoints:
-        step = checkpoints.best_step() or checkpoints.latest_step()
-    if step is None:
-        raise CheckpointError(f"{folder} has no checkpoint yet; the first is saved after config.evaluate_every steps")
-    return step
-
-
-def _restored(folder: epath.Path, step: int, template: Any) -> Params:
-    with Checkpoints(folder, read_only=True) as checkpoints:
-        return checkpoints.restore_params(step, template)
+def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: Any) -> tuple[int, Params]:
+    """(which step, its parameters); a best one that was replaced while it was read is looked for again."""
+    failed: int | None = None
+    error: Exception | None = None
+    for _ in range(_LOOKS):
+        with Checkpoints(folder, best_by=best_by, read_only=True) as checkpoints:
+            found = checkpoints.best_step() or checkpoints.latest_step() if step is None else step
+            if found is None:
+                raise CheckpointError(_NONE_YET.format(folder))
+            if found == failed:
+                break
+            if failed is not None:
+                logging.info(
+                    "the checkpoint of step %d was replaced while it was read; now it is step %d", failed, found
+                )
+            try:
+                return found, checkpoints.restore_params(found, template)
+            except Exception as failure:  # Orbax has many words for a file that was deleted
+                failed, error = found, failure
+    assert error is not None
+    raise error
 
 
 def _runnable_here(config: ModelConfig) -> ModelConfig:
