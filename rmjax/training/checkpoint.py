@@ -36,6 +36,7 @@ from rmjax.training.state import TrainState
 
 LATEST = 2  # so many of the newest are kept, beside the best
 _BETTER = {BestBy.ACCURACY: 1.0, BestBy.NLL: -1.0}  # the sign with which more is better
+SLICE_BYTES = 1 << 20
 DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
 
 
@@ -85,7 +86,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: epath.PathLike, *, best_by: BestBy = BestBy.ACCURACY, read_only: bool = False):
-        _quiet_orbax()
+        _set_up_orbax()
         self.directory = absolute(directory)  # Orbax refuses relative paths
         self._read_only = read_only
         self._best_by = best_by
@@ -270,10 +271,13 @@ def _options(best_by: BestBy, read_only: bool) -> managers.CheckpointManagerOpti
     )
 
 
-def _quiet_orbax() -> None:
-    handler = logging.get_absl_handler()
-    if not any(isinstance(entry, _OrbaxFilter) for entry in handler.filters):
-        handler.addFilter(_OrbaxFilter())
+@functools.cache
+def _set_up_orbax() -> None:
+    """Quieter logs; and arrays of which every device has a copy are cut into a slice for each device to write only
+    where a slice is worth the program that XLA compiles to cut it."""
+    logging.get_absl_handler().addFilter(_OrbaxFilter())
+    handler = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=SLICE_BYTES)
+    ocp.type_handlers.register_type_handler(jax.Array, handler, override=True)
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
