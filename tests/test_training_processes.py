@@ -1,5 +1,6 @@
 """A run over two processes of two devices each is the run of one process with four: losses, checkpoints, signals."""
 
+import functools
 import gzip
 import json
 import os
@@ -8,12 +9,13 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 import pytest
+from forked import ROOT, TRAINING, Server
 from test_training_resume import committed_steps, read_checkpoints, read_lines
 from tiny_run import tiny_config, write_rows
 
@@ -25,7 +27,7 @@ from rmjax.training.workdir import WorkdirError, open_workdir
 
 STEPS, EVALUATE_EVERY = 7, 1  # so a SIGTERM in a validation is noticed after a step that is to be validated too
 SECONDS = 150  # after which a run hangs; it takes ten
-ROOT = pathlib.Path(__file__).parents[1]
+Start = Callable[..., list[tuple[int, str]]]
 
 
 @pytest.fixture(scope="module")
@@ -52,27 +54,36 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start(home: pathlib.Path, workdir: str, *flags: str, **variables: str) -> list[tuple[int, str]]:
-    """Runs the command over two processes of two devices each; (exit code, what it said) of each."""
+@pytest.fixture(scope="module")
+def server(home: pathlib.Path) -> Iterator[Server]:
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2",
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
         "JAX_ENABLE_COMPILATION_CACHE": "true",
         "JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
-        **variables,
     }
-    command = [sys.executable, "-m", "process_of_run", f"--workdir={home / workdir}",
+    with Server(environment, *TRAINING) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def start(home: pathlib.Path, server: Server) -> Start:
+    return functools.partial(run_over_two, server, home)
+
+
+def run_over_two(
+    server: Server, home: pathlib.Path, workdir: str, *flags: str, **variables: str
+) -> list[tuple[int, str]]:
+    """Runs the command over two processes of two devices each; (exit code, what it said) of each."""
+    command = ["-m", "process_of_run", f"--workdir={home / workdir}",
                f"--config={ROOT / 'experiments' / 'from_json.py'}:{home / 'config.json'}", *flags]  # fmt: skip
     address, logs, running = f"localhost:{free_port()}", [], []
     try:
         for index in range(2):
             logs.append(home / f"{workdir}-{time.monotonic_ns()}-{index}.log")
             which = [f"--coordinator_address={address}", "--process_count=2", f"--process_id={index}"]
-            with logs[-1].open("w") as log:
-                arguments = command + which
-                running.append(subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, cwd=home))
+            running.append(server.start(command + which, out=logs[-1], folder=home, **variables))
         end = time.monotonic() + SECONDS
         codes = [process.wait(timeout=max(0.0, end - time.monotonic())) for process in running]
     except subprocess.TimeoutExpired:
@@ -81,14 +92,13 @@ def start(home: pathlib.Path, workdir: str, *flags: str, **variables: str) -> li
     finally:
         for process in running:
             process.kill()
-            process.wait()
     return list(zip(codes, [log.read_text() for log in logs], strict=True))
 
 
 @pytest.fixture(scope="module")
-def whole(home: pathlib.Path) -> pathlib.Path:
+def whole(home: pathlib.Path, start: Start) -> pathlib.Path:
     """The workdir of two processes that nothing interrupted."""
-    outcomes = start(home, "whole")
+    outcomes = start("whole")
     assert [code for code, _ in outcomes] == [0, 0], outcomes
     assert ["best checkpoint: step" in said for _, said in outcomes] == [True, False]
     return home / "whole"
@@ -115,14 +125,16 @@ def test_two_processes_of_two_devices_are_one_of_four(home: pathlib.Path, whole:
     assert (devices["count"], devices["processes"]) == (4, 2)
 
 
-def test_sigterm_to_one_process_saves_all_at_one_step_and_they_resume(home: pathlib.Path, whole: pathlib.Path):
+def test_sigterm_to_one_process_saves_all_at_one_step_and_they_resume(
+    home: pathlib.Path, whole: pathlib.Path, start: Start
+):
     workdir, step = home / "terminated", 4
-    outcomes = start(home, workdir.name, TERMINATE="1:3")  # not process 0, which the others ask anyway
+    outcomes = start(workdir.name, TERMINATE="1:3")  # not process 0, which the others ask anyway
     assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
     assert committed_steps(workdir)[-1] == step
     assert read_lines(workdir)[-1].keys() > {"step", "loss"}  # its validation is left to the next start
     assert all(f"SIGTERM: saved step {step}" in said and "resumed" not in said for _, said in outcomes), outcomes
-    outcomes = start(home, workdir.name)
+    outcomes = start(workdir.name)
     assert [code for code, _ in outcomes] == [0, 0], outcomes
     assert all(f"resumed from step {step}" in said for _, said in outcomes)
     lines = read_lines(workdir)
@@ -134,7 +146,7 @@ def test_sigterm_to_one_process_saves_all_at_one_step_and_they_resume(home: path
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-def test_a_run_goes_on_on_other_devices_in_other_processes_and_under_other_strategies(home: pathlib.Path):
+def test_a_run_goes_on_on_other_devices_in_other_processes_and_under_other_strategies(home: pathlib.Path, start: Start):
     """Two processes that read the same rows, then two that read their own, then one; against one from end to end."""
     config = from_json((home / "config.json").read_text())
     config.model.attention_heads, config.model.dropout = 4, 0.0  # what dropout drops depends on the strategy
@@ -143,7 +155,7 @@ def test_a_run_goes_on_on_other_devices_in_other_processes_and_under_other_strat
     workdir = home / "moving"
     reached = []
     for layout, validation in (("--config.parallel.tensor=4", 3), ("--config.parallel.fsdp=4", 1)):
-        outcomes = start(home, workdir.name, *model, layout, TERMINATE=f"1:{validation}")
+        outcomes = start(workdir.name, *model, layout, TERMINATE=f"1:{validation}")
         assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
         reached.append(committed_steps(workdir)[-1])
     assert 3 <= reached[0] < STEPS  # at which step the processes agree is theirs to say
@@ -171,8 +183,8 @@ def _numbers(value: float | dict[str, float]) -> list[float]:
         ("1000", -signal.SIGABRT, r"Terminating process because .* another task died"),
     ],
 )
-def test_a_process_that_is_killed_ends_the_other(home: pathlib.Path, asleep: str, code: int, message: str):
-    outcomes = start(home, f"killed-{asleep}", KILL="1:1", ASLEEP=asleep, HEARTBEAT="10")
+def test_a_process_that_is_killed_ends_the_other(start: Start, asleep: str, code: int, message: str):
+    outcomes = start(f"killed-{asleep}", KILL="1:1", ASLEEP=asleep, HEARTBEAT="10")
     assert [code for code, _ in outcomes] == [code, -signal.SIGKILL], outcomes
     assert re.search(message, outcomes[0][1]), outcomes
 

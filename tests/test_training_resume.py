@@ -1,18 +1,19 @@
 """Resumed = uninterrupted, bit for bit: the real command, killed at random points by SIGTERM and by SIGKILL."""
 
+import functools
 import json
 import os
 import pathlib
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 import pytest
+from forked import TRAINING, Server
 from tiny_run import tiny_config, write_rows
 
 from rmjax.training.checkpoint import Checkpoints, Restored
@@ -24,7 +25,6 @@ from rmjax.training.workdir import WorkdirError, read_config
 
 STEPS, EVALUATE_EVERY = 120, 15
 TIMING = ("tokens_per_second", "comparisons_per_second")
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +43,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 class Command:
     """``python -m rmjax.train`` in a process of its own."""
 
-    def __init__(self, home: pathlib.Path, workdir: pathlib.Path):
+    def __init__(self, server: Server, home: pathlib.Path, workdir: pathlib.Path):
         self.workdir = workdir
         self._log = home / f"{workdir.name}.log"
-        environment = {
-            **os.environ,
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
-            "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1",  # starts quicker
-            "JAX_ENABLE_COMPILATION_CACHE": "true",
-            "JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
-        }
-        command = [sys.executable, "-m", "rmjax.train", f"--config={home / 'experiment.py'}", f"--workdir={workdir}"]
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
+        arguments = ["-m", "rmjax.train", f"--config={home / 'experiment.py'}", f"--workdir={workdir}"]
+        self.process = server.start(arguments, out=self._log, folder=home)
 
     def finish(self) -> str:
         """Waits for the end, and returns what the command said."""
@@ -78,9 +70,22 @@ class Command:
 
 
 @pytest.fixture(scope="module")
-def whole(home: pathlib.Path) -> pathlib.Path:
+def train_in(home: pathlib.Path) -> Iterator[Callable[[pathlib.Path], Command]]:
+    """Starts the command, in a workdir."""
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1",  # starts quicker
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
+    }
+    with Server(environment, *TRAINING) as server:
+        yield functools.partial(Command, server, home)
+
+
+@pytest.fixture(scope="module")
+def whole(home: pathlib.Path, train_in: Callable[[pathlib.Path], Command]) -> pathlib.Path:
     """The workdir of a run that nothing interrupted."""
-    command = Command(home, home / "whole")
+    command = train_in(home / "whole")
     said = command.finish()
     assert command.process.returncode == 0, said
     assert "resumed" not in said
@@ -134,17 +139,19 @@ def test_every_step_and_every_validation_has_one_line(whole: pathlib.Path):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_killed_and_resumed_equals_uninterrupted(home: pathlib.Path, whole: pathlib.Path, seed: int):
+def test_killed_and_resumed_equals_uninterrupted(
+    home: pathlib.Path, whole: pathlib.Path, train_in: Callable[[pathlib.Path], Command], seed: int
+):
     numbers = random.Random(seed)
     workdir = home / f"killed-{seed}"
     signals = (signal.SIGKILL, signal.SIGTERM)[:: -1 if seed % 2 else 1]
     early = seed == 0  # killed before there is a checkpoint, so that it begins again
     if early:
-        Command(home, workdir).signal_after(1, 0.0, signal.SIGKILL)
+        train_in(workdir).signal_after(1, 0.0, signal.SIGKILL)
         assert not committed_steps(workdir), "killed after the first checkpoint"
     begin = EVALUATE_EVERY
     for number in signals:
-        command = Command(home, workdir)
+        command = train_in(workdir)
         said = command.signal_after(numbers.randrange(begin + 5, begin + 40), numbers.random() * 0.05, number)
         steps, written = committed_steps(workdir), command.steps_written()
         assert steps, f"killed before the first checkpoint:\n{said}"
@@ -160,7 +167,7 @@ def test_killed_and_resumed_equals_uninterrupted(home: pathlib.Path, whole: path
             assert steps[-1] >= ((written - 1) // EVALUATE_EVERY - 1) * EVALUATE_EVERY
         begin = steps[-1]
         resumed = steps[-1]
-    command = Command(home, workdir)
+    command = train_in(workdir)
     said = command.finish()
     assert command.process.returncode == 0, said
     assert f"resumed from step {resumed}" in said
