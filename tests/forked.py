@@ -50,7 +50,7 @@ class Forked:
 
 
 class Server:
-    """Starts commands, all with one environment, but for variables that nothing reads while it is imported."""
+    """Starts commands, all with one environment but for variables of each (of which Python itself reads none)."""
 
     def __init__(self, environment: Mapping[str, str], *modules: str):
         environment = {**environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
@@ -105,6 +105,9 @@ def serve() -> dict | None:
 def become(request: Mapping) -> None:
     """What ``python ARGUMENTS`` does, in the folder and with the outputs of the request."""
     os.environ.update(request["variables"])
+    for name, value in request["variables"].items():
+        if name.startswith("JAX_"):  # which jax read when it was imported
+            sys.modules["jax"].config.update(name.lower(), json.loads(value))
     os.chdir(request["folder"])
     sys.path[0] = request["folder"]
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

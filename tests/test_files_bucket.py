@@ -5,15 +5,15 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
+import jax
 import pytest
 from fake_bucket import Buckets, serving
+from forked import TRAINING, Forked, Server
 from test_training_metrics_writer import read_events
-from test_training_resume import ROOT, read_lines
+from test_training_resume import read_lines
 from tiny_run import tiny_config, write_rows
 
 from rmjax.config import to_json
@@ -34,20 +34,17 @@ SCORED = "".join(json.dumps({"prompt": f"Question {n}: bird? ", "response": "clo
 class Machine:
     """Commands in processes whose gs:// is the fake one."""
 
-    def __init__(self, folder: pathlib.Path, buckets: Buckets, variables: dict[str, str]):
-        self.folder, self.buckets, self.variables = folder, buckets, variables
-        self._environment = {**os.environ, **variables, "JAX_ENABLE_COMPILATION_CACHE": "true",
-                             "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}  # fmt: skip
+    def __init__(self, folder: pathlib.Path, buckets: Buckets, server: Server):
+        self.folder, self.buckets, self._server = folder, buckets, server
+        self.out, self.err = folder / "out", folder / "err"
 
-    def start(self, command: str, *flags: str) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-m", f"rmjax.{command}", *flags], env=self._environment, cwd=ROOT,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    def start(self, command: str, *flags: str) -> Forked:
+        return self._server.start(["-m", f"rmjax.{command}", *flags], out=self.out, err=self.err)
 
     def run(self, command: str, *flags: str) -> str:
-        process = self.start(command, *flags)
-        out, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        return out
+        code = self.start(command, *flags).wait(timeout=300)
+        assert code == 0, self.err.read_text()
+        return self.out.read_text()
 
     def train_flags(self) -> list[str]:
         return [
@@ -82,7 +79,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         for name in ("rows.jsonl", "scored.jsonl"):
             buckets.put("bucket", name, (folder / name).read_bytes())
         train(here, folder / "run", make_evaluator=make_evaluator)
-        yield Machine(folder, buckets, variables)
+        environment = {**os.environ, **variables, "JAX_ENABLE_COMPILATION_CACHE": "true",
+                       "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}  # fmt: skip
+        with Server(environment, *TRAINING, "rmjax.evaluation.evaluate", "rmjax.scoring.scorer") as server:
+            yield Machine(folder, buckets, server)
 
 
 def kill_after_checkpoint(machine: Machine, step: int, number: signal.Signals) -> int:
@@ -92,8 +92,7 @@ def kill_after_checkpoint(machine: Machine, step: int, number: signal.Signals) -
     while whole not in machine.buckets.objects and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    process.communicate()
-    return process.returncode
+    return process.wait(timeout=300)
 
 
 def test_a_run_is_trained_and_resumed_in_a_bucket(machine: Machine):

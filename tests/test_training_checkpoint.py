@@ -1,6 +1,5 @@
 """Checkpoints: what comes back is what went in, which ones stay, and what is never picked or saved."""
 
-import itertools
 import logging as standard_logging
 import math
 import os
@@ -9,9 +8,7 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
+import time
 from typing import Any
 
 import jax
@@ -19,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from forked import Server
 
 from rmjax.config import BestBy, ConfigError
 from rmjax.files import absolute
@@ -198,33 +196,34 @@ def test_half_written_and_half_deleted_checkpoints_are_never_picked(tmp_path: pa
 
 
 SAVE_FOR_EVER = """
-    import itertools, sys
-    import jax.numpy as jnp, optax
-    from tests.test_training_checkpoint import make_state
-    from rmjax.training.checkpoint import Checkpoints
-    checkpoints = Checkpoints(sys.argv[1])
-    for step in itertools.count((checkpoints.latest_step() or 0) + 1):
-        checkpoints.save(step, make_state(step), data={"step": step}, validation={"accuracy": step % 7 / 7})
-        print(step, flush=True)
+import itertools, sys
+import jax.numpy as jnp, optax
+from tests.test_training_checkpoint import make_state
+from rmjax.training.checkpoint import Checkpoints
+checkpoints = Checkpoints(sys.argv[1])
+for step in itertools.count((checkpoints.latest_step() or 0) + 1):
+    checkpoints.save(step, make_state(step), data={"step": step}, validation={"accuracy": step % 7 / 7})
+    print(step, flush=True)
 """
 
 
 def test_a_kill_while_saving_leaves_checkpoints_that_all_load(tmp_path: pathlib.Path):
-    last = 0
-    for seed in range(3):
-        command = [sys.executable, "-c", textwrap.dedent(SAVE_FOR_EVER), str(tmp_path / "c")]
-        environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            assert process.stdout is not None
-            for line in itertools.islice(process.stdout, random.Random(seed).randrange(4, 12)):
-                last = int(line)
-            process.send_signal(signal.SIGKILL)
-        with Checkpoints(tmp_path / "c") as checkpoints:
-            assert checkpoints.latest_step() in (last - 1, last, last + 1, last + 2)
-            for step in checkpoints.steps():
-                restored = checkpoints.restore(step, make_state(0))
-                assert_same_bits(restored.state, make_state(step))
-                assert restored.data == {"step": step}
+    with Server(os.environ, "tests.test_training_checkpoint") as server:
+        for seed in range(3):
+            written, count = tmp_path / f"{seed}.log", random.Random(seed).randrange(4, 12)
+            process = server.start(["-c", SAVE_FOR_EVER, str(tmp_path / "c")], out=written, err=tmp_path / "err")
+            while written.read_text().count("\n") < count:
+                assert process.poll() is None, (tmp_path / "err").read_text()
+                time.sleep(0.002)
+            process.kill()
+            assert process.wait(timeout=60) == -signal.SIGKILL
+            last = int(written.read_text().splitlines()[-1])
+            with Checkpoints(tmp_path / "c") as checkpoints:
+                assert checkpoints.latest_step() in (last - 1, last, last + 1, last + 2)
+                for step in checkpoints.steps():
+                    restored = checkpoints.restore(step, make_state(0))
+                    assert_same_bits(restored.state, make_state(step))
+                    assert restored.data == {"step": step}
 
 
 def test_orbax_is_silent_below_warnings(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture):

@@ -5,13 +5,13 @@ import logging as standard_logging
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import jax
 import pytest
+from forked import TRAINING, Server
 from jax._src.lru_cache import LRUCache
-from test_training_resume import ROOT, assert_same_run
+from test_training_resume import assert_same_run
 from tiny_run import tiny_config, write_rows
 
 from rmjax.config import to_json
@@ -19,11 +19,13 @@ from rmjax.training import compilation_cache
 
 # ``python -m rmjax.train`` (or another command) that writes what jax says of its cache to a file.
 COUNTING = """
-import atexit, collections, importlib, json, pathlib, sys
+import atexit, collections, importlib, json, os, pathlib, sys, warnings
 import jax.monitoring
 from absl import flags
 from rmjax.command import run
 
+if "IGNORED" in os.environ:
+    warnings.filterwarnings("ignore", os.environ["IGNORED"])
 counts = collections.Counter()
 jax.monitoring.register_event_listener(lambda event, **_: counts.update([event.rpartition("/")[2]]))
 name, target = sys.argv[1:3]
@@ -44,29 +46,40 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
-def counts_of(home: pathlib.Path, command: str, *arguments: str, cache: str = "cache", **variables: str) -> dict:
-    """What jax counted in a command whose user has that cache folder."""
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true", "XDG_CACHE_HOME": str(home / cache),
-                   "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"}  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", COUNTING, command, str(home / "counts.json"), *arguments],
-        env=environment | variables, cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Error" not in done.stderr
-    return json.loads((home / "counts.json").read_text())
+class Commands:
+    """Commands of a user."""
 
+    def __init__(self, home: pathlib.Path, server: Server):
+        self._home, self._server = home, server
 
-def train(home: pathlib.Path, workdir: str, **options: str) -> dict:
-    config = f"--config=experiments/from_json.py:{home / 'config.json'}"
-    return counts_of(home, "train", config, f"--workdir={home / workdir}", **options)
+    def counts(self, command: str, *arguments: str, cache: str = "cache", **variables: str) -> dict:
+        """What jax counted in a command whose user has that cache folder."""
+        counts, said = self._home / "counts.json", self._home / "said"
+        process = self._server.start(
+            ["-c", COUNTING, command, str(counts), *arguments],
+            out=said, XDG_CACHE_HOME=str(self._home / cache), **variables,
+        )  # fmt: skip
+        assert process.wait(timeout=300) == 0, said.read_text()
+        assert "Error" not in said.read_text()
+        return json.loads(counts.read_text())
+
+    def train(self, workdir: str, **options: str) -> dict:
+        config = f"--config=experiments/from_json.py:{self._home / 'config.json'}"
+        return self.counts("train", config, f"--workdir={self._home / workdir}", **options)
 
 
 @pytest.fixture(scope="module")
-def counts(home: pathlib.Path) -> dict[str, dict]:
+def commands(home: pathlib.Path) -> Iterator[Commands]:
+    one_device = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"
+    with Server({**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true", "XLA_FLAGS": one_device}, *TRAINING) as server:
+        yield Commands(home, server)
+
+
+@pytest.fixture(scope="module")
+def counts(commands: Commands) -> dict[str, dict]:
     """What jax counted in a start without a cache, in one with an empty cache and in one after that."""
-    without = train(home, "without", JAX_ENABLE_COMPILATION_CACHE="false")
-    return {"without": without, "cold": train(home, "cold"), "warm": train(home, "warm")}
+    without = commands.train("without", JAX_ENABLE_COMPILATION_CACHE="false")
+    return {"without": without, "cold": commands.train("cold"), "warm": commands.train("warm")}
 
 
 def test_a_second_start_compiles_nothing_and_gives_the_same_bits(home: pathlib.Path, counts: dict[str, dict]):
@@ -83,20 +96,21 @@ def test_a_second_start_compiles_nothing_and_gives_the_same_bits(home: pathlib.P
     assert (folder / compilation_cache.machine()).stat().st_mode & 0o077 == 0
 
 
-def test_scoring_has_the_cache_too(home: pathlib.Path, counts: dict[str, dict]):
+def test_scoring_has_the_cache_too(home: pathlib.Path, commands: Commands, counts: dict[str, dict]):
     arguments = (f"--workdir={home / 'warm'}", f"--input={home / 'score.jsonl'}", f"--output={home / 'rewards.jsonl'}")
-    assert counts_of(home, "score", *arguments)["compile_requests_use_cache"] > 0
+    assert commands.counts("score", *arguments)["compile_requests_use_cache"] > 0
     first = (home / "rewards.jsonl").read_bytes()
-    assert "cache_misses" not in counts_of(home, "score", *arguments)
+    assert "cache_misses" not in commands.counts("score", *arguments)
     assert (home / "rewards.jsonl").read_bytes() == first
 
 
-def test_an_entry_that_was_cut_short_is_compiled_again(home: pathlib.Path, counts: dict[str, dict]):
+def test_an_entry_that_was_cut_short_is_compiled_again(home: pathlib.Path, commands: Commands, counts: dict[str, dict]):
     """As a process leaves it that is killed while it writes."""
     shutil.copytree(home / "cache", home / "cut")
     for entry in (home / "cut").rglob("*-cache"):
         entry.write_bytes(entry.read_bytes()[:100])
-    assert train(home, "after", cache="cut", PYTHONWARNINGS="ignore")["cache_misses"] == counts["cold"]["cache_misses"]
+    after = commands.train("after", cache="cut", IGNORED="Error reading persistent compilation cache")
+    assert after["cache_misses"] == counts["cold"]["cache_misses"]
     assert_same_run(home / "after", home / "without")
 
 
