@@ -13,7 +13,7 @@ setup: $(VENV)/ready
 $(VENV)/ready: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -r requirements-dev.txt
+	$(BIN)/pip install --quiet --no-compile -r requirements-dev.txt
 	touch $@
 
 # The helpfulness experiment with fewer steps, then its report.
@@ -32,7 +32,7 @@ test-tpu: $(TPU_VENV)/ready
 $(TPU_VENV)/ready: requirements.txt requirements-dev.txt requirements-tpu.txt
 	$(PYTHON) -m venv $(TPU_VENV)
 	$(TPU_VENV)/bin/pip install --quiet --upgrade pip
-	$(TPU_VENV)/bin/pip install --quiet -r requirements-dev.txt -r requirements-tpu.txt
+	$(TPU_VENV)/bin/pip install --quiet --no-compile -r requirements-dev.txt -r requirements-tpu.txt
 	touch $@
 
 lint: setup
