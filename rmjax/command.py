@@ -12,6 +12,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from rmjax.command_flags import parse
 from rmjax.errors import ReportedError, UserError
 
 _PACKAGE = str(Path(__file__).parent)
@@ -20,7 +21,6 @@ _STDOUT = 1
 _WRONG_PATHS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 _NO_CONFIG = "Configuration is not available"  # what ml_collections says of an experiment file that isn't there
-_NO_FIELD = re.compile(r"Field (\w+) not found")
 
 
 def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
@@ -63,33 +63,6 @@ def _nobody_reads() -> bool:
     poll = select.poll()
     poll.register(_STDOUT, 0)  # errors are reported always
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-def parse(arguments: list[str]) -> list[str]:
-    """Sets the flags; UserError for what can't be one."""
-    try:
-        rest = flags.FLAGS(arguments)
-    except flags.Error as error:
-        raise _first_reported(error) or UserError(f"{error} (--help shows the flags)") from error
-    except KeyError as error:
-        if not (found := _NO_FIELD.search(str(error))):
-            raise
-        given = [argument for argument in arguments if re.match(rf"--?config\.(\w+\.)*{found[1]}\b", argument)]
-        raise UserError(
-            f"{given[0] if given else found[1]}: the config has no such field; rmjax/config.py lists those it has"
-        ) from error
-    if len(rest) > 1:
-        raise UserError(f"unexpected arguments: {' '.join(rest[1:])}; every option begins with --")
-    return rest
-
-
-def _first_reported(error: BaseException | None) -> ReportedError | None:
-    """What an experiment's get_config() raised, which ml_collections hides in the text of other errors."""
-    while error is not None:
-        if isinstance(error, ReportedError) and not str(error).startswith("Error whilst parsing config file"):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _in_one_line(error: Exception) -> str:

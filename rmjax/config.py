@@ -239,7 +239,7 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     """Names, and fields that must suit each other; the numbers are in their ranges."""
     data, text, batch, model = config.data, config.text, config.batch, config.model
     yield "dimension", bool(config.dimension.strip()), "the name of a dimension"
-    yield "data.train", bool(data.train), "at least one data spec"
+    yield "data.train", bool(data.train), "at least one data spec, as --config.data.train=pairs.jsonl gives"
     split = bool(data.validation) or 0 < data.validation_fraction < 1
     yield "data.validation_fraction", split, "in (0, 1), or else data.validation must name what to validate on"
     smallest = text.max_prompt_tokens + 2 * text.max_response_tokens

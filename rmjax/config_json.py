@@ -29,19 +29,20 @@ def from_json(kind: type[Config], text: str, name: str) -> Config:
 
 def difference(old: Any, new: Any, name: str) -> list[str]:
     """One line for each field that differs, as ``name.seed: 0 -> 1``, of two dataclasses of one kind."""
-    after = dict(_flat(new, name))
+    after = dict(flat(new, name))
     return [
         f"{place}: {_shown(before)} -> {_shown(after[place])}"
-        for place, before in _flat(old, name)
+        for place, before in flat(old, name)
         if before != after[place]
     ]
 
 
-def _flat(config: Any, name: str) -> Iterator[tuple[str, Any]]:
+def flat(config: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """(``name.part.field``, value) of every field of a dataclass and of those inside it, in order."""
     for part in dataclasses.fields(config):
         value, place = getattr(config, part.name), f"{name}.{part.name}"
         if dataclasses.is_dataclass(value):
-            yield from _flat(value, place)
+            yield from flat(value, place)
         else:
             yield place, value
 

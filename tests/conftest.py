@@ -31,7 +31,8 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import jax  # noqa: E402 it reads the flags once
 from jaxtyping import install_import_hook  # noqa: E402
 
-TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "config_json", "files", "command")
+TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "config_json", "files", "command",
+         "command_flags")  # fmt: skip
 # The files whose tests are mostly commands in processes of their own, the longest first: one worker takes them, one
 # after the other, while the others compute.
 PROCESSES = tuple(

@@ -1,17 +1,19 @@
 import dataclasses
 import itertools
 import json
+import operator
 import random
+import re
 
 import pytest
 
-from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, TextContract
+from rmjax.batches.contract import LimitError, ResponseTooLongError, RoleTemplate, TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import plan_epoch
 from rmjax.batches.parts import RowShape
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import train_tokenizer
-from rmjax.config import TextConfig
+from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, TextConfig, validate
 from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source
 
 PROMPT = "\n\nHuman: tell me about 17 and 4, and about rivers\n\nAssistant:"
@@ -83,6 +85,31 @@ def test_the_response_limit_counts_the_end_token_and_not_the_prompt(prompt_limit
                 assert part in message
             assert "--" not in message  # each command names its own options
             assert (error.value.setting, error.value.tokens) == ("text.max_response_tokens", tokens)
+            assert error.value.row_length == prompt_limit + 2 * tokens
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "limits"),
+    [
+        (PROMPT, RESPONSES[2], {"max_prompt_tokens": 30, "max_response_tokens": 2}),
+        (turns(("system", PROMPT), ("user", "Who?")), turns(("assistant", "No")), {"max_prompt_tokens": 2}),
+    ],
+)
+def test_the_flags_that_a_limit_error_gives_make_a_valid_config_that_takes_the_text(prompt, response, limits):
+    text = TextConfig(vocabulary_size=300, **limits)
+    config = ExperimentConfig(text=text, batch=BatchConfig())
+    config.batch.row_length = text.max_prompt_tokens + 2 * text.max_response_tokens
+    with pytest.raises(LimitError) as error:
+        TextContract.from_config(config.text, TOKENIZER).encode(prompt, [response])
+    assert "row_length" not in error.value.flags(ExperimentConfig(batch=BatchConfig(row_length=4096)))
+    for flag in error.value.flags(config).split():
+        part, name, value = re.fullmatch(r"--config\.(\w+)\.(\w+)=(\d+)", flag).groups()
+        setattr(operator.attrgetter(part)(config), name, int(value))
+    validate(config)
+    TextContract.from_config(config.text, TOKENIZER).encode(prompt, [response])
+    config.batch.row_length -= 1
+    with pytest.raises(ConfigError, match=r"config\.batch\.row_length"):
+        validate(config)
 
 
 def test_a_response_that_melts_into_the_last_word_of_a_cut_prompt_still_ends_in_the_end_token():

@@ -14,7 +14,7 @@ from ml_collections import config_flags
 
 from rmjax import command
 from rmjax.config import ConfigError, ExperimentConfig, to_json
-from rmjax.errors import UserError, remedied
+from rmjax.errors import remedied
 from rmjax.evaluation.calibration import reliability
 from rmjax.evaluation.measure import Evaluation, Measurement, in_words
 from rmjax.training.meter import NonFiniteError
@@ -150,29 +150,6 @@ def test_a_config_of_an_earlier_run_can_be_given_back_and_changed(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections loads files so
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--config=base.py", "--config.model.widht=3"], "--config.model.widht=3: the config has no such field"),
-        (["--config=base.py", "--config.steps=many"], "flag --config.steps=many: invalid literal for int"),
-        (["--config=from_json.py:base.py"], "base.py can't be read as a config: the config is not JSON"),
-        (["--config=from_json.py"], "'' is no file; right would be --config=experiments/from_json.py:WORKDIR"),
-        (["--cofnig=base.py"], "Unknown command line flag 'cofnig'. Did you mean: config"),
-    ],
-)
-def test_what_is_wrong_with_the_flags_is_said_in_one_line(monkeypatch, arguments, message):
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    monkeypatch.setattr(flags, "FLAGS", values)
-    monkeypatch.setattr(sys, "argv", ["command", *arguments])  # where ml_collections looks for overrides
-    monkeypatch.chdir(ROOT / "experiments")
-    with pytest.raises(UserError) as error:
-        command.parse(["command", *arguments])
-    assert str(error.value).startswith(message)
-    assert len(str(error.value).splitlines()) == 1
-
-
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections loads files so
 def test_an_experiment_file_that_is_not_there_is_named(monkeypatch, capsys):
     values = flags.FlagValues()
     config = config_flags.DEFINE_config_file("config", flag_values=values)
@@ -191,11 +168,6 @@ def test_scoring_asks_for_what_buckets_need_before_it_loads_a_model(arguments):
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: gs://bucket/")
     assert "requirements-gcs.txt" in done.stderr
-
-
-def test_unexpected_arguments_are_refused():
-    with pytest.raises(UserError, match="unexpected arguments: there; every option begins with --"):
-        command.parse(["command", "there"])
 
 
 def test_an_evaluation_in_words_says_what_could_be_reached():

@@ -35,7 +35,7 @@ WRONG = [
     ("optimizer.warmup_steps", -1, "at least 0"),
     ("optimizer.clip_norm", 0.0, "above 0, or None"),
     ("dimension", " ", "the name of a dimension"),
-    ("data.train", (), "at least one data spec"),
+    ("data.train", (), r"at least one data spec, as --config\.data\.train=pairs\.jsonl gives"),
     ("data.validation_fraction", 0.0, r"in \(0, 1\), or else data\.validation must name"),
     ("data.validation_fraction", 1.0, r"in \(0, 1\), or else data\.validation must name"),
     ("batch.row_length", 511, r"at least .* = 512, so that every pair fits a row"),

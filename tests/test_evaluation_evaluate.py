@@ -173,3 +173,15 @@ def test_the_score_command_streams_stdin_to_stdout(runs):
     assert two["id"] == 2
     assert two["rewards"][0] == pytest.approx(one["reward"], abs=1e-5)
     assert two["rewards"][0] != two["rewards"][1]
+
+
+def test_prompts_beyond_the_limit_are_warned_of_once_for_each_data_set(tmp_path, runs, monkeypatch, caplog):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    specs = [str(tmp_path / "short.jsonl"), str(tmp_path / "long.jsonl")]
+    for spec, prompt in zip(specs, ("why", "why " * 99), strict=True):
+        (tmp_path / spec).write_text(json.dumps({"prompt": prompt, "chosen": " it", "rejected": " rains"}) + "\n")
+    evaluate(runs[:1], specs)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [(level, message.partition(";")[0]) for level, message in told if "prompts" in message] == [
+        ("WARNING", f"{specs[1]}: 1 of 1 prompts have more than 60 tokens and lost their first ones")
+    ]

@@ -37,8 +37,8 @@ def evaluation(model: str, data: str, seed: int = 0, count: int = 40, known: boo
     return Evaluation(model=model, data=data, **fields, measurement=measure(*pairs(seed, count, known)))
 
 
-def curve(model: str) -> plots.TrainingCurve:
-    steps = np.arange(1, 31)
+def curve(model: str, count: int = 30) -> plots.TrainingCurve:
+    steps = np.arange(1, count + 1)
     few = np.array([10, 20, 30])
     return plots.TrainingCurve(
         model=model,
@@ -92,9 +92,34 @@ def test_numbers_that_do_not_exist_are_null_and_the_line_is_json():
     )
     line = json.loads(entry.to_json(), parse_constant=pytest.fail)
     assert line["accuracy"] is None
-    assert line["accuracy_by_length_quartile"] == [None] * 4
+    assert "accuracy_by_length_quartile" not in line
     assert line["decided"] == 0
     assert line["nll"] > 0
+
+
+def test_the_accuracy_by_length_is_there_only_with_all_four_quarters(tmp_path):
+    rewards, judged = pairs(0, 40)
+    fields = {name: getattr(judged, name) for name in judged.__slots__}
+    lines = {}
+    for name, characters in (("all", fields["characters"]), ("equal", np.full(80, 7))):
+        found = measure(rewards, JudgedPairs(**fields | {"characters": characters}))
+        entry = Evaluation(
+            model="a", data="b", dimension="d", source="ai", comparisons=40, skipped=0, measurement=found
+        )  # fmt: skip
+        lines[name] = json.loads(entry.to_json())
+        page = report.write_report(tmp_path, [entry], []).read_text()
+        assert ("by length difference" in page) == (name == "all")
+    assert lines["all"].keys() - lines["equal"].keys() == {"accuracy_by_length_quartile"}
+    assert None not in lines["all"]["accuracy_by_length_quartile"]
+
+
+@pytest.mark.parametrize(("counts", "smooth"), [((30,), False), ((99,), False), ((100,), True), ((30, 400), True)])
+def test_the_report_speaks_of_smoothing_only_where_there_is_some(tmp_path, counts, smooth):
+    curves = [curve(f"run{count}", count) for count in counts]
+    page = report.write_report(tmp_path, [evaluation("run30", "b")], curves).read_text()
+    assert ("Smoothed over a fiftieth" in page) == smooth
+    assert ("The values of every step." in page) != smooth
+    assert smooth == any(not np.allclose(plots.smoothed(entry.loss), entry.loss) for entry in curves)
 
 
 def test_the_report_is_whole_self_contained_and_escaped(tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import pathlib
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import FileError, Message, RowError
 from rmjax.scoring import rows
 
+README = pathlib.Path(__file__).parents[1] / "README.md"
 USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
 SAID = (Message(role="assistant", content="Hello"),)
 
@@ -37,6 +39,12 @@ SAID = (Message(role="assistant", content="Hello"),)
 )
 def test_good_rows(row, prompt, responses, single):
     assert rows.parse_request(row, origin="f") == rows.Request(prompt=prompt, responses=responses, single=single)
+
+
+def test_the_rows_that_the_readme_shows_are_rows():
+    lines = [line for line in README.read_text().splitlines() if line.startswith("{")]
+    found = [rows.parse_request(json.loads(line), origin="README.md") for line in lines]
+    assert [(len(request.responses), request.single) for request in found] == [(1, True), (2, False), (1, True)]
 
 
 BAD_ROWS = [

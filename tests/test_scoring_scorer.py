@@ -8,6 +8,7 @@ from collections import Counter
 import jax
 import numpy as np
 import pytest
+from absl import logging
 from random_batches import lively
 from untrained import random_text, untrained_config, untrained_contract, write_run
 
@@ -16,6 +17,7 @@ from rmjax.config import OnError
 from rmjax.models import reward
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import scorer as scoring
+from rmjax.scoring.rows import parse_request
 from rmjax.scoring.scorer import RewardScorer, score_file
 from rmjax.training.parallel import make_model
 from rmjax.training.trained import TrainedModel
@@ -171,14 +173,38 @@ def test_faults_of_a_call_are_raised(scorer):
         scorer.score("why", [[{"role": "assistant", "content": "it rains"}]])
 
 
+def test_cut_prompts_are_warned_of_once_a_call_or_file(tmp_path, scorer, monkeypatch, caplog):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 2)
+    said = (
+        "{}: {} prompts have more than 60 tokens and lost their first ones; training with a higher "
+        "--config.text.max_prompt_tokens keeps more of them"
+    ).format
+    row = {"prompt": LONG, "response": "it rains"}
+    source = written(tmp_path / "in.jsonl", [row, {**row, "prompt": "why"}] * 4)
+
+    def warned(call) -> list[str]:
+        caplog.clear()
+        call()
+        return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    for prompt, expected in (("why", []), (LONG, [said("scoring", "1 of 1")])):
+        assert warned(lambda prompt=prompt: scorer.score(prompt, ["it", "rains"])) == expected
+    requests = [parse_request({"prompt": text, "response": "it"}, origin="") for text in ("why", LONG, LONG)]
+    assert warned(lambda: scorer.score_many(requests)) == [said("scoring", "2 of 3")]
+    for on_error in (OnError.ERROR, OnError.SKIP):
+        found = warned(lambda on_error=on_error: score_file(scorer, source, str(tmp_path / "out"), on_error=on_error))
+        assert found == [said(source, "4 of 8")]
+
+
 class BlindScorer(RewardScorer):
     """Answers without a model, so that the file is all that there is."""
 
     def __init__(self):
-        pass
+        self.contract = untrained_contract(untrained_config())
 
-    def score_many(self, requests, *, origins=()):
-        return [[0.0] for _ in requests]
+    def score_and_count(self, requests, *, origins, on_error):
+        return [[0.0] for _ in requests], 0
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):

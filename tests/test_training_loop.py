@@ -67,6 +67,8 @@ def test_a_loaded_model_scores_bit_for_bit_as_it_did_in_training(tmp_path: pathl
     assert result.step == 20
     validations = {line["step"]: line["validation"] for line in read_lines(tmp_path) if "validation" in line}
     assert list(validations) == [7, 14, 20]
+    rated = ["tokens_per_second" in line for line in read_lines(tmp_path) if "validation" not in line]
+    assert rated == [False] + [True] * 19  # the first step is mostly compiling
     assert result.best_validation == validations[result.best_step]
     best = max(validations.values(), key=lambda values: values["accuracy"])["accuracy"]
     assert result.best_step == min(step for step, values in validations.items() if values["accuracy"] == best)
@@ -199,6 +201,7 @@ def test_what_is_learned_from_is_logged_and_one_head_for_two_dimensions_warned_o
     assert "train: brevity/ai 30, wit/ai 30" in caplog.messages
     assert "validation: wit/ai 60" in caplog.messages
     warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned.pop().startswith("there are only 60 validation comparisons, ")
     assert len(warned) == (0 if heads else 1)
     if not heads:
         assert "learns 2 dimensions: brevity, wit; --config.model.reward_heads=\"('brevity', 'wit')\"" in warned[0]

@@ -53,6 +53,10 @@ def change_seed(config: ExperimentConfig) -> None:
     config.seed = 4
 
 
+def change_steps(config: ExperimentConfig) -> None:
+    config.steps = 2000
+
+
 def change_nested(config: ExperimentConfig) -> None:
     config.optimizer.learning_rate = 0.5
     config.data.train = ("a", "b")
@@ -62,6 +66,7 @@ def change_nested(config: ExperimentConfig) -> None:
     ("change", "lines"),
     [
         (change_seed, ["config.seed: 0 -> 4"]),
+        (change_steps, ["config.steps: 1000 -> 2000"]),
         (
             change_nested,
             [
@@ -82,6 +87,8 @@ def test_another_config_is_refused_with_the_difference(
         open_workdir(tmp_path, other)
     assert [line.strip() for line in str(error.value).splitlines() if " -> " in line and "config." in line] == lines
     assert str(tmp_path) in str(error.value)
+    assert ("steps of a run can't be changed, for the schedule" in str(error.value)) == (change is change_steps)
+    assert str(error.value).endswith("Give another --workdir, or the stored config.")
     assert read_config(tmp_path) == ExperimentConfig()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import tokenizers
 
 from rmjax.batches.tokenizer import END_TOKEN, TokenizerError
-from rmjax.config import TextConfig
+from rmjax.config import ExperimentConfig, TextConfig
 from rmjax.preferences.record import Message, RowError, Text
 
 
@@ -21,32 +21,41 @@ class LimitError(RowError):
     Attributes:
       setting: the field of the config that is the limit.
       tokens: what the text has.
+      row_length: the smallest ``batch.row_length`` that a config may have whose limit is ``tokens``.
     """
 
-    def __init__(self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str):
+    def __init__(
+        self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str, row_length: int
+    ):
         found = f"{tokens} tokens, the model's limit {setting} is {limit}"
         super().__init__(origin=origin, field=field, kind=kind, found=found, right=right)
         self.setting = setting
         self.tokens = tokens
+        self.row_length = row_length
+
+    def flags(self, config: ExperimentConfig) -> str:
+        """The flags of training with which the config takes the text, its rows lengthened where they are too short."""
+        longer = f" --config.batch.row_length={self.row_length}" if self.row_length > config.batch.row_length else ""
+        return f"--config.{self.setting}={self.tokens}{longer}"
 
 
 class ResponseTooLongError(LimitError):
     """A response with more tokens, the end token included, than ``text.max_response_tokens``."""
 
-    def __init__(self, *, origin: str, field: str, tokens: int, limit: int):
+    def __init__(self, *, origin: str, field: str, tokens: int, limit: int, prompt_limit: int):
         super().__init__(
             origin=origin, field=field, kind="response too long", setting="text.max_response_tokens", tokens=tokens,
-            limit=limit, right="a shorter response",
+            limit=limit, right="a shorter response", row_length=prompt_limit + 2 * tokens,
         )  # fmt: skip
 
 
 class SystemTurnTooLongError(LimitError):
     """A system turn, which is never cut, with more tokens than ``text.max_prompt_tokens``."""
 
-    def __init__(self, *, origin: str, tokens: int, limit: int):
+    def __init__(self, *, origin: str, tokens: int, limit: int, response_limit: int):
         super().__init__(
             origin=origin, field="prompt", kind="system turn too long", setting="text.max_prompt_tokens",
-            tokens=tokens, limit=limit, right="a shorter system turn",
+            tokens=tokens, limit=limit, right="a shorter system turn", row_length=tokens + 2 * response_limit,
         )  # fmt: skip
 
 
@@ -202,7 +211,8 @@ class TextContract:
     def _limited(self, prompt: list[int], kept: int, conversations: list[list[int]], origin: str) -> EncodedGroup:
         """Applies the limits and adds the end token; ``prompt`` is the prompt alone, ``kept`` what is never cut."""
         if kept > self.max_prompt_tokens:
-            fault = SystemTurnTooLongError(origin=origin, tokens=kept, limit=self.max_prompt_tokens)
+            limits = {"limit": self.max_prompt_tokens, "response_limit": self.max_response_tokens}
+            fault = SystemTurnTooLongError(origin=origin, tokens=kept, **limits)
             return _faulty(fault, len(conversations))
         end = self._token(END_TOKEN)
         cut = max(0, len(prompt) - self.max_prompt_tokens)
@@ -215,8 +225,9 @@ class TextContract:
             # the response's: what siblings share is then never shorter than what the limits reckon with.
             count = len(tokens) - _common(prompt, tokens)
             if count > self.max_response_tokens:
-                name, limit = f"responses[{index}]", self.max_response_tokens
-                faults.append(ResponseTooLongError(origin=origin, field=name, tokens=count, limit=limit))
+                name = f"responses[{index}]"
+                limits = {"limit": self.max_response_tokens, "prompt_limit": self.max_prompt_tokens}
+                faults.append(ResponseTooLongError(origin=origin, field=name, tokens=count, **limits))
                 conversations[index] = []
             else:
                 faults.append(None)

@@ -78,6 +78,15 @@ def tokenize_responses(
     return columns.arrays()
 
 
+def warn_of_cut_prompts(name: str, cut: int, prompts: int, limit: int) -> None:
+    """Logs how many prompts of the named data lost tokens to the limit, and by what they would keep them."""
+    if cut:
+        logging.warning(
+            "%s: %d of %d prompts have more than %d tokens and lost their first ones; training with a higher "
+            "--config.text.max_prompt_tokens keeps more of them", name, cut, prompts, limit,
+        )  # fmt: skip
+
+
 def _encoded(preferences: Iterable[Preference], contract: TextContract) -> Iterator[tuple[Preference, EncodedGroup]]:
     remaining = iter(preferences)
     while chunk := list(islice(remaining, _GROUPS_AT_ONCE)):
@@ -130,8 +139,6 @@ class _Columns:
     def arrays(self) -> TokenizedPreferences:
         for kind, count in sorted(self.skipped.items()):
             logging.warning("skipped %d: %s", count, kind)
-        if self.cut_prompts:
-            logging.info("%d of %d prompts cut to text.max_prompt_tokens", self.cut_prompts, len(self.group_sizes))
         left, right = np.asarray(self.pairs, np.int64).reshape(-1, 2).T
         probability, margin, weight = np.asarray(self.labels, np.float32).reshape(-1, 3).T
         return TokenizedPreferences(

@@ -7,7 +7,7 @@ from absl import logging
 from etils import epath
 
 from rmjax.batches.contract import TextContract
-from rmjax.batches.tokenize import tokenize
+from rmjax.batches.tokenize import tokenize, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ConfigError, ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
@@ -56,6 +56,7 @@ class DataSets:
         if key not in self._tokenized:
             preferences = self.open(spec, config).preferences
             tokenized = tokenize(preferences, contract, heads=heads, on_error=on_error)
+            warn_of_cut_prompts(spec, tokenized.cut_prompts, tokenized.groups, contract.max_prompt_tokens)
             self._tokenized[key] = tokenized, judged_pairs(tokenized, preferences)
         return self._tokenized[key]
 

@@ -138,7 +138,10 @@ def judged_pairs(tokenized: TokenizedPreferences, preferences: Sequence[Preferen
 
 
 def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -> Measurement:
-    """Every statistic of the rewards on the pairs; those that need the truth, only where it is known."""
+    """Every statistic of the rewards on the pairs; those that need the truth, only where it is known.
+
+    The accuracy by quartiles of the difference in length is left out where a quarter has no pair.
+    """
     differences = pairwise.reward_differences(rewards, pairs.left, pairs.right, pairs.head)
     probability = pairs.probability
     kept = pairwise.decided(probability)
@@ -156,8 +159,10 @@ def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -
         "ece_if_calibrated": calibration.ece_if_calibrated(differences, probability),
         "overconfidence": table.overconfidence,
         "length_baseline_accuracy": pairwise.accuracy(longer, probability),
-        "accuracy_by_length_quartile": pairwise.accuracy_by_quartile(differences, probability, np.abs(longer)),
     }
+    quarters = pairwise.accuracy_by_quartile(differences, probability, np.abs(longer))
+    if not np.isnan(quarters).any():  # as of few pairs, or of lengths that are often equal
+        numbers["accuracy_by_length_quartile"] = quarters
     numbers |= _against_the_truth(rewards, pairs)
     preferred_left = probability[kept] > 0.5
     exact = rewards.astype(np.float64)

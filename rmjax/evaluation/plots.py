@@ -17,6 +17,7 @@ from rmjax.evaluation.measure import Evaluation
 
 # The colours are Okabe and Ito's, which people with any colour vision can tell apart.
 BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#222222", "#8A8A8A", "#E6E6E6"
+SMOOTHED_FROM = 100  # steps: a fiftieth of fewer is a single one
 SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", INK)
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -203,8 +204,8 @@ def training_picture(curves: Sequence[TrainingCurve], names: dict[str, str]) -> 
 
 
 def smoothed(values: Float[np.ndarray, "steps"]) -> Float[np.ndarray, "steps"]:
-    """A centred moving mean over 1/50 of the steps, over what there is at the ends."""
-    half = len(values) // 100
+    """A centred moving mean over 1/50 of the steps, over what there is at the ends; of short runs as it is."""
+    half = len(values) // SMOOTHED_FROM
     total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     index = np.arange(len(values))
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))

@@ -11,7 +11,7 @@ from etils import epath
 
 from rmjax.evaluation import plots
 from rmjax.evaluation.measure import Evaluation
-from rmjax.evaluation.plots import TrainingCurve
+from rmjax.evaluation.plots import SMOOTHED_FROM, TrainingCurve
 from rmjax.files import written_whole
 from rmjax.training.metrics_writer import METRICS
 
@@ -87,7 +87,10 @@ def write_report(
     if curves:
         pictures["training_curves.png"] = plots.training_picture(curves, names)
     lines = "".join(entry.to_json() + "\n" for entry in evaluations)
-    page = _page(evaluations, pictures)
+    captions = {name: caption for name, (_, caption) in PICTURES.items()}
+    if not any(len(curve.steps) >= SMOOTHED_FROM for curve in curves):
+        captions["training_curves.png"] = "The values of every step."
+    page = _page(evaluations, pictures, captions)
     _write_together(folder, {**pictures, "results.jsonl": lines.encode(), "report.html": page.encode()})
     return folder / "report.html"
 
@@ -130,10 +133,10 @@ def read_curve(workdir: str) -> TrainingCurve | None:
     )
 
 
-def _page(evaluations: Sequence[Evaluation], pictures: dict[str, bytes]) -> str:
+def _page(evaluations: Sequence[Evaluation], pictures: dict[str, bytes], captions: dict[str, str]) -> str:
     sections = [f"<h2>Results</h2>\n<div class=wide>{_table(evaluations)}</div>"]
     for name, picture in pictures.items():
-        title, caption = (html.escape(text) for text in PICTURES[name])
+        title, caption = html.escape(PICTURES[name][0]), html.escape(captions[name])
         data = base64.b64encode(picture).decode()
         sections.append(f'<h2>{title}</h2>\n<p>{caption}</p>\n<img alt="{title}" src="data:image/png;base64,{data}">')
     return PAGE.format(sections="\n".join(sections))

@@ -12,7 +12,7 @@ from etils import epath
 from jaxtyping import Float32
 
 from rmjax.batches.contract import TextContract
-from rmjax.batches.tokenize import tokenize_responses
+from rmjax.batches.tokenize import tokenize_responses, warn_of_cut_prompts
 from rmjax.config import OnError
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.preferences.files import decode_line
@@ -30,6 +30,7 @@ CHARACTERS_AT_ONCE = 8_000_000  # what bounds the memory where rows are long
 class RewardScorer:
     """Scores responses one at a time: a reward depends on the prompt, the response and the model, on nothing else.
 
+    Of a prompt that is longer than the model's limit the last tokens are read; a warning says so once a call.
     The reward of a model with one reward head is a float, that of one with several a dict by the head's name.
     """
 
@@ -61,14 +62,28 @@ class RewardScorer:
 
     def score_many(self, requests: Sequence[rows.Request], *, origins: Sequence[str] = ()) -> list[list[Reward]]:
         """The rewards of many requests in one go, in their order; the first fault is raised."""
-        return [
-            [reward for reward in found if reward is not None]
-            for found in self._score(requests, origins, OnError.ERROR)
-        ]
+        scored, cut = self.score_and_count(requests, origins=origins, on_error=OnError.ERROR)
+        self.warn_of_cut(cut, len(requests))
+        return [[reward for reward in found if reward is not None] for found in scored]
 
-    def score_where_possible(self, requests: Sequence[rows.Request]) -> list[list[Reward | None]]:
-        """The same with None for each response that the contract can't take."""
-        return self._score(requests, (), OnError.SKIP)
+    def score_and_count(
+        self, requests: Sequence[rows.Request], *, origins: Sequence[str], on_error: OnError
+    ) -> tuple[list[list[Reward | None]], int]:
+        """The same without a warning: (the rewards, how many prompts were cut).
+
+        With ``OnError.SKIP`` the reward is None of each response that the contract can't take.
+        """
+        pairs = [(request.prompt, request.responses) for request in requests]
+        tokenized = tokenize_responses(pairs, self.contract, origins=origins, on_error=on_error)
+        values = self._compute(self.trained.params, tokenized)
+        found: list[list[Reward | None]] = [[None] * len(request.responses) for request in requests]
+        for (request, response), value in zip(tokenized.response_origin.tolist(), values, strict=True):
+            found[request][response] = self._reward(value)
+        return found, tokenized.cut_prompts
+
+    def warn_of_cut(self, cut: int, prompts: int, name: str = "scoring") -> None:
+        """Logs that so many of the prompts were longer than the model's limit; nothing where none was."""
+        warn_of_cut_prompts(name, cut, prompts, self.contract.max_prompt_tokens)
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the text contract has against a request; None if nothing."""
@@ -77,17 +92,6 @@ class RewardScorer:
         except RowError as error:
             return error
         return None
-
-    def _score(
-        self, requests: Sequence[rows.Request], origins: Sequence[str], on_error: OnError
-    ) -> list[list[Reward | None]]:
-        pairs = [(request.prompt, request.responses) for request in requests]
-        tokenized = tokenize_responses(pairs, self.contract, origins=origins, on_error=on_error)
-        values = self._compute(self.trained.params, tokenized)
-        found: list[list[Reward | None]] = [[None] * len(request.responses) for request in requests]
-        for (request, response), value in zip(tokenized.response_origin.tolist(), values, strict=True):
-            found[request][response] = self._reward(value)
-        return found
 
     def _reward(self, value: Float32[np.ndarray, "heads"]) -> Reward:
         if len(self._heads) > 1:
@@ -113,10 +117,11 @@ def score_file(scorer: RewardScorer, source: str, target: str, *, on_error: OnEr
       NonFiniteRewardsError: where a reward is NaN or infinite, whatever ``on_error`` is: the model is at fault then.
     """
     counts: Counter[str] = Counter()
-    began = time.monotonic()
+    cut, began = 0, time.monotonic()
     with rows.opened_output(target) as stream:
         for chunk in _chunks(rows.read_lines(source)):
-            _score_chunk(scorer, chunk, stream, on_error, counts)
+            cut += _score_chunk(scorer, chunk, stream, on_error, counts)
+    scorer.warn_of_cut(cut, counts.total(), "stdin" if source == rows.STANDARD else source)
     for kind, count in sorted(counts.items()):
         if kind != "scored":
             logging.warning("%d rows without a reward: %s", count, kind)
@@ -126,8 +131,8 @@ def score_file(scorer: RewardScorer, source: str, target: str, *, on_error: OnEr
 
 def _score_chunk(
     scorer: RewardScorer, chunk: list[tuple[str, bytes]], stream: rows.ByteSink, on_error: OnError, counts: Counter[str]
-) -> None:
-    """Writes the rows of a chunk with their rewards."""
+) -> int:
+    """Writes the rows of a chunk with their rewards, and returns how many prompts were cut."""
     parsed = [_parsed(line, origin, on_error) for origin, line in chunk]
     good = [
         (entry[1], origin)
@@ -135,10 +140,8 @@ def _score_chunk(
         if isinstance(entry[1], rows.Request)
     ]
     requests, origins = [request for request, _ in good], [origin for _, origin in good]
-    if on_error is OnError.SKIP:
-        found = iter(scorer.score_where_possible(requests))
-    else:
-        found = iter(scorer.score_many(requests, origins=origins))
+    scored, cut = scorer.score_and_count(requests, origins=origins, on_error=on_error)
+    found = iter(scored)
     for (row, request), (origin, _) in zip(parsed, chunk, strict=True):
         if isinstance(request, RowError):
             counts[request.kind] += 1
@@ -152,6 +155,7 @@ def _score_chunk(
             answer |= {} if fault is None else {"error": str(fault)}
         stream.write(rows.to_line(row | answer))
     stream.flush()
+    return cut
 
 
 def _parsed(line: bytes, origin: str, on_error: OnError) -> tuple[dict[str, Any], rows.Request | RowError]:

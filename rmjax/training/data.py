@@ -8,7 +8,7 @@ from absl import logging
 from etils import epath
 
 from rmjax.batches.contract import RoleTemplate, TextContract
-from rmjax.batches.tokenize import tokenize
+from rmjax.batches.tokenize import tokenize, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig
@@ -17,6 +17,8 @@ from rmjax.datasets.split import split_by_prompt
 from rmjax.preferences.record import Preference
 from rmjax.training.processes import process_zero_first
 from rmjax.training.workdir import check_data, has_checkpoint, has_contract, read_contract, write_contract
+
+FEW = 100  # validation comparisons: their accuracy is known to about 10 points there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,7 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
             f"config.data leaves {data.validation.comparisons} validation comparisons, all of them ties (probability "
             "0.5), which no checkpoint can be the best at; at least one must have a preferred response"
         )
+    _warn_of_few(data.validation.comparisons, config)
     check_data(workdir, {"train": data.train.digest(), "validation": data.validation.digest()})
     return data
 
@@ -63,11 +66,11 @@ def _check_and_log(
 ) -> None:
     """Logs how many comparisons there are, on which dimensions and by whom, and what was left out of them."""
     logging.info(
-        "%s: %d prompts, %d responses, %d comparisons; %d comparisons skipped%s, %d prompts cut to %d tokens",
+        "%s: %d prompts, %d responses, %d comparisons; %d comparisons skipped%s",
         name, tokenized.groups, tokenized.responses, tokenized.comparisons, tokenized.skipped.total(),
-        f" ({dict(tokenized.skipped)})" if tokenized.skipped else "", tokenized.cut_prompts,
-        config.text.max_prompt_tokens,
+        f" ({dict(tokenized.skipped)})" if tokenized.skipped else "",
     )  # fmt: skip
+    warn_of_cut_prompts(name, tokenized.cut_prompts, tokenized.groups, config.text.max_prompt_tokens)
     if not tokenized.comparisons:
         raise ConfigError(f"config.data leaves no {name} comparisons; it must leave at least one")
     judged = (preferences[index] for index in tokenized.comparison_origin[:, 0])
@@ -79,6 +82,21 @@ def _check_and_log(
             "one reward head learns %d dimensions: %s; --config.model.reward_heads=\"%s\" would give each its own",
             len(dimensions), ", ".join(dimensions), tuple(dimensions),
         )  # fmt: skip
+
+
+def _warn_of_few(comparisons: int, config: ExperimentConfig) -> None:
+    """Says so where there is too little to choose the best checkpoint by, and how there would be more."""
+    if comparisons >= FEW:
+        return
+    remedies = ["a larger --config.data.validation"]
+    if not config.data.validation:
+        remedies = ["--config.data.validation=FILE"]
+        if config.data.validation_fraction < 0.2:
+            remedies.insert(0, "--config.data.validation_fraction=0.2")
+    logging.warning(
+        "there are only %d validation comparisons, fewer than %d: chance has much to say in which checkpoint is the "
+        "best; %s would give more", comparisons, FEW, " or ".join(remedies),
+    )  # fmt: skip
 
 
 def _open(config: ExperimentConfig) -> tuple[tuple[Preference, ...], tuple[Preference, ...]]:

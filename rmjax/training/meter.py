@@ -24,6 +24,7 @@ class Meter:
 
     def __init__(self):
         self._pending: list[tuple[int, StepResult]] = []
+        self._compiled = False
         self.restart_clock()
 
     def add(self, step: int, result: StepResult) -> None:
@@ -37,8 +38,9 @@ class Meter:
     def take(self, *, leave: int = 0) -> Iterator[tuple[int, dict[str, float]]]:
         """Yields the metrics of the steps held, in order, but for the ``leave`` newest (which keep the device busy).
 
-        The rates are those of the time since the last call, the same for all steps of a call. At the first step whose
-        loss or gradient is not finite comes NonFiniteError; the steps before it have been yielded by then.
+        The rates are those of the time since the last call, the same for all steps of a call; those of the first call
+        that takes a step are left out, for they would be those of compiling. At the first step whose loss or gradient
+        is not finite comes NonFiniteError; the steps before it have been yielded by then.
         """
         count = max(0, len(self._pending) - leave)
         taken, self._pending = self._pending[:count], self._pending[count:]
@@ -49,6 +51,7 @@ class Meter:
             "tokens_per_second": sum(float(result.sums.tokens) for result in results) / seconds,
             "comparisons_per_second": sum(float(result.sums.comparisons) for result in results) / seconds,
         }
+        rates, self._compiled = rates if self._compiled else {}, self._compiled or bool(taken)
         for (step, _), result in zip(taken, results, strict=True):
             yield step, _line(step, result, rates)
 

@@ -32,18 +32,22 @@ class Progress:
             self._bar.close()
 
     def show(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Shows the metrics of a step: at once on a terminal, every 30 seconds (and at the first call) in a log."""
+        """Shows the metrics of a step: at once on a terminal, every 30 seconds (and at the first call) in a log.
+
+        ``tokens_per_second`` may be missing, as it is at the first step of a start.
+        """
         shown = {"loss": f"{metrics['loss']:.4f}", "accuracy": f"{metrics['accuracy']:.3f}"}
-        rate = metrics["tokens_per_second"]
+        rate = metrics.get("tokens_per_second")
         now = time.monotonic()
         self._began = self._began or (step, now)
         if self._bar is not None:
-            self._bar.set_postfix({**shown, "tokens/s": f"{rate:,.0f}"}, refresh=False)
+            self._bar.set_postfix(shown if rate is None else {**shown, "tokens/s": f"{rate:,.0f}"}, refresh=False)
             self._bar.update(step - self._bar.n)
         elif self._first and now - self._logged > LOG_SECONDS:
             self._logged = now
             words = " ".join(f"{name} {value}" for name, value in shown.items())
-            logging.info("step %d of %d: %s, %.0f tokens/s%s", step, self._steps, words, rate, self._left(step, now))
+            words += "" if rate is None else f", {rate:.0f} tokens/s"
+            logging.info("step %d of %d: %s%s", step, self._steps, words, self._left(step, now))
 
     def _left(self, step: int, now: float) -> str:
         """How long it will take at the pace so far, validations included; nothing before there is a pace."""

@@ -25,6 +25,7 @@ TOKENIZER = "tokenizer.json"
 TEMPLATE = "template.json"
 DATA = "data.json"
 CHECKPOINTS = "checkpoints"
+_STEPS = "The steps of a run can't be changed, for the schedule of its learning rate is made for them. "
 
 
 class WorkdirError(UserError):
@@ -68,7 +69,7 @@ def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
     elif shown := _differences(stored, config):
         raise WorkdirError(
             f"workdir {workdir} belongs to a run of another config (stored -> given):{shown}\n"
-            "Give another --workdir, or the stored config."
+            f"{'' if stored.steps == config.steps else _STEPS}Give another --workdir, or the stored config."
         )
     else:
         for line in config_json.difference(stored.parallel, config.parallel, "config.parallel"):
