@@ -50,10 +50,10 @@ class CheckpointWriteError(ReportedError):
 
 class _OrbaxFilter(standard_logging.Filter):
     """Drops what Orbax logs without need: below warnings, some fifty lines of timings and thread names for each save;
-    of the warnings, that a save at SIGTERM has no metrics (it has none) and that a folder is opened for reading (it
-    is)."""
+    of the warnings, that a save at SIGTERM has no metrics (it has none), that a folder is opened for reading (it is)
+    and that its handler of arrays is replaced (by the one below)."""
 
-    harmless = ("Requested `tracked_metric`", "Given directory is read only")
+    harmless = ("Requested `tracked_metric`", "Given directory is read only", "Type handler registry")
 
     def filter(self, record: standard_logging.LogRecord) -> bool:
         if "/orbax/" not in record.pathname.replace("\\", "/"):
