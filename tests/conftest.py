@@ -8,14 +8,17 @@ over these. Commands that tests start get them through the environment, and leav
 Types are checked in all but what reads, makes and judges rows of text: there it takes more time than all else.
 """
 
+import gc
 import importlib.metadata
 import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from forked import Server
 
 JAXLIB = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:2])
 FLAGS = [
@@ -27,6 +30,7 @@ FLAGS = [
 os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")])
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"  # where in Python each operation came from: nobody asks
 
 import jax  # noqa: E402 it reads the flags once
 from jaxtyping import install_import_hook  # noqa: E402
@@ -47,10 +51,25 @@ _compiled = tempfile.mkdtemp(prefix="rmjax-compiled-")
 jax.config.update("jax_enable_compilation_cache", True)
 jax.config.update("jax_compilation_cache_dir", _compiled)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+gc.freeze()  # what has been imported stays: looking through it again and again took a tenth of the time
+gc.set_threshold(100_000, 20, 100)
 
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_compiled, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """What starts commands in processes of their own."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cached() -> dict[str, str]:
+    """The variables with which a command shares what the tests of this process have compiled."""
+    return {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_COMPILATION_CACHE_DIR": _compiled}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

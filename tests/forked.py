@@ -1,10 +1,11 @@
 """Python commands in processes of their own, forked from one that has already imported what they need.
 
-Half of the time of a short ``python -m rmjax.train`` goes to imports. So one process imports, once, and is then forked
-for each command: no device has been touched by then, and a fork ends as any other process does, of itself or by a
-signal.
+A third of the time of a short ``python -m rmjax.train`` goes to imports. So one process imports, once, and is then
+forked for each command: no device has been touched by then, and a fork ends as any other process does, of itself or by
+a signal.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -13,12 +14,13 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 
 ROOT = pathlib.Path(__file__).parents[1]
-TRAINING = ("ml_collections.config_flags", "rmjax.command", "rmjax.evaluation.validation", "rmjax.training.loop")
+MODULES = ("ml_collections.config_flags", "rmjax.command", "rmjax.evaluation.validation", "rmjax.training.loop")
 
 
 class Forked:
@@ -50,14 +52,13 @@ class Forked:
 
 
 class Server:
-    """Starts commands, all with one environment but for variables of each (of which Python itself reads none)."""
+    """Starts commands, in the environment of the tests but for variables of each (of which Python reads none)."""
 
-    def __init__(self, environment: Mapping[str, str], *modules: str):
-        environment = {**environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    def __init__(self):
+        path = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *modules], env=environment, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, __file__], env=os.environ | path, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def __enter__(self) -> "Server":
         return self
@@ -74,16 +75,26 @@ class Server:
 
     def start(
         self, arguments: Sequence[str], *, out: pathlib.Path, err: pathlib.Path | None = None,
-        folder: pathlib.Path = ROOT, **variables: str,
+        given: pathlib.Path = pathlib.Path(os.devnull), folder: pathlib.Path = ROOT, **variables: str,
     ) -> Forked:  # fmt: skip
-        """Starts ``python ARGUMENTS``, of the form ``-m MODULE …`` or ``-c CODE …``; both outputs to files."""
+        """Starts ``python ARGUMENTS``, of the form ``-m MODULE …`` or ``-c CODE …``; it reads and writes files."""
         for path in (out, err):
             if path is not None:
                 path.write_bytes(b"")
-        pid = self.ask({"arguments": arguments, "out": str(out), "err": str(err or out), "folder": str(folder),
-                        "variables": variables})  # fmt: skip
+        pid = self.ask({"arguments": arguments, "given": str(given), "out": str(out), "err": str(err or out),
+                        "folder": str(folder), "variables": variables})  # fmt: skip
         assert pid is not None
         return Forked(self, pid)
+
+    def run(
+        self, *arguments: str, given: str = "", folder: pathlib.Path = ROOT, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end, with its input and outputs as text."""
+        with tempfile.TemporaryDirectory() as temporary:
+            source, out, err = (pathlib.Path(temporary, name) for name in ("in", "out", "err"))
+            source.write_text(given)
+            code = self.start(arguments, out=out, err=err, given=source, folder=folder, **variables).wait(timeout=300)
+            return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
 
 def serve() -> dict | None:
@@ -107,10 +118,10 @@ def become(request: Mapping) -> None:
     os.environ.update(request["variables"])
     for name, value in request["variables"].items():
         if name.startswith("JAX_"):  # which jax read when it was imported
-            sys.modules["jax"].config.update(name.lower(), json.loads(value))
+            sys.modules["jax"].config.update(name.lower(), {"true": True, "false": False}.get(value, value))
     os.chdir(request["folder"])
     sys.path[0] = request["folder"]
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(request["given"], os.O_RDONLY), 0)
     for output, path in ((1, request["out"]), (2, request["err"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), output)
     option, what, *rest = request["arguments"]
@@ -122,7 +133,9 @@ def become(request: Mapping) -> None:
 
 
 if __name__ == "__main__":
-    for module in sys.argv[1:]:
+    for module in MODULES:
         importlib.import_module(module)
+    gc.freeze()  # as in conftest
+    gc.set_threshold(100_000, 20, 100)
     if (request := serve()) is not None:
         become(request)

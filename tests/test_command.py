@@ -130,17 +130,13 @@ def test_logs_are_bare_and_those_of_libraries_begin_at_warnings():
     ]  # fmt: skip
 
 
-def train(*arguments: str, workdir: pathlib.Path) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", "rmjax.train", f"--workdir={workdir}", *arguments]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_a_config_of_an_earlier_run_can_be_given_back_and_changed(tmp_path):
+def test_a_config_of_an_earlier_run_can_be_given_back_and_changed(tmp_path, server):
     stored = tmp_path / "config.json"
     stored.write_text(to_json(ExperimentConfig(seed=7)))
     given = f"--config=experiments/from_json.py:{stored}"
     spec = str(tmp_path / "none.jsonl")
-    done = train(given, "--config.steps=9", f"--config.data.train=('{spec}',)", workdir=tmp_path / "run")
+    changed = ["--config.steps=9", f"--config.data.train=('{spec}',)"]
+    done = server.run("-m", "rmjax.train", f"--workdir={tmp_path / 'run'}", given, *changed)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith(f"error: {spec}: found no such file")
     assert "Traceback" not in done.stderr
@@ -160,11 +156,10 @@ def test_an_experiment_file_that_is_not_there_is_named(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments", [("gs://bucket/rows.jsonl", "-"), ("-", "gs://bucket/rewards.jsonl")])
-def test_scoring_asks_for_what_buckets_need_before_it_loads_a_model(arguments):
+def test_scoring_asks_for_what_buckets_need_before_it_loads_a_model(arguments, server):
     source, target = arguments
     code = "import runpy, sys; sys.modules['gcsfs'] = None; runpy.run_module('rmjax.score', run_name='__main__')"
-    line = [sys.executable, "-c", code, "--workdir=none", f"--input={source}", f"--output={target}"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = server.run("-c", code, "--workdir=none", f"--input={source}", f"--output={target}")
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: gs://bucket/")
     assert "requirements-gcs.txt" in done.stderr

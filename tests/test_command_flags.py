@@ -2,7 +2,6 @@
 
 import pathlib
 import shlex
-import subprocess
 import sys
 
 import pytest
@@ -86,10 +85,8 @@ def test_the_flags_that_help_explains_are_the_defaults_and_can_be_given(monkeypa
 
 
 @pytest.mark.parametrize(("flag", "fields"), [("--help", True), ("--helpfull", False)])
-def test_help_lists_the_flags_and_ends_well(flag, fields):
-    done = subprocess.run(
-        [sys.executable, "-m", "rmjax.train", flag], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_help_lists_the_flags_and_ends_well(flag, fields, server):
+    done = server.run("-m", "rmjax.train", flag)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.index("--workdir:") > 0
     assert ("\n  --config.steps=1000\n" in done.stdout) == fields

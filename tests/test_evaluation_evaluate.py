@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -147,12 +145,12 @@ def test_what_is_asked_for_must_be_told_apart(given):
         evaluate(**{"workdirs": ["a"], "specs": ["b"], **given})
 
 
-def test_the_command_writes_lines_and_nothing_else_to_stdout(tmp_path, runs):
+def test_the_command_writes_lines_and_nothing_else_to_stdout(tmp_path, runs, server, cached):
     spec = pairs(tmp_path / "x.jsonl", seed=0)
-    command = [sys.executable, "-m", "rmjax.evaluate", f"--workdir={runs[0]}", f"--data={spec}"]
+    command = ["-m", "rmjax.evaluate", f"--workdir={runs[0]}", f"--data={spec}"]
     y, z = [pairs(tmp_path / f"{name}.jsonl", seed=1) for name in "yz"]
     more = [f"--data={y}, {z}", f"--report={tmp_path / 'report'}"]
-    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    done = server.run(*command, *more, **cached)
     assert done.returncode == 0, done.stderr
     line, *others = [json.loads(line) for line in done.stdout.splitlines()]
     assert [other["data"] for other in others] == [y, z]
@@ -163,11 +161,11 @@ def test_the_command_writes_lines_and_nothing_else_to_stdout(tmp_path, runs):
     assert (tmp_path / "report" / "report.html").exists()
 
 
-def test_the_score_command_streams_stdin_to_stdout(runs):
-    command = [sys.executable, "-m", "rmjax.score", f"--workdir={runs[0]}", "--input=-", "--output=-"]
+def test_the_score_command_streams_stdin_to_stdout(runs, server, cached):
+    command = ["-m", "rmjax.score", f"--workdir={runs[0]}", "--input=-", "--output=-"]
     rows = [{"prompt": "why", "response": " rains"}, {"id": 2, "prompt": "why", "responses": [" rains", " stone"]}]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = server.run(*command, given=text, **cached)
     assert done.returncode == 0, done.stderr
     one, two = (json.loads(line) for line in done.stdout.splitlines())
     assert two["id"] == 2

@@ -1,17 +1,15 @@
 """A bucket works wherever a folder does: the commands with the clients of Google Cloud Storage, and buckets here."""
 
 import json
-import os
 import pathlib
 import re
 import signal
 import time
 from collections.abc import Iterator
 
-import jax
 import pytest
 from fake_bucket import Buckets, serving
-from forked import TRAINING, Forked, Server
+from forked import Forked, Server
 from test_training_metrics_writer import read_events
 from test_training_resume import read_lines
 from tiny_run import tiny_config, write_rows
@@ -34,12 +32,12 @@ SCORED = "".join(json.dumps({"prompt": f"Question {n}: bird? ", "response": "clo
 class Machine:
     """Commands in processes whose gs:// is the fake one."""
 
-    def __init__(self, folder: pathlib.Path, buckets: Buckets, server: Server):
-        self.folder, self.buckets, self._server = folder, buckets, server
+    def __init__(self, folder: pathlib.Path, buckets: Buckets, server: Server, variables: dict[str, str]):
+        self.folder, self.buckets, self._server, self._variables = folder, buckets, server, variables
         self.out, self.err = folder / "out", folder / "err"
 
     def start(self, command: str, *flags: str) -> Forked:
-        return self._server.start(["-m", f"rmjax.{command}", *flags], out=self.out, err=self.err)
+        return self._server.start(["-m", f"rmjax.{command}", *flags], out=self.out, err=self.err, **self._variables)
 
     def run(self, command: str, *flags: str) -> str:
         code = self.start(command, *flags).wait(timeout=300)
@@ -65,7 +63,7 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory, server: Server, cached: dict[str, str]) -> Iterator[Machine]:
     """The same rows and configs in a folder and in a bucket, and a run that was trained in the folder."""
     folder = tmp_path_factory.mktemp("bucket")
     write_rows(folder / "rows.jsonl")
@@ -79,10 +77,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         for name in ("rows.jsonl", "scored.jsonl"):
             buckets.put("bucket", name, (folder / name).read_bytes())
         train(here, folder / "run", make_evaluator=make_evaluator)
-        environment = {**os.environ, **variables, "JAX_ENABLE_COMPILATION_CACHE": "true",
-                       "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}  # fmt: skip
-        with Server(environment, *TRAINING, "rmjax.evaluation.evaluate", "rmjax.scoring.scorer") as server:
-            yield Machine(folder, buckets, server)
+        yield Machine(folder, buckets, server, variables | cached)
 
 
 def kill_after_checkpoint(machine: Machine, step: int, number: signal.Signals) -> int:

@@ -207,23 +207,22 @@ for step in itertools.count((checkpoints.latest_step() or 0) + 1):
 """
 
 
-def test_a_kill_while_saving_leaves_checkpoints_that_all_load(tmp_path: pathlib.Path):
-    with Server(os.environ, "tests.test_training_checkpoint") as server:
-        for seed in range(3):
-            written, count = tmp_path / f"{seed}.log", random.Random(seed).randrange(4, 12)
-            process = server.start(["-c", SAVE_FOR_EVER, str(tmp_path / "c")], out=written, err=tmp_path / "err")
-            while written.read_text().count("\n") < count:
-                assert process.poll() is None, (tmp_path / "err").read_text()
-                time.sleep(0.002)
-            process.kill()
-            assert process.wait(timeout=60) == -signal.SIGKILL
-            last = int(written.read_text().splitlines()[-1])
-            with Checkpoints(tmp_path / "c") as checkpoints:
-                assert checkpoints.latest_step() in (last - 1, last, last + 1, last + 2)
-                for step in checkpoints.steps():
-                    restored = checkpoints.restore(step, make_state(0))
-                    assert_same_bits(restored.state, make_state(step))
-                    assert restored.data == {"step": step}
+def test_a_kill_while_saving_leaves_checkpoints_that_all_load(tmp_path: pathlib.Path, server: Server):
+    for seed in range(3):
+        written, count = tmp_path / f"{seed}.log", random.Random(seed).randrange(4, 12)
+        process = server.start(["-c", SAVE_FOR_EVER, str(tmp_path / "c")], out=written, err=tmp_path / "err")
+        while written.read_text().count("\n") < count:
+            assert process.poll() is None, (tmp_path / "err").read_text()
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait(timeout=60) == -signal.SIGKILL
+        last = int(written.read_text().splitlines()[-1])
+        with Checkpoints(tmp_path / "c") as checkpoints:
+            assert checkpoints.latest_step() in (last - 1, last, last + 1, last + 2)
+            for step in checkpoints.steps():
+                restored = checkpoints.restore(step, make_state(0))
+                assert_same_bits(restored.state, make_state(step))
+                assert restored.data == {"step": step}
 
 
 def test_orbax_is_silent_below_warnings(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture):

@@ -5,11 +5,10 @@ import logging as standard_logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
 
 import jax
 import pytest
-from forked import TRAINING, Server
+from forked import Server
 from jax._src.lru_cache import LRUCache
 from test_training_resume import assert_same_run
 from tiny_run import tiny_config, write_rows
@@ -57,7 +56,9 @@ class Commands:
         counts, said = self._home / "counts.json", self._home / "said"
         process = self._server.start(
             ["-c", COUNTING, command, str(counts), *arguments],
-            out=said, XDG_CACHE_HOME=str(self._home / cache), **variables,
+            out=said, XDG_CACHE_HOME=str(self._home / cache),
+            XLA_FLAGS=os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1",
+            **{"JAX_ENABLE_COMPILATION_CACHE": "true", **variables},
         )  # fmt: skip
         assert process.wait(timeout=300) == 0, said.read_text()
         assert "Error" not in said.read_text()
@@ -69,10 +70,8 @@ class Commands:
 
 
 @pytest.fixture(scope="module")
-def commands(home: pathlib.Path) -> Iterator[Commands]:
-    one_device = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"
-    with Server({**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true", "XLA_FLAGS": one_device}, *TRAINING) as server:
-        yield Commands(home, server)
+def commands(home: pathlib.Path, server: Server) -> Commands:
+    return Commands(home, server)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import numpy as np
 import pytest
-from forked import ROOT, TRAINING, Server
+from forked import ROOT, Server
 from test_training_resume import committed_steps, read_checkpoints, read_lines
 from tiny_run import tiny_config, write_rows
 
@@ -55,19 +55,6 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(home: pathlib.Path) -> Iterator[Server]:
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2",
-        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-        "JAX_ENABLE_COMPILATION_CACHE": "true",
-        "JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
-    }
-    with Server(environment, *TRAINING) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def start(home: pathlib.Path, server: Server) -> Start:
     return functools.partial(run_over_two, server, home)
 
@@ -78,6 +65,12 @@ def run_over_two(
     """Runs the command over two processes of two devices each; (exit code, what it said) of each."""
     command = ["-m", "process_of_run", f"--workdir={home / workdir}",
                f"--config={ROOT / 'experiments' / 'from_json.py'}:{home / 'config.json'}", *flags]  # fmt: skip
+    variables |= {
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2",
+        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
+    }
     address, logs, running = f"localhost:{free_port()}", [], []
     try:
         for index in range(2):

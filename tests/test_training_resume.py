@@ -8,12 +8,12 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import numpy as np
 import pytest
-from forked import TRAINING, Server
+from forked import Server
 from tiny_run import tiny_config, write_rows
 
 from rmjax.training.checkpoint import Checkpoints, Restored
@@ -47,7 +47,11 @@ class Command:
         self.workdir = workdir
         self._log = home / f"{workdir.name}.log"
         arguments = ["-m", "rmjax.train", f"--config={home / 'experiment.py'}", f"--workdir={workdir}"]
-        self.process = server.start(arguments, out=self._log, folder=home)
+        self.process = server.start(
+            arguments, out=self._log, folder=home,
+            XLA_FLAGS=os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1",  # starts quicker
+            JAX_ENABLE_COMPILATION_CACHE="true", JAX_COMPILATION_CACHE_DIR=str(home / "cache"),
+        )  # fmt: skip
 
     def finish(self) -> str:
         """Waits for the end, and returns what the command said."""
@@ -70,16 +74,9 @@ class Command:
 
 
 @pytest.fixture(scope="module")
-def train_in(home: pathlib.Path) -> Iterator[Callable[[pathlib.Path], Command]]:
+def train_in(server: Server, home: pathlib.Path) -> Callable[[pathlib.Path], Command]:
     """Starts the command, in a workdir."""
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1",  # starts quicker
-        "JAX_ENABLE_COMPILATION_CACHE": "true",
-        "JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
-    }
-    with Server(environment, *TRAINING) as server:
-        yield functools.partial(Command, server, home)
+    return functools.partial(Command, server, home)
 
 
 @pytest.fixture(scope="module")
