@@ -39,7 +39,7 @@ _ID = flags.DEFINE_integer("process_id", None, "Of several processes: which one 
 def main() -> None:
     use_compilation_cache()
     connect(coordinator_address=_COORDINATOR.value, process_count=_COUNT.value, process_id=_ID.value)
-    with remedied(LimitError, lambda e: f"{e.flags(_CONFIG.value)} takes it, --config.data.on_error=skip skips it"):
+    with remedied(LimitError, lambda error: error.remedies(_CONFIG.value)):
         result = train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)
     if jax.process_index() == 0:
         print(summary(result))

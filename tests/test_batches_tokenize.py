@@ -10,7 +10,7 @@ from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
 from rmjax.batches.tokenize import tokenize, tokenize_responses
 from rmjax.batches.tokenizer import train_tokenizer
-from rmjax.config import BatchConfig, ConfigError, OnError
+from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, OnError, TextConfig
 from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source
 
 HH = Path(__file__).parents[2] / "shared" / "data" / "hh-rlhf"
@@ -162,6 +162,33 @@ def hh_transcripts(file):
             at = shared.rfind("\n\nAssistant:") + len("\n\nAssistant:")
             if at > len("\n\nAssistant:") and row["chosen"] != row["rejected"]:
                 yield row["chosen"][:at], row["chosen"][at:], row["rejected"][at:]
+
+
+def test_the_limit_error_knows_the_longest_of_all_that_are_too_long():
+    tokenizer = train_tokenizer(["one two three four five six"] * 9, 300)
+    texts = ["one", "one two three", "one two", "one two three four five six", "one two three four"]
+    lengths = [len(tokenizer.encode(f" {text}").ids) + 1 for text in texts]
+    preferences = [
+        Preference(
+            prompt="one",
+            responses=(" one", f" {text}"),
+            comparisons=(Comparison(left=0, right=1),),
+            dimension="brevity",
+            source=Source.RULE,
+        )
+        for text in texts[1:]
+    ]
+    limits = TextContract(tokenizer=tokenizer, max_prompt_tokens=9, max_response_tokens=lengths[2])
+    with pytest.raises(ResponseTooLongError) as error:
+        tokenize(preferences, limits)
+    assert error.value.tokens == lengths[1] < lengths[3] == error.value.most
+    assert error.value.count == 3
+    config = ExperimentConfig(text=TextConfig(max_prompt_tokens=9, max_response_tokens=lengths[2]))
+    config.batch.row_length = 9 + 2 * lengths[2]
+    flags = f"--config.text.max_response_tokens={lengths[3]} --config.batch.row_length={9 + 2 * lengths[3]}"
+    skips = "--config.data.on_error=skip skips all 3 such texts"
+    assert error.value.remedies(config) == f"{flags} takes all 3 such texts, {skips}"
+    assert tokenize(preferences, limits, on_error=OnError.SKIP).skipped.total() == 3
 
 
 @pytest.mark.skipif(not HH.exists(), reason=f"needs the HH pairs in {HH}")

@@ -5,7 +5,7 @@ so a reward belongs to a prompt and a response alone.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import tokenizers
@@ -21,41 +21,54 @@ class LimitError(RowError):
     Attributes:
       setting: the field of the config that is the limit.
       tokens: what the text has.
-      row_length: the smallest ``batch.row_length`` that a config may have whose limit is ``tokens``.
+      most: what the longest of the texts has that are known to be too long in the same way.
+      count: how many they are.
     """
 
-    def __init__(
-        self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str, row_length: int
-    ):
+    def __init__(self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str):
         found = f"{tokens} tokens, the model's limit {setting} is {limit}"
         super().__init__(origin=origin, field=field, kind=kind, found=found, right=right)
         self.setting = setting
-        self.tokens = tokens
-        self.row_length = row_length
+        self.tokens = self.most = tokens
+        self.count = 1
+
+    def add(self, faults: Iterable[RowError | None]) -> None:
+        """Counts those of further texts that are faults of the same kind."""
+        for fault in faults:
+            if isinstance(fault, type(self)):
+                self.most, self.count = max(self.most, fault.tokens), self.count + 1
 
     def flags(self, config: ExperimentConfig) -> str:
-        """The flags of training with which the config takes the text, its rows lengthened where they are too short."""
-        longer = f" --config.batch.row_length={self.row_length}" if self.row_length > config.batch.row_length else ""
-        return f"--config.{self.setting}={self.tokens}{longer}"
+        """The flags of training with which the config takes the texts, its rows lengthened where they are too short."""
+        limits = {"text.max_prompt_tokens": config.text.max_prompt_tokens,
+                  "text.max_response_tokens": config.text.max_response_tokens, self.setting: self.most}  # fmt: skip
+        least = limits["text.max_prompt_tokens"] + 2 * limits["text.max_response_tokens"]
+        longer = f" --config.batch.row_length={least}" if least > config.batch.row_length else ""
+        return f"--config.{self.setting}={self.most}{longer}"
+
+    def remedies(self, config: ExperimentConfig) -> str:
+        """What helps against it where a model is trained by this config."""
+        them = "it" if self.count == 1 else f"all {self.count} such texts"
+        return f"{self.flags(config)} takes {them}, --config.data.on_error=skip skips {them}"
 
 
 class ResponseTooLongError(LimitError):
     """A response with more tokens, the end token included, than ``text.max_response_tokens``."""
 
-    def __init__(self, *, origin: str, field: str, tokens: int, limit: int, prompt_limit: int):
+    def __init__(self, *, origin: str, field: str, tokens: int, limit: int):
         super().__init__(
             origin=origin, field=field, kind="response too long", setting="text.max_response_tokens", tokens=tokens,
-            limit=limit, right="a shorter response", row_length=prompt_limit + 2 * tokens,
+            limit=limit, right="a shorter response",
         )  # fmt: skip
 
 
 class SystemTurnTooLongError(LimitError):
     """A system turn, which is never cut, with more tokens than ``text.max_prompt_tokens``."""
 
-    def __init__(self, *, origin: str, tokens: int, limit: int, response_limit: int):
+    def __init__(self, *, origin: str, tokens: int, limit: int):
         super().__init__(
             origin=origin, field="prompt", kind="system turn too long", setting="text.max_prompt_tokens",
-            tokens=tokens, limit=limit, right="a shorter system turn", row_length=tokens + 2 * response_limit,
+            tokens=tokens, limit=limit, right="a shorter system turn",
         )  # fmt: skip
 
 
@@ -211,8 +224,7 @@ class TextContract:
     def _limited(self, prompt: list[int], kept: int, conversations: list[list[int]], origin: str) -> EncodedGroup:
         """Applies the limits and adds the end token; ``prompt`` is the prompt alone, ``kept`` what is never cut."""
         if kept > self.max_prompt_tokens:
-            limits = {"limit": self.max_prompt_tokens, "response_limit": self.max_response_tokens}
-            fault = SystemTurnTooLongError(origin=origin, tokens=kept, **limits)
+            fault = SystemTurnTooLongError(origin=origin, tokens=kept, limit=self.max_prompt_tokens)
             return _faulty(fault, len(conversations))
         end = self._token(END_TOKEN)
         cut = max(0, len(prompt) - self.max_prompt_tokens)
@@ -225,9 +237,8 @@ class TextContract:
             # the response's: what siblings share is then never shorter than what the limits reckon with.
             count = len(tokens) - _common(prompt, tokens)
             if count > self.max_response_tokens:
-                name = f"responses[{index}]"
-                limits = {"limit": self.max_response_tokens, "prompt_limit": self.max_prompt_tokens}
-                faults.append(ResponseTooLongError(origin=origin, field=name, tokens=count, **limits))
+                name, limit = f"responses[{index}]", self.max_response_tokens
+                faults.append(ResponseTooLongError(origin=origin, field=name, tokens=count, limit=limit))
                 conversations[index] = []
             else:
                 faults.append(None)

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 from absl import logging
 
-from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.contract import EncodedGroup, LimitError, TextContract
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ConfigError, OnError
 from rmjax.preferences.record import Comparison, Preference, Text
@@ -25,19 +25,25 @@ def tokenize(
 ) -> TokenizedPreferences:
     """Tokenizes preferences, each a group of conversations with its comparisons.
 
-    A response or prompt outside the contract's limits is a RowError, and with ``OnError.SKIP`` its comparisons are
-    dropped and counted. A comparison's head is the index of its preference's dimension in ``heads``, 0 where ``heads``
-    is empty; a dimension that has no head is a ConfigError.
+    A response or prompt outside the contract's limits is a LimitError, which knows the longest of all, and with
+    ``OnError.SKIP`` its comparisons are dropped and counted. A comparison's head is the index of its preference's
+    dimension in ``heads``, 0 where ``heads`` is empty; a dimension that has no head is a ConfigError.
     """
     columns = _Columns()
     head_of = {dimension: index for index, dimension in enumerate(heads)}
-    for index, (preference, encoded) in enumerate(_encoded(preferences, contract)):
+    entries = _encoded(preferences, contract)
+    for index, (preference, encoded) in enumerate(entries):
         if heads and preference.dimension not in head_of:
             raise ConfigError(
                 f"config.model.reward_heads is {heads!r}; it must have a head for the dimension "
                 f"{preference.dimension!r} of {preference.origin or f'preference {index}'}"
             )
-        usable = _usable(encoded, on_error)
+        try:
+            usable = _usable(encoded, on_error)
+        except LimitError as error:
+            error.add(fault for fault in encoded.faults if fault is not error)
+            error.add(fault for _, later in entries for fault in later.faults)
+            raise
         kept = []
         for place, comparison in enumerate(preference.comparisons):
             fault = encoded.faults[comparison.left] or encoded.faults[comparison.right]
