@@ -17,7 +17,8 @@ from rmjax.errors import ReportedError, UserError
 
 _CONFIG = "config"  # the flag of the experiment, in all commands that have one
 _FIELD = re.compile(rf"--?(?:no)?{_CONFIG}\.([\w.]+)")
-_HELP = re.compile(r"--?(help|helpshort|\?)")
+_HELP = re.compile(r"--?(help|helpshort|\?)(=.*)?")
+_ENDING = re.compile(r"--?(help|helpshort|\?|helpfull|helpxml|only_check_args)(=.*)?")  # flags that end absl's parsing
 
 
 def parse(arguments: list[str]) -> list[str]:
@@ -27,11 +28,14 @@ def parse(arguments: list[str]) -> list[str]:
         rest = flags.FLAGS(arguments)
     except flags.Error as error:
         raise _first_reported(error) or UserError(f"{error} (--help shows the flags)") from error
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         if not (wrong := _unknown_field(arguments)):
             raise
         raise UserError(wrong) from error
-    except SystemExit:  # of absl's flags for help, which have written it; their code is that of a failure
+    except SystemExit:
+        if not any(map(_ENDING.fullmatch, arguments)):
+            raise  # of the experiment
+        # absl has written the help; the code with which it ends is that of a failure.
         if _CONFIG in flags.FLAGS and any(map(_HELP.fullmatch, arguments)):
             print("\n" + "\n".join(explained_fields()))
         sys.exit(0)
@@ -76,18 +80,20 @@ def _unknown_field(arguments: list[str]) -> str:
 
 
 def closest(name: str, known: list[str]) -> list[str]:
-    """The dotted names that are most like ``name``, at most two: spelt like it, or the same field of another part."""
-    alike = difflib.get_close_matches(name, known, n=2, cutoff=0.8)
-    last = difflib.get_close_matches(name.rpartition(".")[2], [entry.rpartition(".")[2] for entry in known], 1, 0.75)
-    same = [entry for entry in known if entry.rpartition(".")[2] in last]
-    return list(dict.fromkeys([*alike, *same]))[:2]
+    """The dotted names, at most two, whose last part is spelt like that of ``name``, the most alike first."""
+    part, _, last = name.rpartition(".")
+    if part in known:
+        return [part]
+    near = [entry for entry in known if difflib.SequenceMatcher(None, entry.rpartition(".")[2], last).ratio() >= 0.75]
+    return difflib.get_close_matches(name, near, n=2, cutoff=0.0)
 
 
 def explained_fields() -> Iterator[str]:
     """Lines for ``--help``: every field of the config as the flag that sets it, with its default."""
     yield "Every field of the config is a flag. These are the defaults; the experiment's file may have others."
+    yield "A field that may be None is made so in that file; no flag can say it."
     for place, value in _defaults():
-        yield f"  --{place}={_shown(value)}"
+        yield f"  --{place}" + ("  # None unless it is given" if value is None else f"={_shown(value)}")
 
 
 def _defaults() -> Iterator[tuple[str, Any]]:
@@ -95,11 +101,9 @@ def _defaults() -> Iterator[tuple[str, Any]]:
 
 
 def _shown(value: Any) -> str:
-    """A default as a shell takes it, an enum with its choices; None, which no flag can say, in a comment."""
+    """A default as a shell takes it, an enum with its choices."""
     if isinstance(value, enum.Enum):
         return f"{value.value}  # one of {', '.join(choice.value for choice in type(value))}"
-    if value is None:
-        return "  # None unless it is given"
     if isinstance(value, bool):
         return str(value).lower()
     return shlex.quote(value[0] if isinstance(value, tuple) and len(value) == 1 else str(value))

@@ -71,7 +71,9 @@ class Server:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        assert answer, "the process that commands are forked from has ended"
+        return json.loads(answer)
 
     def start(
         self, arguments: Sequence[str], *, out: pathlib.Path, err: pathlib.Path | None = None,
@@ -93,23 +95,33 @@ class Server:
         with tempfile.TemporaryDirectory() as temporary:
             source, out, err = (pathlib.Path(temporary, name) for name in ("in", "out", "err"))
             source.write_text(given)
-            code = self.start(arguments, out=out, err=err, given=source, folder=folder, **variables).wait(timeout=300)
+            process = self.start(arguments, out=out, err=err, given=source, folder=folder, **variables)
+            try:
+                code = process.wait(timeout=300)
+            finally:
+                process.kill()
             return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
 
 def serve() -> dict | None:
-    """Answers requests until there are no more; in a process that was forked, returns the request for it."""
+    """Answers requests until there are no more, and then kills what still runs; in a process that was forked, returns
+    the request for it."""
+    running = set()
     for line in sys.stdin:
         request = json.loads(line)
         if "pid" in request:
             pid, status = os.waitpid(request["pid"], os.WNOHANG)
+            running -= {pid}
             print(json.dumps(None if pid == 0 else os.waitstatus_to_exitcode(status)), flush=True)
             continue
         with warnings.catch_warnings(action="ignore"):  # of threads: those of numpy, which is prepared for forks
             pid = os.fork()
         if pid == 0:
             return request
+        running.add(pid)
         print(pid, flush=True)
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
     return None
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -5,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, TextContract
+from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, SystemTurnTooLongError, TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
-from rmjax.batches.tokenize import tokenize, tokenize_responses
+from rmjax.batches.tokenize import survey, tokenize, tokenize_responses
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, OnError, TextConfig
 from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source
@@ -164,7 +165,7 @@ def hh_transcripts(file):
                 yield row["chosen"][:at], row["chosen"][at:], row["rejected"][at:]
 
 
-def test_the_limit_error_knows_the_longest_of_all_that_are_too_long():
+def test_the_limit_error_knows_what_would_do_for_all_that_are_too_long():
     tokenizer = train_tokenizer(["one two three four five six"] * 9, 300)
     texts = ["one", "one two three", "one two", "one two three four five six", "one two three four"]
     lengths = [len(tokenizer.encode(f" {text}").ids) + 1 for text in texts]
@@ -181,14 +182,40 @@ def test_the_limit_error_knows_the_longest_of_all_that_are_too_long():
     limits = TextContract(tokenizer=tokenizer, max_prompt_tokens=9, max_response_tokens=lengths[2])
     with pytest.raises(ResponseTooLongError) as error:
         tokenize(preferences, limits)
-    assert error.value.tokens == lengths[1] < lengths[3] == error.value.most
-    assert error.value.count == 3
+    assert error.value.tokens == error.value.most == lengths[1]
+    survey(error.value, preferences, limits)
+    assert (error.value.most, error.value.count) == (lengths[3], 3)
+    assert lengths[3] > lengths[1]
     config = ExperimentConfig(text=TextConfig(max_prompt_tokens=9, max_response_tokens=lengths[2]))
     config.batch.row_length = 9 + 2 * lengths[2]
     flags = f"--config.text.max_response_tokens={lengths[3]} --config.batch.row_length={9 + 2 * lengths[3]}"
     skips = "--config.data.on_error=skip skips all 3 such texts"
     assert error.value.remedies(config) == f"{flags} takes all 3 such texts, {skips}"
     assert tokenize(preferences, limits, on_error=OnError.SKIP).skipped.total() == 3
+
+
+def test_the_limit_that_does_for_system_turns_leaves_the_rest_of_the_prompt():
+    """Each prompt counts once, whatever the number of its responses."""
+    tokenizer = train_tokenizer(["System: one two three\n\nHuman: four five six\n\nAssistant: seven"] * 9, 300)
+
+    def preference(turns: int) -> Preference:
+        prompt = (Message(role="system", content="one two " * turns), Message(role="user", content="four five six"))
+        responses = tuple((Message(role="assistant", content=text),) for text in ("seven", "six"))
+        return Preference(
+            prompt=prompt, responses=responses, comparisons=(Comparison(left=0, right=1),), dimension="brevity",
+            source=Source.RULE,
+        )  # fmt: skip
+
+    preferences = [preference(turns) for turns in (1, 5, 9, 7)]
+    limits = TextContract(tokenizer=tokenizer, max_prompt_tokens=12, max_response_tokens=30, template=RoleTemplate())
+    with pytest.raises(SystemTurnTooLongError) as error:
+        tokenize(preferences, limits)
+    survey(error.value, preferences, limits)
+    assert error.value.count == 3
+    wider = dataclasses.replace(limits, max_prompt_tokens=error.value.most)
+    assert tokenize(preferences, wider).cut_prompts == 0
+    narrower = dataclasses.replace(limits, max_prompt_tokens=error.value.most - 1)
+    assert tokenize(preferences, narrower).cut_prompts == 1
 
 
 @pytest.mark.skipif(not HH.exists(), reason=f"needs the HH pairs in {HH}")

@@ -2,6 +2,7 @@
 
 import pathlib
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -41,6 +42,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ExperimentConfig
         ),
         (["--config=base.py", "--config.what=1"], "--config.what=1: the config has no such field; --help lists those"),
         (["--config=base.py", "--config.steps.x=1"], "--config.steps.x=1: the config has no such field; did you mean"),
+        (["--config=base.py", "--config.data.train.x=1"], "--config.data.train.x=1: the config has no such field; did"),
         (["--config=base.py", "--config.steps=many"], "flag --config.steps=many: invalid literal for int"),
         (["--config=from_json.py:base.py"], "base.py can't be read as a config: the config is not JSON"),
         (["--config=from_json.py"], "'' is no file; right would be --config=experiments/from_json.py:WORKDIR"),
@@ -63,10 +65,13 @@ def test_what_is_wrong_with_the_flags_is_said_in_one_line(monkeypatch, arguments
         ("data.max_response_tokens", ["text.max_response_tokens"]),
         ("text.vocab_size", ["text.vocabulary_size"]),
         ("batch_size", []),
+        ("optimizer.lr", []),
+        ("steps.x", ["steps"]),
     ],
 )
 def test_the_closest_fields_are_spelt_alike_or_have_the_same_name_elsewhere(name, meant):
-    known = ["steps", "seed", "optimizer.learning_rate", "text.max_response_tokens", "text.vocabulary_size",
+    known = ["steps", "seed", "optimizer.learning_rate", "optimizer.b1", "optimizer.b2",
+             "text.max_response_tokens", "text.vocabulary_size",
              "model.head_size"]  # fmt: skip
     assert command_flags.closest(name, known) == meant
 
@@ -74,22 +79,38 @@ def test_the_closest_fields_are_spelt_alike_or_have_the_same_name_elsewhere(name
 @LOADED
 def test_the_flags_that_help_explains_are_the_defaults_and_can_be_given(monkeypatch, tmp_path):
     (tmp_path / "plain.py").write_text("import rmjax.config\ndef get_config(): return rmjax.config.ExperimentConfig()")
-    heading, *lines = command_flags.explained_fields()
-    assert "--" not in heading
+    first, second, *lines = command_flags.explained_fields()
+    assert "--" not in first + second
     words = [shlex.split(line, comments=True)[0] for line in lines]
     assert "--config.optimizer.learning_rate=0.001" in words
-    given = [word for word in words if not word.endswith("=")]
+    given = [word for word in words if "=" in word]
     assert len(words) - len(given) == sum("None unless" in line for line in lines) < 10
     config = parsed(monkeypatch, f"--config={tmp_path / 'plain.py'}", *given)
     assert config == ExperimentConfig()
 
 
-@pytest.mark.parametrize(("flag", "fields"), [("--help", True), ("--helpfull", False)])
+@pytest.mark.parametrize(("flag", "fields"), [("--help", True), ("--help=true", True), ("--helpfull", False)])
 def test_help_lists_the_flags_and_ends_well(flag, fields, server):
     done = server.run("-m", "rmjax.train", flag)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.index("--workdir:") > 0
     assert ("\n  --config.steps=1000\n" in done.stdout) == fields
+
+
+@pytest.mark.parametrize("name", ["evaluate", "score"])
+def test_a_command_that_nothing_was_imported_for_starts(name):
+    line = [sys.executable, "-m", f"rmjax.{name}", "--help"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--workdir:" in done.stdout
+    assert "--config." not in done.stdout
+
+
+@LOADED
+def test_an_experiment_that_ends_the_process_keeps_its_code(monkeypatch, tmp_path):
+    (tmp_path / "ending.py").write_text("import sys\ndef get_config(): sys.exit('no such cluster')")
+    with pytest.raises(SystemExit, match="no such cluster"):
+        parsed(monkeypatch, f"--config={tmp_path / 'ending.py'}")
 
 
 @LOADED

@@ -181,5 +181,5 @@ def test_prompts_beyond_the_limit_are_warned_of_once_for_each_data_set(tmp_path,
     evaluate(runs[:1], specs)
     told = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert [(level, message.partition(";")[0]) for level, message in told if "prompts" in message] == [
-        ("WARNING", f"{specs[1]}: 1 of 1 prompts have more than 60 tokens and lost their first ones")
+        ("WARNING", f"{specs[1]}: 1 prompts have more than 60 tokens and lost the first of them (a system turn stays)")
     ]

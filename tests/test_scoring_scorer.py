@@ -177,8 +177,8 @@ def test_cut_prompts_are_warned_of_once_a_call_or_file(tmp_path, scorer, monkeyp
     monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
     monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 2)
     said = (
-        "{}: {} prompts have more than 60 tokens and lost their first ones; training with a higher "
-        "--config.text.max_prompt_tokens keeps more of them"
+        "{}: {} prompts have more than 60 tokens and lost the first of them (a system turn stays); training with a "
+        "higher --config.text.max_prompt_tokens keeps more"
     ).format
     row = {"prompt": LONG, "response": "it rains"}
     source = written(tmp_path / "in.jsonl", [row, {**row, "prompt": "why"}] * 4)
@@ -188,13 +188,13 @@ def test_cut_prompts_are_warned_of_once_a_call_or_file(tmp_path, scorer, monkeyp
         call()
         return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
-    for prompt, expected in (("why", []), (LONG, [said("scoring", "1 of 1")])):
+    for prompt, expected in (("why", []), (LONG, [said("scoring", 1)])):
         assert warned(lambda prompt=prompt: scorer.score(prompt, ["it", "rains"])) == expected
     requests = [parse_request({"prompt": text, "response": "it"}, origin="") for text in ("why", LONG, LONG)]
-    assert warned(lambda: scorer.score_many(requests)) == [said("scoring", "2 of 3")]
+    assert warned(lambda: scorer.score_many(requests)) == [said("scoring", 2)]
     for on_error in (OnError.ERROR, OnError.SKIP):
         found = warned(lambda on_error=on_error: score_file(scorer, source, str(tmp_path / "out"), on_error=on_error))
-        assert found == [said(source, "4 of 8")]
+        assert found == [said(source, 4)]
 
 
 class BlindScorer(RewardScorer):

@@ -46,7 +46,7 @@ def test_few_validation_comparisons_are_warned_of(tmp_path, caplog, monkeypatch,
     else:
         (warning,) = found["WARNING"]
         count = next(line.split()[5] for line in found["INFO"] if line.startswith("validation: "))
-        assert warning.startswith(f"there are only {count} validation comparisons, fewer than 100: ")
+        assert warning.startswith(f"there are only {count} validation comparisons (ties left out), fewer than 100: ")
         assert warning.endswith(remedy)
         assert 0 < int(count) < FEW
 
@@ -61,8 +61,8 @@ def test_prompts_that_are_cut_are_told_once_as_a_warning(tmp_path, caplog, monke
     found = told(config, tmp_path, caplog)
     assert not any("cut" in line or "lost" in line for line in found["INFO"])
     expected = [
-        f"{name}: 100 of 100 prompts have more than 2 tokens and lost their first ones; training with a higher "
-        "--config.text.max_prompt_tokens keeps more of them"
+        f"{name}: 100 prompts have more than 2 tokens and lost the first of them (a system turn stays); training with "
+        "a higher --config.text.max_prompt_tokens keeps more"
         for name in ("train", "validation")
     ]
     assert found["WARNING"] == (expected if limit == 2 else [])

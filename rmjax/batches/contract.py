@@ -21,22 +21,24 @@ class LimitError(RowError):
     Attributes:
       setting: the field of the config that is the limit.
       tokens: what the text has.
-      most: what the longest of the texts has that are known to be too long in the same way.
+      most: the limit that would do for all texts that are known to be too long in the same way.
       count: how many they are.
     """
 
-    def __init__(self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str):
+    def __init__(
+        self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str, most: int
+    ):
         found = f"{tokens} tokens, the model's limit {setting} is {limit}"
         super().__init__(origin=origin, field=field, kind=kind, found=found, right=right)
         self.setting = setting
-        self.tokens = self.most = tokens
+        self.tokens = tokens
+        self.most = most
         self.count = 1
 
-    def add(self, faults: Iterable[RowError | None]) -> None:
-        """Counts those of further texts that are faults of the same kind."""
-        for fault in faults:
-            if isinstance(fault, type(self)):
-                self.most, self.count = max(self.most, fault.tokens), self.count + 1
+    def survey(self, groups: Iterable["EncodedGroup"]) -> None:
+        """Looks for all faults of the same kind; the groups are all there are, that of this fault too."""
+        faults = {fault for group in groups for fault in group.faults if isinstance(fault, type(self))}
+        self.most, self.count = max(fault.most for fault in faults), len(faults)
 
     def flags(self, config: ExperimentConfig) -> str:
         """The flags of training with which the config takes the texts, its rows lengthened where they are too short."""
@@ -58,17 +60,18 @@ class ResponseTooLongError(LimitError):
     def __init__(self, *, origin: str, field: str, tokens: int, limit: int):
         super().__init__(
             origin=origin, field=field, kind="response too long", setting="text.max_response_tokens", tokens=tokens,
-            limit=limit, right="a shorter response",
+            limit=limit, right="a shorter response", most=tokens,
         )  # fmt: skip
 
 
 class SystemTurnTooLongError(LimitError):
-    """A system turn, which is never cut, with more tokens than ``text.max_prompt_tokens``."""
+    """A system turn, which is never cut, with more tokens than ``text.max_prompt_tokens``; ``prompt`` is how many the
+    whole prompt has, for a limit just above the system turn would leave nothing of the rest."""
 
-    def __init__(self, *, origin: str, tokens: int, limit: int):
+    def __init__(self, *, origin: str, tokens: int, limit: int, prompt: int):
         super().__init__(
             origin=origin, field="prompt", kind="system turn too long", setting="text.max_prompt_tokens",
-            tokens=tokens, limit=limit, right="a shorter system turn",
+            tokens=tokens, limit=limit, right="a shorter system turn", most=prompt,
         )  # fmt: skip
 
 
@@ -224,7 +227,8 @@ class TextContract:
     def _limited(self, prompt: list[int], kept: int, conversations: list[list[int]], origin: str) -> EncodedGroup:
         """Applies the limits and adds the end token; ``prompt`` is the prompt alone, ``kept`` what is never cut."""
         if kept > self.max_prompt_tokens:
-            fault = SystemTurnTooLongError(origin=origin, tokens=kept, limit=self.max_prompt_tokens)
+            limit = self.max_prompt_tokens
+            fault = SystemTurnTooLongError(origin=origin, tokens=kept, limit=limit, prompt=len(prompt))
             return _faulty(fault, len(conversations))
         end = self._token(END_TOKEN)
         cut = max(0, len(prompt) - self.max_prompt_tokens)

@@ -25,25 +25,19 @@ def tokenize(
 ) -> TokenizedPreferences:
     """Tokenizes preferences, each a group of conversations with its comparisons.
 
-    A response or prompt outside the contract's limits is a LimitError, which knows the longest of all, and with
-    ``OnError.SKIP`` its comparisons are dropped and counted. A comparison's head is the index of its preference's
+    A response or prompt outside the contract's limits is a LimitError, and with ``OnError.SKIP`` its comparisons are
+    dropped and counted. A comparison's head is the index of its preference's
     dimension in ``heads``, 0 where ``heads`` is empty; a dimension that has no head is a ConfigError.
     """
     columns = _Columns()
     head_of = {dimension: index for index, dimension in enumerate(heads)}
-    entries = _encoded(preferences, contract)
-    for index, (preference, encoded) in enumerate(entries):
+    for index, (preference, encoded) in enumerate(_encoded(preferences, contract)):
         if heads and preference.dimension not in head_of:
             raise ConfigError(
                 f"config.model.reward_heads is {heads!r}; it must have a head for the dimension "
                 f"{preference.dimension!r} of {preference.origin or f'preference {index}'}"
             )
-        try:
-            usable = _usable(encoded, on_error)
-        except LimitError as error:
-            error.add(fault for fault in encoded.faults if fault is not error)
-            error.add(fault for _, later in entries for fault in later.faults)
-            raise
+        usable = _usable(encoded, on_error)
         kept = []
         for place, comparison in enumerate(preference.comparisons):
             fault = encoded.faults[comparison.left] or encoded.faults[comparison.right]
@@ -84,12 +78,17 @@ def tokenize_responses(
     return columns.arrays()
 
 
-def warn_of_cut_prompts(name: str, cut: int, prompts: int, limit: int) -> None:
+def survey(error: LimitError, preferences: Iterable[Preference], contract: TextContract) -> None:
+    """Lets an error that ``tokenize`` raised know of all texts that are too long as its own is."""
+    error.survey(encoded for _, encoded in _encoded(preferences, contract))
+
+
+def warn_of_cut_prompts(name: str, cut: int, limit: int) -> None:
     """Logs how many prompts of the named data lost tokens to the limit, and by what they would keep them."""
     if cut:
         logging.warning(
-            "%s: %d of %d prompts have more than %d tokens and lost their first ones; training with a higher "
-            "--config.text.max_prompt_tokens keeps more of them", name, cut, prompts, limit,
+            "%s: %d prompts have more than %d tokens and lost the first of them (a system turn stays); training with a "
+            "higher --config.text.max_prompt_tokens keeps more", name, cut, limit,
         )  # fmt: skip
 
 

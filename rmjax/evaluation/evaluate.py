@@ -56,7 +56,7 @@ class DataSets:
         if key not in self._tokenized:
             preferences = self.open(spec, config).preferences
             tokenized = tokenize(preferences, contract, heads=heads, on_error=on_error)
-            warn_of_cut_prompts(spec, tokenized.cut_prompts, tokenized.groups, contract.max_prompt_tokens)
+            warn_of_cut_prompts(spec, tokenized.cut_prompts, contract.max_prompt_tokens)
             self._tokenized[key] = tokenized, judged_pairs(tokenized, preferences)
         return self._tokenized[key]
 

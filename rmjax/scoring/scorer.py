@@ -63,7 +63,7 @@ class RewardScorer:
     def score_many(self, requests: Sequence[rows.Request], *, origins: Sequence[str] = ()) -> list[list[Reward]]:
         """The rewards of many requests in one go, in their order; the first fault is raised."""
         scored, cut = self.score_and_count(requests, origins=origins, on_error=OnError.ERROR)
-        self.warn_of_cut(cut, len(requests))
+        self.warn_of_cut(cut)
         return [[reward for reward in found if reward is not None] for found in scored]
 
     def score_and_count(
@@ -81,9 +81,9 @@ class RewardScorer:
             found[request][response] = self._reward(value)
         return found, tokenized.cut_prompts
 
-    def warn_of_cut(self, cut: int, prompts: int, name: str = "scoring") -> None:
+    def warn_of_cut(self, cut: int, name: str = "scoring") -> None:
         """Logs that so many of the prompts were longer than the model's limit; nothing where none was."""
-        warn_of_cut_prompts(name, cut, prompts, self.contract.max_prompt_tokens)
+        warn_of_cut_prompts(name, cut, self.contract.max_prompt_tokens)
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the text contract has against a request; None if nothing."""
@@ -121,7 +121,7 @@ def score_file(scorer: RewardScorer, source: str, target: str, *, on_error: OnEr
     with rows.opened_output(target) as stream:
         for chunk in _chunks(rows.read_lines(source)):
             cut += _score_chunk(scorer, chunk, stream, on_error, counts)
-    scorer.warn_of_cut(cut, counts.total(), "stdin" if source == rows.STANDARD else source)
+    scorer.warn_of_cut(cut, "stdin" if source == rows.STANDARD else source)
     for kind, count in sorted(counts.items()):
         if kind != "scored":
             logging.warning("%d rows without a reward: %s", count, kind)

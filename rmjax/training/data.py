@@ -1,5 +1,6 @@
 """From data specs to what the loop reads: the run's text contract, tokenized training and validation preferences."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 from absl import logging
 from etils import epath
 
-from rmjax.batches.contract import RoleTemplate, TextContract
-from rmjax.batches.tokenize import tokenize, warn_of_cut_prompts
+from rmjax.batches.contract import LimitError, RoleTemplate, TextContract
+from rmjax.batches.tokenize import survey, tokenize, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig
@@ -44,11 +45,15 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
         train, validation = _open(config)
         contract = _contract(config, workdir, train)
     heads, on_error = config.model.reward_heads, config.data.on_error
-    data = TrainingData(
-        contract=contract,
-        train=tokenize(train, contract, heads=heads, on_error=on_error),
-        validation=tokenize(validation, contract, heads=heads, on_error=on_error),
-    )
+    try:
+        data = TrainingData(
+            contract=contract,
+            train=tokenize(train, contract, heads=heads, on_error=on_error),
+            validation=tokenize(validation, contract, heads=heads, on_error=on_error),
+        )
+    except LimitError as error:
+        survey(error, itertools.chain(train, validation), contract)
+        raise
     _check_and_log("train", data.train, train, config)
     _check_and_log("validation", data.validation, validation, config)
     if not (data.validation.probability != 0.5).any():
@@ -56,7 +61,7 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
             f"config.data leaves {data.validation.comparisons} validation comparisons, all of them ties (probability "
             "0.5), which no checkpoint can be the best at; at least one must have a preferred response"
         )
-    _warn_of_few(data.validation.comparisons, config)
+    _warn_of_few(int((data.validation.probability != 0.5).sum()), config)
     check_data(workdir, {"train": data.train.digest(), "validation": data.validation.digest()})
     return data
 
@@ -70,7 +75,7 @@ def _check_and_log(
         name, tokenized.groups, tokenized.responses, tokenized.comparisons, tokenized.skipped.total(),
         f" ({dict(tokenized.skipped)})" if tokenized.skipped else "",
     )  # fmt: skip
-    warn_of_cut_prompts(name, tokenized.cut_prompts, tokenized.groups, config.text.max_prompt_tokens)
+    warn_of_cut_prompts(name, tokenized.cut_prompts, config.text.max_prompt_tokens)
     if not tokenized.comparisons:
         raise ConfigError(f"config.data leaves no {name} comparisons; it must leave at least one")
     judged = (preferences[index] for index in tokenized.comparison_origin[:, 0])
@@ -94,8 +99,8 @@ def _warn_of_few(comparisons: int, config: ExperimentConfig) -> None:
         if config.data.validation_fraction < 0.2:
             remedies.insert(0, "--config.data.validation_fraction=0.2")
     logging.warning(
-        "there are only %d validation comparisons, fewer than %d: chance has much to say in which checkpoint is the "
-        "best; %s would give more", comparisons, FEW, " or ".join(remedies),
+        "there are only %d validation comparisons (ties left out), fewer than %d: chance has much to say in which "
+        "checkpoint is the best; %s would give more", comparisons, FEW, " or ".join(remedies),
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ TOKENIZER = "tokenizer.json"
 TEMPLATE = "template.json"
 DATA = "data.json"
 CHECKPOINTS = "checkpoints"
-_STEPS = "The steps of a run can't be changed, for the schedule of its learning rate is made for them. "
+_STEPS = "The steps of a run can't be changed, for the schedule of its learning rate may be made for them. "
 
 
 class WorkdirError(UserError):
