@@ -276,9 +276,10 @@ def _set_up_orbax() -> None:
     """Quieter logs; and arrays of which every device has a copy are cut into a slice for each device to write only
     where a slice is worth the program that XLA compiles to cut it."""
     logging.get_absl_handler().addFilter(_OrbaxFilter())
-    store = ocp.type_handlers.get_type_handler(jax.Array)._array_metadata_store  # as it was; nothing public names it
+    former: Any = ocp.type_handlers.get_type_handler(jax.Array)
     handler = ocp.type_handlers.ArrayHandler(
-        min_slice_bytes_for_replica_parallel=SLICE_BYTES, array_metadata_store=store
+        min_slice_bytes_for_replica_parallel=SLICE_BYTES,
+        array_metadata_store=former._array_metadata_store,  # as it was: nothing public names it
     )
     ocp.type_handlers.register_type_handler(jax.Array, handler, override=True)
 
