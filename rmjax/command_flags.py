@@ -26,6 +26,8 @@ def parse(arguments: list[str]) -> list[str]:
     _find_siblings(arguments)
     try:
         rest = flags.FLAGS(arguments)
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(_unknown_flag(error)) from error
     except flags.Error as error:
         raise _first_reported(error) or UserError(f"{error} (--help shows the flags)") from error
     except (KeyError, TypeError) as error:
@@ -65,6 +67,15 @@ def _first_reported(error: BaseException | None) -> ReportedError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def _unknown_flag(error: flags.UnrecognizedFlagError) -> str:
+    """What to say of a flag that there isn't, which may be a field of the config without its prefix."""
+    fields = closest(error.flagname, [place.removeprefix(f"{_CONFIG}.") for place, _ in _defaults()])
+    if _CONFIG in flags.FLAGS and fields:
+        meant = " or ".join(f"--{_CONFIG}.{name}" for name in fields)
+        return f"Unknown command line flag '{error.flagname}'. Did you mean: {meant}? (--help shows the flags)"
+    return f"{error} (--help shows the flags)"
 
 
 def _unknown_field(arguments: list[str]) -> str:

@@ -9,12 +9,12 @@ import sys
 
 from absl import flags
 
-from rmjax.batches.contract import LimitError
 from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
+from rmjax.preferences.record import RowError
 from rmjax.training.compilation_cache import use_compilation_cache
 
 _LISTS = (flags.ListParser(), flags.ListSerializer(","))  # one flag with commas, or a flag for each
@@ -42,7 +42,7 @@ def main() -> None:
     def write(evaluation: Evaluation) -> None:
         print(evaluation.to_json(), file=lines, flush=True)
 
-    remedy = remedied(LimitError, lambda _: "--on_error=skip skips such comparisons and counts them")
+    remedy = remedied(RowError, lambda _: "--on_error=skip skips and counts such comparisons and rows")
     with contextlib.redirect_stdout(sys.stderr), remedy:  # stdout is for results alone, whatever a library prints
         evaluate(
             list(itertools.chain(*WORKDIRS.value)),

@@ -7,11 +7,11 @@
 
 from absl import flags
 
-from rmjax.batches.contract import LimitError
 from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.files import check_bucket
+from rmjax.preferences.record import RowError
 from rmjax.scoring.scorer import RewardScorer, score_file
 from rmjax.training.compilation_cache import use_compilation_cache
 
@@ -35,7 +35,7 @@ def main() -> None:
         check_bucket(path)
     use_compilation_cache()
     scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value)
-    with remedied(LimitError, lambda _: "--on_error=skip gives such rows back without a reward"):
+    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
 
 

@@ -13,9 +13,8 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from rmjax.batches.contract import LimitError
+from rmjax.batches.contract import remedied_in_training
 from rmjax.command import run
-from rmjax.errors import remedied
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.training.compilation_cache import use_compilation_cache
 from rmjax.training.loop import TrainResult, train
@@ -39,7 +38,7 @@ _ID = flags.DEFINE_integer("process_id", None, "Of several processes: which one 
 def main() -> None:
     use_compilation_cache()
     connect(coordinator_address=_COORDINATOR.value, process_count=_COUNT.value, process_id=_ID.value)
-    with remedied(LimitError, lambda error: error.remedies(_CONFIG.value)):
+    with remedied_in_training(_CONFIG.value):
         result = train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)
     if jax.process_index() == 0:
         print(summary(result))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, SystemTurnTooLongError, TextContract
+from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, SystemTurnTooLongError, TextContract, remedies
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
 from rmjax.batches.tokenize import survey, tokenize, tokenize_responses
@@ -190,7 +190,7 @@ def test_the_limit_error_knows_what_would_do_for_all_that_are_too_long():
     config.batch.row_length = 9 + 2 * lengths[2]
     flags = f"--config.text.max_response_tokens={lengths[3]} --config.batch.row_length={9 + 2 * lengths[3]}"
     skips = "--config.data.on_error=skip skips all 3 such texts"
-    assert error.value.remedies(config) == f"{flags} takes all 3 such texts, {skips}"
+    assert remedies(error.value, config) == f"{flags} takes all 3 such texts, {skips}"
     assert tokenize(preferences, limits, on_error=OnError.SKIP).skipped.total() == 3
 
 

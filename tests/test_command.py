@@ -140,9 +140,20 @@ def test_a_config_of_an_earlier_run_can_be_given_back_and_changed(tmp_path, serv
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith(f"error: {spec}: found no such file")
     assert "Traceback" not in done.stderr
+    assert "warning: all of the 9 steps are warmup, so the learning rate never reaches 0.001" in done.stderr
     expected = ExperimentConfig(seed=7, steps=9)
     expected.data.train = (spec,)
     assert (tmp_path / "run" / "config.json").read_text() == to_json(expected)
+
+
+def test_what_helps_against_a_bad_row_is_said_with_the_flag_of_the_command(tmp_path, server):
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "Q", "chosen": "A"}\n')
+    given = [f"--config.data.train=('{tmp_path / 'bad.jsonl'}',)", f"--workdir={tmp_path / 'run'}"]
+    done = server.run("-m", "rmjax.train", "--config=experiments/own_pairs.py", *given)
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"error: {tmp_path / 'bad.jsonl'}, line 1: field 'rejected'")
+    assert said.endswith("; --config.data.on_error=skip skips and counts such rows")
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections loads files so

@@ -47,6 +47,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ExperimentConfig
         (["--config=from_json.py:base.py"], "base.py can't be read as a config: the config is not JSON"),
         (["--config=from_json.py"], "'' is no file; right would be --config=experiments/from_json.py:WORKDIR"),
         (["--cofnig=base.py"], "Unknown command line flag 'cofnig'. Did you mean: config"),
+        (["--config=base.py", "--stpes=2"], "Unknown command line flag 'stpes'. Did you mean: --config.steps? (--help"),
     ],
 )
 def test_what_is_wrong_with_the_flags_is_said_in_one_line(monkeypatch, arguments, message):

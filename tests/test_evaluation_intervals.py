@@ -7,6 +7,13 @@ from scipy import stats
 from rmjax.evaluation.intervals import effective_count, paired_bootstrap, wilson_interval
 
 
+def test_the_bounds_are_on_either_side_of_the_value():
+    for count in range(1, 200):
+        for value in (0.0, 1.0):
+            found = wilson_interval(np.full(count, value), np.arange(count))
+            assert found.low <= found.value <= found.high
+
+
 @pytest.mark.parametrize(("right", "count"), [(0, 5), (1, 5), (5, 5), (37, 61), (700, 1000), (1000, 1000)])
 def test_one_comparison_a_prompt_is_the_binomial_wilson_interval(right, count):
     correct = np.random.default_rng(0).permutation(np.repeat([1.0, 0.0], [right, count - right]))

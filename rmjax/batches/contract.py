@@ -4,6 +4,7 @@ Every conversation is tokenized as one text and ends in the end token. Limits ne
 so a reward belongs to a prompt and a response alone.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import tokenizers
 
 from rmjax.batches.tokenizer import END_TOKEN, TokenizerError
 from rmjax.config import ExperimentConfig, TextConfig
+from rmjax.errors import remedied
 from rmjax.preferences.record import Message, RowError, Text
 
 
@@ -48,10 +50,18 @@ class LimitError(RowError):
         longer = f" --config.batch.row_length={least}" if least > config.batch.row_length else ""
         return f"--config.{self.setting}={self.most}{longer}"
 
-    def remedies(self, config: ExperimentConfig) -> str:
-        """What helps against it where a model is trained by this config."""
-        them = "it" if self.count == 1 else f"all {self.count} such texts"
-        return f"{self.flags(config)} takes {them}, --config.data.on_error=skip skips {them}"
+
+def remedied_in_training(config: ExperimentConfig) -> contextlib.AbstractContextManager[None]:
+    """Adds to the error of a row that can't be used what helps against it where a model is trained by this config."""
+    return remedied(RowError, lambda error: remedies(error, config))
+
+
+def remedies(error: RowError, config: ExperimentConfig) -> str:
+    """The same in words."""
+    if not isinstance(error, LimitError):
+        return "--config.data.on_error=skip skips and counts such rows"
+    them = "it" if error.count == 1 else f"all {error.count} such texts"
+    return f"{error.flags(config)} takes {them}, --config.data.on_error=skip skips {them}"
 
 
 class ResponseTooLongError(LimitError):

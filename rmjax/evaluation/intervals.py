@@ -41,7 +41,9 @@ def wilson_interval(
     z = NormalDist().inv_cdf(0.5 + level / 2)
     center = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return Estimate(value=share, low=max(0.0, float(center - half)), high=min(1.0, float(center + half)))
+    # At a share of 0 or 1 rounding may take the bound past it.
+    low, high = max(0.0, float(center - half)), min(1.0, float(center + half))
+    return Estimate(value=share, low=min(low, share), high=max(high, share))
 
 
 def effective_count(correct: Float[np.ndarray, "comparisons"], prompts: Int[np.ndarray, "comparisons"]) -> float:

@@ -150,7 +150,7 @@ def rewards_picture(evaluations: Sequence[Evaluation], names: dict[str, str]) ->
         figure, panels = _panels(evaluations, names, height=2.6, sharex=False, sharey=False)
         for axes, entry in panels:
             _reward_histograms(axes, entry)
-        figure.supxlabel("reward, outlined, and reward less its pair's mean, filled", fontsize=10)
+        figure.supxlabel("reward (outlined) and\nreward less its pair's mean (filled)", fontsize=10)
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)
         return _png(figure)

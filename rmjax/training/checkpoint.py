@@ -14,7 +14,6 @@ best, and the next save deletes the rest.
 import contextlib
 import functools
 import json
-import logging as standard_logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,13 +22,13 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
 from rmjax.config import BestBy, ConfigError
 from rmjax.errors import ReportedError, UserError
 from rmjax.files import absolute, write_text
+from rmjax.training.orbax_logs import quiet_orbax
 from rmjax.training.parallel import default_placement
 from rmjax.training.processes import process_zero_first
 from rmjax.training.state import TrainState
@@ -46,19 +45,6 @@ class CheckpointError(UserError):
 
 class CheckpointWriteError(ReportedError):
     """A checkpoint that can't be written, as to a full disk; the message names its step and the newest whole one."""
-
-
-class _OrbaxFilter(standard_logging.Filter):
-    """Drops what Orbax logs without need: below warnings, some fifty lines of timings and thread names for each save;
-    of the warnings, that a save at SIGTERM has no metrics (it has none), that a folder is opened for reading (it is)
-    and that its handler of arrays is replaced (by the one below)."""
-
-    harmless = ("Requested `tracked_metric`", "Given directory is read only", "Type handler registry")
-
-    def filter(self, record: standard_logging.LogRecord) -> bool:
-        if "/orbax/" not in record.pathname.replace("\\", "/"):
-            return True
-        return record.levelno >= standard_logging.WARNING and not str(record.msg).startswith(self.harmless)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -275,7 +261,7 @@ def _options(best_by: BestBy, read_only: bool) -> managers.CheckpointManagerOpti
 def _set_up_orbax() -> None:
     """Quieter logs; and arrays of which every device has a copy are cut into a slice for each device to write only
     where a slice is worth the program that XLA compiles to cut it."""
-    logging.get_absl_handler().addFilter(_OrbaxFilter())
+    quiet_orbax()
     former: Any = ocp.type_handlers.get_type_handler(jax.Array)
     handler = ocp.type_handlers.ArrayHandler(
         min_slice_bytes_for_replica_parallel=SLICE_BYTES,

@@ -98,6 +98,7 @@ def train(
       Preempted: (a SystemExit) after a SIGTERM, when everything has been saved.
     """
     validate(config)
+    _warn_of_warmup(config)
     check_sinks(config.logging)
     check_bucket(config.text.tokenizer or "")
     parallel = make_parallel(config)
@@ -130,6 +131,8 @@ def _train(
     state, data_state = _restore(checkpoints, parallel, parallel.new_state(model, optimizer, config.seed))
     logging.info("the model has %d parameters", parameter_count(state.params))
     start = int(state.step)
+    if start >= config.steps:
+        logging.info("the run is complete: all of its %d steps have been taken", start)
     validated = start > 0 and checkpoints.validation(start) is not None
     with (
         MetricsWriter(folder, config.logging, step=start, validated=validated) as writer,
@@ -150,6 +153,15 @@ def _train(
         )
         _loop(run, state, batches)
         checkpoints.wait()  # here, where a SIGTERM doesn't end the process before the last one is written
+
+
+def _warn_of_warmup(config: ExperimentConfig) -> None:
+    warmup = config.optimizer.warmup_steps
+    if config.steps <= warmup:
+        logging.warning(
+            "all of the %d steps are warmup, so the learning rate never reaches %g; --config.optimizer.warmup_steps=N "
+            "takes fewer than %d", config.steps, config.optimizer.learning_rate, warmup,
+        )  # fmt: skip
 
 
 def _restore(checkpoints: Checkpoints, parallel: Parallel, state: TrainState) -> tuple[TrainState, DataState]:
@@ -174,8 +186,12 @@ def _batches(
         seed=config.seed,
         own_rows=parallel.own_rows(config.batch.rows),
     )
-    logging.info("%s; %d steps in epoch %d, %.1f %% of the slots filled", shape, pipeline.steps_in(start.epoch),
-                 start.epoch, 100 * pipeline.fill(start.epoch))  # fmt: skip
+    steps = pipeline.steps_in(start.epoch)
+    logging.info(
+        "rows of %d tokens for up to %d responses and %d comparisons; %d rows a step, %d steps in an epoch (%.1f %% of "
+        "their tokens are no padding), %.1f epochs in all", shape.length, shape.responses, shape.comparisons,
+        config.batch.rows, steps, 100 * pipeline.fill(start.epoch), config.steps / steps,
+    )  # fmt: skip
     yield from parallel.prefetch(pipeline.batches(start))
 
 
