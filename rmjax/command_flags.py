@@ -71,23 +71,31 @@ def _first_reported(error: BaseException | None) -> ReportedError | None:
 
 def _unknown_flag(error: flags.UnrecognizedFlagError) -> str:
     """What to say of a flag that there isn't, which may be a field of the config without its prefix."""
-    fields = closest(error.flagname, [place.removeprefix(f"{_CONFIG}.") for place, _ in _defaults()])
-    if _CONFIG in flags.FLAGS and fields:
-        meant = " or ".join(f"--{_CONFIG}.{name}" for name in fields)
+    if _CONFIG in flags.FLAGS and (meant := _meant(error.flagname)):
         return f"Unknown command line flag '{error.flagname}'. Did you mean: {meant}? (--help shows the flags)"
     return f"{error} (--help shows the flags)"
 
 
 def _unknown_field(arguments: list[str]) -> str:
     """What to say of the first flag of a field that the config doesn't have; empty where there is none."""
-    known = {place.removeprefix(f"{_CONFIG}."): value for place, value in _defaults()}
+    known = _known()
     for argument in arguments:
         field = _FIELD.match(argument)
         if field and field[1] not in known:
-            meant = " or ".join(f"--{_CONFIG}.{name}" for name in closest(field[1], list(known)))
+            meant = _meant(field[1])
             suggestion = f"did you mean {meant}? " if meant else ""
             return f"{argument}: the config has no such field; {suggestion}--help lists those it has"
     return ""
+
+
+def _meant(name: str) -> str:
+    """The flags of the fields that are closest to the name; empty where none is close."""
+    return " or ".join(f"--{_CONFIG}.{field}" for field in closest(name, _known()))
+
+
+def _known() -> list[str]:
+    """The fields of the config."""
+    return [place.removeprefix(f"{_CONFIG}.") for place, _ in _defaults()]
 
 
 def closest(name: str, known: list[str]) -> list[str]:

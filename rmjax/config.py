@@ -242,7 +242,7 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     yield "data.train", bool(data.train), "at least one data spec, as --config.data.train=pairs.jsonl gives"
     split = bool(data.validation) or 0 < data.validation_fraction < 1
     yield "data.validation_fraction", split, "in (0, 1), or else data.validation must name what to validate on"
-    smallest = text.max_prompt_tokens + 2 * text.max_response_tokens
+    smallest = least_row_length(text)
     right = (
         f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row"
     )
@@ -273,6 +273,11 @@ def _checks_of_the_mesh(parallel: ParallelConfig, model: ModelConfig) -> Iterato
         yield f"model.{name}", count % tensor == 0, f"a multiple of parallel.tensor = {tensor}"
     right = f"a multiple or a divisor of parallel.tensor = {tensor}"
     yield "model.key_value_heads", groups % tensor == 0 or tensor % groups == 0, right
+
+
+def least_row_length(text: TextConfig) -> int:
+    """The shortest row, in tokens, that every pair fits whose texts keep to the limits."""
+    return text.max_prompt_tokens + 2 * text.max_response_tokens
 
 
 def _get(config: ExperimentConfig, name: str) -> Any:

@@ -8,7 +8,6 @@ over these. Commands that tests start get them through the environment, and leav
 Types are checked in all but what reads, makes and judges rows of text: there it takes more time than all else.
 """
 
-import gc
 import importlib.metadata
 import os
 import pathlib
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from forked import Server
+from forked import Server, collect_less
 
 JAXLIB = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:2])
 FLAGS = [
@@ -51,8 +50,7 @@ _compiled = tempfile.mkdtemp(prefix="rmjax-compiled-")
 jax.config.update("jax_enable_compilation_cache", True)
 jax.config.update("jax_compilation_cache_dir", _compiled)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
-gc.freeze()  # what has been imported stays: looking through it again and again took a tenth of the time
-gc.set_threshold(100_000, 20, 100)
+collect_less()
 
 
 def pytest_unconfigure() -> None:

@@ -5,6 +5,7 @@ so a reward belongs to a prompt and a response alone.
 """
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 import tokenizers
 
 from rmjax.batches.tokenizer import END_TOKEN, TokenizerError
-from rmjax.config import ExperimentConfig, TextConfig
+from rmjax.config import ExperimentConfig, TextConfig, least_row_length
 from rmjax.errors import remedied
 from rmjax.preferences.record import Message, RowError, Text
 
@@ -44,9 +45,7 @@ class LimitError(RowError):
 
     def flags(self, config: ExperimentConfig) -> str:
         """The flags of training with which the config takes the texts, its rows lengthened where they are too short."""
-        limits = {"text.max_prompt_tokens": config.text.max_prompt_tokens,
-                  "text.max_response_tokens": config.text.max_response_tokens, self.setting: self.most}  # fmt: skip
-        least = limits["text.max_prompt_tokens"] + 2 * limits["text.max_response_tokens"]
+        least = least_row_length(dataclasses.replace(config.text, **{self.setting.removeprefix("text."): self.most}))
         longer = f" --config.batch.row_length={least}" if least > config.batch.row_length else ""
         return f"--config.{self.setting}={self.most}{longer}"
 

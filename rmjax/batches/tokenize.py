@@ -26,8 +26,8 @@ def tokenize(
     """Tokenizes preferences, each a group of conversations with its comparisons.
 
     A response or prompt outside the contract's limits is a LimitError, and with ``OnError.SKIP`` its comparisons are
-    dropped and counted. A comparison's head is the index of its preference's
-    dimension in ``heads``, 0 where ``heads`` is empty; a dimension that has no head is a ConfigError.
+    dropped and counted. A comparison's head is the index of its preference's dimension in ``heads``, 0 where ``heads``
+    is empty; a dimension that has no head is a ConfigError.
     """
     columns = _Columns()
     head_of = {dimension: index for index, dimension in enumerate(heads)}

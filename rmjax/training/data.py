@@ -56,12 +56,13 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
         raise
     _check_and_log("train", data.train, train, config)
     _check_and_log("validation", data.validation, validation, config)
-    if not (data.validation.probability != 0.5).any():
+    decided = int((data.validation.probability != 0.5).sum())
+    if not decided:
         raise ConfigError(
             f"config.data leaves {data.validation.comparisons} validation comparisons, all of them ties (probability "
             "0.5), which no checkpoint can be the best at; at least one must have a preferred response"
         )
-    _warn_of_few(int((data.validation.probability != 0.5).sum()), config)
+    _warn_of_few(decided, config)
     check_data(workdir, {"train": data.train.digest(), "validation": data.validation.digest()})
     return data
 
