@@ -15,7 +15,7 @@ from rmjax.errors import remedied
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.measure import Evaluation
 from rmjax.preferences.record import RowError
-from rmjax.training.compilation_cache import use_compilation_cache
+from rmjax.training.machine import use_machine
 
 _LISTS = (flags.ListParser(), flags.ListSerializer(","))  # one flag with commas, or a flag for each
 WORKDIRS = flags.DEFINE_multi(*_LISTS, "workdir", None, "The workdirs of the runs.", required=True)
@@ -36,7 +36,7 @@ ON_ERROR = flags.DEFINE_enum_class(
 
 
 def main() -> None:
-    use_compilation_cache()
+    use_machine()
     lines = sys.stdout
 
     def write(evaluation: Evaluation) -> None:

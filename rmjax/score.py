@@ -13,7 +13,7 @@ from rmjax.errors import remedied
 from rmjax.files import check_bucket
 from rmjax.preferences.record import RowError
 from rmjax.scoring.scorer import RewardScorer, score_file
-from rmjax.training.compilation_cache import use_compilation_cache
+from rmjax.training.machine import use_machine
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
 INPUT = flags.DEFINE_string("input", None, "The rows: a .jsonl or .jsonl.gz file, or - for stdin.", required=True)
@@ -33,7 +33,7 @@ ON_ERROR = flags.DEFINE_enum_class(
 def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
-    use_compilation_cache()
+    use_machine()
     scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value)
     with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)

@@ -16,8 +16,8 @@ from ml_collections import config_flags
 from rmjax.batches.contract import remedied_in_training
 from rmjax.command import run
 from rmjax.evaluation.validation import make_evaluator
-from rmjax.training.compilation_cache import use_compilation_cache
 from rmjax.training.loop import TrainResult, train
+from rmjax.training.machine import use_machine
 from rmjax.training.processes import connect
 from rmjax.training.progress import in_words
 
@@ -36,7 +36,7 @@ _ID = flags.DEFINE_integer("process_id", None, "Of several processes: which one 
 
 
 def main() -> None:
-    use_compilation_cache()
+    use_machine(_CONFIG.value, processes=_COUNT.value or 1)
     connect(coordinator_address=_COORDINATOR.value, process_count=_COUNT.value, process_id=_ID.value)
     with remedied_in_training(_CONFIG.value):
         result = train(_CONFIG.value, _WORKDIR.value, make_evaluator=make_evaluator)
