@@ -16,11 +16,13 @@ from benchmarks.workload import VOCABULARY, read_folder
 from rmjax.scoring.rows import parse_request
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.parallel import make_model
+from rmjax.training.processors import use_processors
 from rmjax.training.trained import TrainedModel
 
 
 def main(folder: Path) -> None:
     asked, answer = questions()
+    use_processors()
     config, contract, _, params = read_folder(folder)
     model = make_model(config.model, VOCABULARY)
     on_device = jax.tree.map(jnp.asarray, params)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.sides import Answer, Clock, questions
-from benchmarks.workload import VOCABULARY, Pairs, read_folder
+from benchmarks.workload import VOCABULARY, Pairs, read_folder, read_shared
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape
@@ -25,6 +25,7 @@ from rmjax.config import ExperimentConfig
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.parallel import make_model, make_parallel
+from rmjax.training.processors import use_processors
 from rmjax.training.state import TrainState
 from rmjax.training.step import StepResult, make_train_step
 from rmjax.training.strategy import Parallel
@@ -106,6 +107,7 @@ def _train(
 
 def main(folder: Path) -> None:
     asked, answer = questions()
+    use_processors(read_shared(folder)[0])
     config, _, pairs, params = read_folder(folder)
     answer_all(asked, answer, prepare(config, params), config, pairs)
 

@@ -8,6 +8,7 @@ read, which lives as long as they do, with ``pairs.npz``, ``tokenizer.json``, ``
 import contextlib
 import dataclasses
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.sides import Side, use_threads
 from benchmarks.trl_options import LEARNING_RATE
 from rmjax.batches.contract import RoleTemplate, TextContract
-from rmjax.batches.lengths import measure
+from rmjax.batches.lengths import GroupLengths, measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
@@ -187,20 +188,31 @@ def hh_pairs(preferences: Iterable[Preference], contract: TextContract) -> Pairs
 
 
 def choose_batch(
-    pairs: Pairs, row_length: int | None, rows: int | None, *, pairs_per_step: int = PAIRS_PER_STEP
+    pairs: Pairs, row_length: int | None, rows: int | None, *, pairs_per_step: int = PAIRS_PER_STEP, devices: int = 1
 ) -> BatchConfig:
-    """Rows as short as the longest pair allows (to a multiple of 128: what attention computes grows with the length),
-    and as many in a step as hold ``pairs_per_step`` pairs on average over an epoch."""
+    """Rows that hold ``pairs_per_step`` pairs on average over an epoch, and go round evenly over ``devices``.
+
+    They are as short as the longest pair allows, to a multiple of 128, because what attention computes grows with the
+    length; where these don't go round evenly, they are fewer and longer."""
     lengths = measure(pairs.tokenized())
+    longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
+    batch = BatchConfig(row_length=row_length or math.ceil(longest / _MULTIPLE) * _MULTIPLE)
+    if rows is not None:
+        batch.rows = rows
+        return batch
+    needed = pairs_per_step * _rows(lengths, batch) / len(pairs)
     if row_length is None:
-        longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
-        row_length = -(-longest // _MULTIPLE) * _MULTIPLE
-    batch = BatchConfig(row_length=row_length)
-    if rows is None:
-        plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
-        rows = max(1, round(pairs_per_step * plan.rows / len(pairs)))
-    batch.rows = rows
+        batch.rows = max(1, int(needed / devices)) * devices
+        wanted = batch.row_length * needed / batch.rows
+        batch.row_length = max(batch.row_length, round(wanted / _MULTIPLE) * _MULTIPLE)
+    else:
+        batch.rows = max(1, round(needed / devices)) * devices
     return batch
+
+
+def _rows(lengths: GroupLengths, batch: BatchConfig) -> int:
+    """Of an epoch."""
+    return plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0).rows
 
 
 def optimizer_of_trl() -> OptimizerConfig:

@@ -130,6 +130,16 @@ def test_rows_in_a_step_hold_sixteen_pairs_on_average():
     assert workload.choose_batch(pairs, row_length=None, rows=None).row_length == 128
 
 
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_rows_go_round_evenly_over_devices(devices):
+    pairs = random_pairs(400)
+    batch = workload.choose_batch(pairs, row_length=None, rows=None, devices=devices, pairs_per_step=160)
+    assert batch.rows % devices == 0
+    shape = RowShape(length=batch.row_length, responses=512, comparisons=512)
+    plan = plan_epoch(measure(pairs.tokenized()), shape, seed=0, epoch=0)
+    assert abs(batch.rows * len(pairs) / plan.rows - 160) < 40
+
+
 def test_the_model_of_a_folder_gives_the_rewards_of_its_parameters(tmp_path):
     params = small_params()
     np.savez(tmp_path / "weights.npz", **to_llama(params))
