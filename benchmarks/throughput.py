@@ -13,7 +13,8 @@ after the other, so that no two of these hold memory at once:
 With each it takes turns, window by window. A window of TRL's is so many batches of 16 pairs (twice as many with length
 grouping, where they differ more) that stand for the epoch that TRL's own sampler draws
 (``benchmarks.representative``), its warm-up the epoch's largest batch, so that its peak memory is that of the epoch. A
-window of rmjax's is so many steps of rows that hold 16 pairs on average, its warm-up two steps with the compilation.
+window of rmjax's is so many steps of rows that hold 16 pairs on average, over a device for each processor, its warm-up
+two steps with the compilation.
 
 One JSON line for each model. ``rmjax``, ``trl``, ``trl_no_checkpointing``, ``trl_grouped``: pairs a second, medians
 over windows; ``ratio…``: to each of TRL's, over the windows that were taken in turn with it; ``mfu``: the arithmetic
