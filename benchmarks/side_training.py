@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.sides import Answer, Clock, questions
-from benchmarks.workload import VOCABULARY, Pairs, read_folder, read_shared
+from benchmarks.workload import VOCABULARY, Pairs, read_folder
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape
@@ -107,8 +107,8 @@ def _train(
 
 def main(folder: Path) -> None:
     asked, answer = questions()
-    use_processors(read_shared(folder)[0])
     config, _, pairs, params = read_folder(folder)
+    use_processors(config)
     answer_all(asked, answer, prepare(config, params), config, pairs)
 
 

@@ -22,10 +22,9 @@ that the distinct tokens need (``benchmarks.arithmetic.training_on``) at rmjax's
 ``pairs_per_second_at_matmul_rate``: the pace at which that share would be 1.
 """
 
-import dataclasses
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from absl import app, flags
 
@@ -36,7 +35,7 @@ from benchmarks.sides import PEERS, Answer, Side, say
 from benchmarks.trl_options import TrlOptions
 from rmjax.batches.lengths import measure
 from rmjax.config import ExperimentConfig
-from rmjax.training.processors import MOST
+from rmjax.training.processors import device_count
 
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "HH in the published layout.", required=True)
 _MODELS = flags.DEFINE_list("models", list(workload.MODELS), "Which models.")
@@ -104,9 +103,10 @@ def peak(windows: list[Answer]) -> float:
 
 def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
     """rmjax's experiment, with TRL's optimizer."""
-    config = ExperimentConfig(seed=_SEED.value, model=dataclasses.replace(workload.MODELS[name]))
-    config.model.unroll = config.model.layers
-    config.batch = workload.choose_batch(pairs, _ROW_LENGTH.value, _ROWS.value, devices=min(_THREADS.value, MOST))
+    shape = workload.MODELS[name]
+    config = ExperimentConfig(seed=_SEED.value, model=replace(shape, unroll=shape.layers))
+    devices = device_count(_THREADS.value)
+    config.batch = workload.choose_batch(pairs, _ROW_LENGTH.value, _ROWS.value, devices=devices)
     config.text.max_prompt_tokens = config.text.max_response_tokens = workload.LONGEST
     config.optimizer = workload.optimizer_of_trl()
     return config

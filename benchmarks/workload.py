@@ -24,7 +24,7 @@ from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.sides import Side, use_threads
 from benchmarks.trl_options import LEARNING_RATE
 from rmjax.batches.contract import RoleTemplate, TextContract
-from rmjax.batches.lengths import GroupLengths, measure
+from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
@@ -197,22 +197,17 @@ def choose_batch(
     lengths = measure(pairs.tokenized())
     longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
     batch = BatchConfig(row_length=row_length or math.ceil(longest / _MULTIPLE) * _MULTIPLE)
-    if rows is not None:
-        batch.rows = rows
-        return batch
-    needed = pairs_per_step * _rows(lengths, batch) / len(pairs)
-    if row_length is None:
-        batch.rows = max(1, int(needed / devices)) * devices
-        wanted = batch.row_length * needed / batch.rows
-        batch.row_length = max(batch.row_length, round(wanted / _MULTIPLE) * _MULTIPLE)
-    else:
-        batch.rows = max(1, round(needed / devices)) * devices
+    if rows is None:
+        plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
+        needed = pairs_per_step * plan.rows / len(pairs)
+        if row_length is None:
+            rows = max(1, int(needed / devices)) * devices
+            wanted = batch.row_length * needed / rows
+            batch.row_length = max(batch.row_length, round(wanted / _MULTIPLE) * _MULTIPLE)
+        else:
+            rows = max(1, round(needed / devices)) * devices
+    batch.rows = rows
     return batch
-
-
-def _rows(lengths: GroupLengths, batch: BatchConfig) -> int:
-    """Of an epoch."""
-    return plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0).rows
 
 
 def optimizer_of_trl() -> OptimizerConfig:

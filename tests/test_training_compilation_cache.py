@@ -171,7 +171,7 @@ def test_a_folder_that_cant_be_made_is_a_warning(
 def test_machines_whose_programs_differ_have_a_folder_each(monkeypatch: pytest.MonkeyPatch):
     here = compilation_cache.machine()
     assert compilation_cache.machine() == here
-    monkeypatch.setattr(compilation_cache, "_cores", lambda: 99)
+    monkeypatch.setattr(compilation_cache, "available", lambda: 99)
     more_cores = compilation_cache.machine()
     monkeypatch.setattr(compilation_cache, "_processor", lambda: ["flags: mmx"])
     assert len({here, more_cores, compilation_cache.machine()}) == 3

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from rmjax.config import ExperimentConfig, Strategy
-from rmjax.training.processors import MOST, available, device_count
+from rmjax.config import ConfigError, ExperimentConfig, Strategy
+from rmjax.training.processors import MOST, available, device_count, use_processors
 
 SHOWN = """
 import sys, jax
@@ -38,6 +38,11 @@ def test_rows_go_round_evenly_over_as_many_devices_as_they_can(processors: int, 
         assert count == 1 or rows % (count * microbatches * processes) == 0
         larger = range(count + 1, min(processors, MOST) + 1)
         assert all(rows % (more * microbatches * processes) for more in larger)
+
+
+def test_a_config_that_cant_be_right_is_an_error_that_names_the_field():
+    with pytest.raises(ConfigError, match=r"config\.parallel\.microbatches is 0; it must be at least 1"):
+        use_processors(config(16, microbatches=0))
 
 
 def test_other_strategies_have_the_devices_that_they_are_given():

@@ -19,6 +19,8 @@ import jax
 from absl import logging
 from filelock import FileLock
 
+from rmjax.training.processors import available
+
 MAX_BYTES = 2 << 30  # beyond it jax deletes what was used longest ago; a limit also makes it lock the folder
 LOCK_SECONDS = 10.0  # as long as jax itself waits
 _PROCESSOR = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags",
@@ -69,13 +71,8 @@ def default_folder() -> pathlib.Path:
 
 def machine() -> str:
     """The same for machines whose CPU programs are interchangeable."""
-    described = [platform.system(), platform.machine(), platform.processor(), str(_cores()), *_processor()]
+    described = [platform.system(), platform.machine(), platform.processor(), str(available()), *_processor()]
     return f"{platform.machine()}-{hashlib.sha256(repr(described).encode()).hexdigest()[:12]}"
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> list[str]:
