@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from rmjax.config import ConfigError, ExperimentConfig, Strategy
-from rmjax.training.processors import MOST, available, device_count, use_processors
+from rmjax.training.machine import use_machine
+from rmjax.training.processors import MOST, available, device_count
 
 SHOWN = """
 import sys, jax
@@ -42,7 +43,7 @@ def test_rows_go_round_evenly_over_as_many_devices_as_they_can(processors: int, 
 
 def test_a_config_that_cant_be_right_is_an_error_that_names_the_field():
     with pytest.raises(ConfigError, match=r"config\.parallel\.microbatches is 0; it must be at least 1"):
-        use_processors(config(16, microbatches=0))
+        use_machine(config(16, microbatches=0))
 
 
 def test_other_strategies_have_the_devices_that_they_are_given():

@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from rmjax.config import ExperimentConfig, Strategy, validate
+from rmjax.config import ExperimentConfig, Strategy
 
 MOST = 4  # each device has the whole state, and large products of a few devices are shared among all processors
 _FORCED = re.compile(r"--xla_force_host_platform_device_count\b")
@@ -26,12 +26,7 @@ def use_processors(config: ExperimentConfig | None = None, *, processes: int = 1
       config: of a run that trains; its rows are split evenly over the devices, which are as many as that allows. Under
         ``Strategy.PMAP`` alone: a mesh has the devices that it is laid out for.
       processes: that share the rows.
-
-    Raises:
-      ConfigError: for a config that can't be right.
     """
-    if config is not None:
-        validate(config)
     if jax.config.jax_num_cpu_devices != -1 or _FORCED.search(os.environ.get("XLA_FLAGS", "")):  # pyright: ignore[reportAttributeAccessIssue] jax adds it by name
         return
     jax.config.update("jax_num_cpu_devices", device_count(available(), config, processes=processes))
