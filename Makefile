@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STEPS ?= 600
 WORKDIR ?= runs/quick_helpfulness_$(STEPS)
 
-.PHONY: setup train test test-tpu lint clean
+.PHONY: setup train test test-tpu test-gpu lint clean
 
 setup: $(VENV)/ready
 
@@ -34,6 +34,10 @@ $(TPU_VENV)/ready: requirements.txt requirements-dev.txt requirements-tpu.txt
 	$(TPU_VENV)/bin/pip install --quiet --upgrade pip
 	$(TPU_VENV)/bin/pip install --quiet --no-compile -r requirements-dev.txt -r requirements-tpu.txt
 	touch $@
+
+# On an NVIDIA GPU, with jax's CUDA plugin in the environment (BUILD.md).
+test-gpu: setup
+	RMJAX_TEST_PLATFORM=cuda $(BIN)/pytest tests/test_gpu_*.py
 
 lint: setup
 	$(BIN)/ruff check

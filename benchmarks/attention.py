@@ -40,7 +40,10 @@ from benchmarks.structures import (
 )
 from rmjax.config import AttentionKind
 from rmjax.models.attention import Attention, ScoreRule
-from rmjax.models.attention_choice import choose_attention
+from rmjax.models.attention_choice import KERNELS, choose_attention
+from rmjax.models.gpu_attention import default_tiles
+from rmjax.models.tpu_attention import default_sizes
+from rmjax.models.tpu_blocks import BlockSizes
 
 _LENGTHS = flags.DEFINE_list("lengths", ["1024", "2048", "4096", "8192"], "Of the rows that are timed and counted.")
 _MEMORY_LENGTHS = flags.DEFINE_list("memory_lengths", ["2048", "8192", "32768"], "Of the rows compiled for.")
@@ -156,8 +159,18 @@ def arithmetic(name: str, row: Structure) -> Iterator[Answer]:
     for kind, used in IN_USE.items():
         for block in BLOCKS:
             yield line(kind, block, block, computed_in_blocks(row, kind, block), in_use=block == used)
-    computed, query, key = computed_by_kernels(row, _HEADS.value // _GROUPS.value)
-    yield line(AttentionKind.PALLAS, query, key, computed, in_use=True)
+    for platform, sizes in kernel_blocks(row.length).items():
+        computed = computed_by_kernels(row, sizes)
+        yield line(AttentionKind.PALLAS, sizes.query, sizes.key, computed, in_use=True) | {"kernels": platform}
+
+
+def kernel_blocks(length: int) -> dict[str, BlockSizes]:
+    """In which the kernels of each platform take a row of that length."""
+    per_group = _HEADS.value // _GROUPS.value
+    return {
+        "tpu": default_sizes(length, per_group),
+        "gpu": default_tiles(length, per_group, _SIZE.value, _DTYPE.value).sizes,
+    }
 
 
 def memory(kind: AttentionKind, attention: Attention, lengths: list[int]) -> Iterator[Answer]:
@@ -179,7 +192,7 @@ def main(_: list[str]) -> None:
     kinds = [kind for kind in AttentionKind if kind is not AttentionKind.AUTO]
     if _KINDS.value is not None:
         kinds = [AttentionKind(name) for name in _KINDS.value]
-    elif platform != "tpu":
+    elif platform not in KERNELS:
         kinds.remove(AttentionKind.PALLAS)
     attentions = {kind: choose_attention(kind, platform) for kind in kinds}
     about = {"platform": platform, "heads": _HEADS.value, "groups": _GROUPS.value, "head_size": _SIZE.value}

@@ -4,10 +4,10 @@
 
 Needs no data: pairs have HH's lengths and random tokens (``benchmarks.hh_lengths``). Both sides keep float32 weights
 and optimizer state and multiply in bfloat16. Each case is a process that has the GPU to itself; they run one after the
-other, for ``--minutes`` altogether, of which each case has its share. Cases of rmjax: ``rmjax_abreast`` (what a run
-gets on a GPU), ``rmjax_fused`` (``jax.nn.dot_product_attention`` with a bias: cuDNN's kernel), ``rmjax_dense``. Of TRL:
-``trl`` (as it comes: gradient checkpointing, sdpa), ``trl_no_checkpointing``, ``trl_grouped`` (that with length
-grouping) and ``trl_flash`` (that without, with flash attention, if ``flash_attn`` can be imported).
+other, for ``--minutes`` altogether, of which each case has its share. Cases of rmjax: ``rmjax`` (what a run gets),
+``rmjax_fused`` (``jax.nn.dot_product_attention`` with a bias: cuDNN's kernel), ``rmjax_abreast`` (blocks in plain JAX),
+``rmjax_dense``. Of TRL: ``trl`` (as it comes: gradient checkpointing, sdpa), ``trl_no_checkpointing``, ``trl_grouped``
+(that with length grouping) and ``trl_flash`` (that without, with flash attention, if ``flash_attn`` can be imported).
 
 One JSON line for the setting, one for each case and one for the ratios. A case without a figure has an ``error``, and
 the exit code is 1; only of ``trl_flash`` is a missing ``flash_attn`` no failure. On a CPU (``--platform=cpu
@@ -16,7 +16,6 @@ the exit code is 1; only of ``trl_flash`` is a missing ``flash_attn`` no failure
 
 import dataclasses
 import json
-import statistics
 import sys
 import tempfile
 import threading
@@ -32,7 +31,7 @@ from benchmarks.hh_lengths import draw_pairs
 from benchmarks.installed import here, in_python
 from benchmarks.llama_weights import llama_config
 from benchmarks.representative import padded_tokens
-from benchmarks.sides import CPU, Answer, Side, SideError, say
+from benchmarks.sides import CPU, Answer, Side, SideError, pace, say
 from benchmarks.trl_options import TrlOptions
 from benchmarks.workload import LONGEST, Pairs, write_shared
 from rmjax.batches.lengths import measure
@@ -53,6 +52,7 @@ _DATA = flags.DEFINE_integer("data_pairs", 4096, "Pairs to train on.")
 _MINUTES = flags.DEFINE_float("minutes", 9.0, "For everything; a case that would take longer is ended.")
 _PEAK = flags.DEFINE_float("peak_tflops", None, "Of the device, dense bfloat16; needed if it isn't a known GPU.")
 _REMAT = flags.DEFINE_enum_class("remat", Remat.NONE, Remat, "What rmjax's backward pass computes again.")
+_UNROLL = flags.DEFINE_integer("unroll", None, "rmjax's layers in each turn of the scan over them; by default all.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of pairs and weights.")
 _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate")
 _MATMUL_SIZES = {"cuda": 8192, "cpu": 512}
@@ -143,7 +143,7 @@ def run_case(name: str, case: Case, folder: Path, share: float, limit: float) ->
     finally:
         timer.cancel()
     line: Answer = {"case": name, "attention": attention_of(case), "device": first.get("device", "cpu")}
-    line["pairs_per_second"] = statistics.median(window["pairs"] / window["seconds"] for window in found)
+    line["pairs_per_second"] = pace(found)
     line["peak_gib"] = max(window["peak_gib"] for window in found)
     pairs = float(sum(window["pairs"] for window in found))
     line["pairs_per_step"] = pairs / (steps * len(found))
@@ -191,6 +191,7 @@ def setting(config: ExperimentConfig, pairs: Pairs, packages: dict[str, str | No
         "shape": {name: getattr(config.model, name) for name in ("width", "layers", "attention_heads", "mlp_width")},
         "vocabulary": VOCABULARIES[_MODEL.value],
         "remat": config.model.remat.value,
+        "unroll": config.model.unroll,
         "row_length": config.batch.row_length,
         "rows": config.batch.rows,
         "distinct_tokens_per_pair": distinct_tokens(lengths) / len(pairs),
@@ -216,7 +217,8 @@ def main(_: list[str]) -> None:
     packages = versions(cases)
     pairs = draw_pairs(_DATA.value, VOCABULARIES[_MODEL.value], seed=_SEED.value)
     config = make_config(_MODEL.value, pairs, _PAIRS.value)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=_REMAT.value))
+    unroll = _UNROLL.value or config.model.layers
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=_REMAT.value, unroll=unroll))
     flops = training_on(config.model, measure(pairs.tokenized())) / len(pairs)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)

@@ -41,11 +41,12 @@ class Case:
 
 # In the order in which they run: those that matter most come first.
 CASES = {
-    "rmjax_abreast": Case(side="rmjax", attention="abreast"),
+    "rmjax": Case(side="rmjax", attention="auto"),
     "trl": Case(side="trl", attention="sdpa"),
     "trl_no_checkpointing": Case(side="trl", attention="sdpa", checkpointing=False),
-    "rmjax_fused": Case(side="rmjax", attention="fused"),
     "trl_grouped": Case(side="trl", attention="sdpa", checkpointing=False, grouped=True),
+    "rmjax_fused": Case(side="rmjax", attention="fused"),
+    "rmjax_abreast": Case(side="rmjax", attention="abreast"),
     "rmjax_dense": Case(side="rmjax", attention="dense"),
     "trl_flash": Case(side="trl", attention="flash_attention_2", checkpointing=False),
 }

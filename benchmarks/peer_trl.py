@@ -53,6 +53,7 @@ class WindowedTrainer(RewardTrainer):
 
     options: TrlOptions
     padded: list[int]
+    pairs_per_token: float
 
     def _get_train_sampler(self, *arguments: Any) -> list[int]:
         order = list(super()._get_train_sampler(*arguments))
@@ -62,7 +63,7 @@ class WindowedTrainer(RewardTrainer):
         costs = padded_tokens(lengths[order[:whole]], size)
         windows = representative_windows(costs, options.windows, options.steps, seed=options.seed)
         batches = [int(costs.argmax()), *windows.reshape(-1).tolist()]
-        self.padded = costs[batches].tolist()
+        self.padded, self.pairs_per_token = costs[batches].tolist(), float(whole / costs.sum())
         return [pair for batch in batches for pair in order[batch * size : (batch + 1) * size]]
 
 
@@ -158,7 +159,8 @@ def main(folder: Path, options: TrlOptions) -> None:
         def report(first: int, last: int, found: Answer) -> None:
             found["pairs"] = (last - first) * options.pairs_per_step
             if isinstance(trainer, WindowedTrainer):
-                found["padded_tokens"] = sum(trainer.padded[first:last])
+                found["padded_tokens"] = found["work"] = sum(trainer.padded[first:last])
+                found["pairs_per_work"] = trainer.pairs_per_token
                 found["gradient_checkpointing"] = trainer.args.gradient_checkpointing
             else:
                 found |= {"losses": trainer.losses[first:last], "batches": collator.batches[first:last]}

@@ -1,8 +1,8 @@
 """rmjax's training as a side: ``python -m benchmarks.side_training FOLDER``.
 
 ``{"steps": n}`` trains so many steps as ``rmjax.train`` would (its step, its pipeline, prefetched, the step never
-waited for until the last) and answers with the time; ``{"matmul": size}`` measures what a float32 product of two square
-matrices of that size reaches in this process.
+waited for until the last) and answers with the time and what ``benchmarks.sides.pace`` needs; ``{"matmul": size}``
+measures what a float32 product of two square matrices of that size reaches in this process.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.sides import Answer, Clock, questions
-from benchmarks.workload import VOCABULARY, Pairs, read_folder
+from benchmarks.workload import VOCABULARY, Pairs, mean_pairs, read_folder
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import choose_row_shape
@@ -80,13 +80,14 @@ def answer_all(
 ) -> None:
     """Answers every question; ``dtype`` is that of the measured products, ``about`` goes with what training took."""
     parallel, take_step, state = prepared
+    pairs_per_step = mean_pairs(pairs, config.batch)
     with contextlib.closing(stream(config, parallel, pairs)) as batches:  # pyright: ignore[reportArgumentType] it is a generator
         for question in asked:
             if "matmul" in question:
                 answer({"flops": matmul_flops(question["matmul"], dtype=dtype)})
             else:
                 state, found = _train(take_step, state, batches, question["steps"])
-                answer(found | about())
+                answer(found | {"pairs_per_work": pairs_per_step} | about())
 
 
 def _train(
@@ -102,7 +103,7 @@ def _train(
     jax.block_until_ready(state)
     found = clock.read()
     sums = [result.sums for result in jax.device_get(results)]
-    return state, found | {"pairs": float(sum(entry.comparisons for entry in sums)), "steps": steps}
+    return state, found | {"pairs": float(sum(entry.comparisons for entry in sums)), "steps": steps, "work": steps}
 
 
 def main(folder: Path) -> None:

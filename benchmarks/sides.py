@@ -9,10 +9,11 @@ import contextlib
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 
 Answer = dict[str, Any]
-CPU = {"JAX_PLATFORMS": "cpu"}
+# glibc asks for huge pages: memory that is taken and given back at each step then costs few page faults (BUILD.md).
+CPU = {"JAX_PLATFORMS": "cpu", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class SideError(SystemExit):
@@ -120,6 +122,16 @@ def reporting(answer: Callable[[Answer], None]) -> Iterator[None]:
         said = str(error).strip().partition("\n")[0]
         answer({"error": f"{type(error).__name__}: {said}"})
         raise
+
+
+def pace(windows: Sequence[Answer]) -> float:
+    """Pairs a second that a side keeps up over an epoch.
+
+    A window answers how much ``work`` it did, in a unit of its side's of which each takes as long as any other (a step
+    of rows, a padded token), and how many pairs an epoch has for each unit, ``pairs_per_work``. How many pairs a window
+    happens to have doesn't count: that varies more than the speed. The median over the windows.
+    """
+    return statistics.median(window["work"] * window["pairs_per_work"] / window["seconds"] for window in windows)
 
 
 class Clock:

@@ -10,7 +10,7 @@ from rmjax.config import AttentionKind
 from rmjax.models.attention_choice import WIDE_BLOCK
 from rmjax.models.blocked_attention import BLOCK
 from rmjax.models.blocks import cut_places, needed_blocks
-from rmjax.models.tpu_attention import default_sizes
+from rmjax.models.tpu_blocks import BlockSizes
 from rmjax.models.tpu_blocks import needed_blocks as needed_by_kernels
 
 WINDOW = 512  # positions, of the structure with a sliding window
@@ -111,8 +111,7 @@ def computed_in_blocks(row: Structure, kind: AttentionKind, block: int) -> int:
     return turns * count * block**2
 
 
-def computed_by_kernels(row: Structure, heads_per_group: int) -> tuple[int, int, int]:
-    """Pairs of tokens that the TPU kernels compute, and the queries and keys of their blocks."""
-    sizes = default_sizes(row.length, heads_per_group)
+def computed_by_kernels(row: Structure, sizes: BlockSizes) -> int:
+    """Pairs of tokens that kernels with such blocks compute, for TPU or GPU."""
     needed = needed_by_kernels(row.visible_until[None], row.positions[None], row.window, sizes)
-    return int(np.asarray(needed).sum()) * sizes.query * sizes.key, sizes.query, sizes.key
+    return int(np.asarray(needed).sum()) * sizes.query * sizes.key

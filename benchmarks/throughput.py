@@ -16,10 +16,10 @@ grouping, where they differ more) that stand for the epoch that TRL's own sample
 window of rmjax's is so many steps of rows that hold 16 pairs on average, over a device for each processor, its warm-up
 two steps with the compilation.
 
-One JSON line for each model. ``rmjax``, ``trl``, ``trl_no_checkpointing``, ``trl_grouped``: pairs a second, medians
-over windows; ``ratio…``: to each of TRL's, over the windows that were taken in turn with it; ``mfu``: the arithmetic
-that the distinct tokens need (``benchmarks.arithmetic.training_on``) at rmjax's pace, as a share of ``matmul_gflops``;
-``pairs_per_second_at_matmul_rate``: the pace at which that share would be 1.
+One JSON line for each model. ``rmjax``, ``trl``, ``trl_no_checkpointing``, ``trl_grouped``: pairs a second over an
+epoch, medians over windows (``benchmarks.sides.pace``); ``ratio…``: to each of TRL's, over the windows that were taken
+in turn with it; ``mfu``: the arithmetic that the distinct tokens need (``benchmarks.arithmetic.training_on``) at
+rmjax's pace, as a share of ``matmul_gflops``; ``pairs_per_second_at_matmul_rate``: the pace at which it would be 1.
 """
 
 import json
@@ -31,7 +31,7 @@ from absl import app, flags
 from benchmarks import workload
 from benchmarks.arithmetic import distinct_tokens, training_on, visible_pairs
 from benchmarks.representative import padded_tokens
-from benchmarks.sides import PEERS, Answer, Side, say
+from benchmarks.sides import PEERS, Answer, Side, pace, say
 from benchmarks.trl_options import TrlOptions
 from rmjax.batches.lengths import measure
 from rmjax.config import ExperimentConfig
@@ -91,11 +91,6 @@ class Meeting:
         return pace(self.rmjax) / pace(self.trl)
 
 
-def pace(windows: list[Answer]) -> float:
-    """Pairs a second, the median."""
-    return statistics.median(entry["pairs"] / entry["seconds"] for entry in windows)
-
-
 def peak(windows: list[Answer]) -> float:
     """GiB."""
     return max(entry["peak_gib"] for entry in windows)
@@ -148,8 +143,7 @@ def meet(name: str, own: Side, stage: workload.Stage, steps: Steps) -> Meeting:
 
 def _timed(what: str, side: Side, steps: int) -> Answer:
     window = side.ask(steps=steps)
-    rate = window["pairs"] / window["seconds"]
-    say(f"{what}: {rate:.2f} pairs a second, {window['busy']:.2f} processors busy, {window['seconds']:.1f} s")
+    say(f"{what}: {pace([window]):.2f} pairs a second, {window['busy']:.2f} processors busy, {window['seconds']:.1f} s")
     return window
 
 

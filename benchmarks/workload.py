@@ -210,6 +210,13 @@ def choose_batch(
     return batch
 
 
+def mean_pairs(pairs: Pairs, batch: BatchConfig) -> float:
+    """In a step, over an epoch."""
+    lengths = measure(pairs.tokenized())
+    plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
+    return batch.rows * len(pairs) / plan.rows
+
+
 def optimizer_of_trl() -> OptimizerConfig:
     """As TRL's defaults have it, but for weight decay, which is none on both sides."""
     return OptimizerConfig(learning_rate=LEARNING_RATE, b2=0.999, weight_decay=0.0)

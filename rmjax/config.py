@@ -54,7 +54,7 @@ class AttentionKind(enum.Enum):
     DENSE = "dense"  # the whole score matrix: the reference
     LISTED = "listed"  # one needed pair of blocks after the other: for a CPU
     ABREAST = "abreast"  # all query blocks at once: for wide devices
-    PALLAS = "pallas"  # kernels for TPU
+    PALLAS = "pallas"  # kernels for TPU, and others for NVIDIA GPUs
 
 
 class Remat(enum.Enum):

@@ -1,5 +1,7 @@
 """Four virtual CPU devices, quick compilation, and shape types checked at run time, in tests only.
 
+`make test-gpu` has the GPU instead, and compiles as any run does.
+
 The time of tests is that of compiling small programs, each of which runs a few times. So XLA compiles without LLVM's
 optimizations and, where it still has them (jax before 0.11), with its older, simpler emitters, which takes a sixth of
 the time for the same programs, and what one test has compiled serves the others of its process. Flags in XLA_FLAGS win
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 from forked import Server, collect_less
 
+PLATFORM = os.environ.get("RMJAX_TEST_PLATFORM", "cpu")  # `make test-gpu` sets it
 JAXLIB = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:2])
 FLAGS = [
     "--xla_force_host_platform_device_count=4",
@@ -26,8 +29,9 @@ FLAGS = [
     "--xla_llvm_disable_expensive_passes=true",
     *(["--xla_cpu_use_fusion_emitters=false"] if JAXLIB < (0, 11) else []),  # XLA ends the process at unknown flags
 ]
-os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")])
-os.environ["JAX_PLATFORMS"] = "cpu"
+if PLATFORM == "cpu":
+    os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")])
+os.environ["JAX_PLATFORMS"] = PLATFORM
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"  # where in Python each operation came from: nobody asks
 

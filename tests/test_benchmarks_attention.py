@@ -26,6 +26,7 @@ from benchmarks.structures import (
 from rmjax.batches.lengths import measure
 from rmjax.config import AttentionKind
 from rmjax.models.attention import ScoreRule, dense_attention, seen_from
+from rmjax.models.tpu_blocks import BlockSizes
 
 
 def test_drawn_lengths_pad_as_those_of_hh_do():
@@ -66,8 +67,8 @@ def test_blocks_one_by_one_compute_no_more_than_those_that_hold_something_visibl
         least = visible.pairs_in_blocks(block, block)
         assert computed_in_blocks(row, AttentionKind.LISTED, block) == least
         assert least <= computed_in_blocks(row, AttentionKind.ABREAST, block) <= 1024**2
-    computed, query, key = computed_by_kernels(row, 2)
-    assert computed == visible.pairs_in_blocks(query, key)
+    for sizes in (BlockSizes(query=512, key=512), BlockSizes(query=32, key=64)):
+        assert computed_by_kernels(row, sizes) == visible.pairs_in_blocks(sizes.query, sizes.key)
 
 
 def test_responses_of_best_of_share_the_prompt_and_see_no_sibling():
@@ -124,6 +125,10 @@ def test_the_side_of_a_gpu_trains_in_little_and_says_why_it_cannot(tmp_path):
     with Side("benchmarks.side_gpu", str(tmp_path), "xla") as side:
         answer = side.ask(steps=1)
     assert answer["pairs"] >= 1
+    assert answer["work"] == answer["steps"]
     assert answer["device"] == "cpu"
-    with Side("benchmarks.side_gpu", str(tmp_path), "pallas") as side, pytest.raises(SideError, match="runs on TPU"):
+    with (
+        Side("benchmarks.side_gpu", str(tmp_path), "pallas") as side,
+        pytest.raises(SideError, match="runs on GPU and TPU"),
+    ):
         side.ask(steps=1)

@@ -11,6 +11,8 @@ from random_batches import random_batch
 from rmjax.models.attention import PLAIN, ScoreRule, dense_attention, seen_from
 from rmjax.models.blocked_attention import blocked_attention
 from rmjax.models.blocks import Order
+from rmjax.models.gpu_attention import gpu_attention
+from rmjax.models.gpu_kernels import Tiles
 from rmjax.models.tpu_attention import tpu_attention
 from rmjax.models.tpu_blocks import BlockSizes
 
@@ -20,6 +22,9 @@ IMPLEMENTATIONS = {
     "abreast": functools.partial(blocked_attention, block=24, order=Order.ABREAST),
     # Rows of 128 tokens are four query blocks and four key blocks.
     "tpu": functools.partial(tpu_attention, sizes=BlockSizes(query=32, key=32), interpret=True),
+    "gpu": functools.partial(
+        gpu_attention, tiles=Tiles(together=1, queries=32, keys=32, warps=4, stages=1), interpret=True
+    ),
 }
 RULES = {
     "plain": PLAIN,
@@ -30,8 +35,9 @@ RULES = {
 }
 
 
-# The interpreter of the TPU kernels is slow: of the rules it gets none, and all at once.
-CASES = [(name, rule) for name in IMPLEMENTATIONS for rule in RULES if name != "tpu" or rule in ("plain", "all")]
+# The interpreter of kernels is slow: of the rules they get none, and all at once.
+KERNELS = ("tpu", "gpu")
+CASES = [(name, rule) for name in IMPLEMENTATIONS for rule in RULES if name not in KERNELS or rule in ("plain", "all")]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS.keys())

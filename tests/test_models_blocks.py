@@ -10,9 +10,11 @@ from random_batches import random_batch
 
 from rmjax.config import AttentionKind, ConfigError
 from rmjax.models.attention import ScoreRule, dense_attention, seen_from
-from rmjax.models.attention_choice import IMPLEMENTATIONS, choose_attention
+from rmjax.models.attention_choice import ANYWHERE, choose_attention
 from rmjax.models.blocked_attention import blocked_attention
 from rmjax.models.blocks import Order, Pair, cut, cut_places, join, needed_blocks, visit
+from rmjax.models.gpu_attention import gpu_attention
+from rmjax.models.tpu_attention import tpu_attention
 
 
 def truly_needed(batch, block, window=None):
@@ -100,13 +102,13 @@ def test_memory_grows_with_the_length_not_with_its_square(order):
 
 
 def test_every_kind_has_its_implementation_and_every_platform_its_kind():
-    assert set(IMPLEMENTATIONS) == set(AttentionKind) - {AttentionKind.AUTO}
-    assert choose_attention(AttentionKind.AUTO, "cpu") is IMPLEMENTATIONS[AttentionKind.LISTED]
-    assert choose_attention(AttentionKind.AUTO, "gpu") is IMPLEMENTATIONS[AttentionKind.ABREAST]
-    assert choose_attention(AttentionKind.AUTO, "tpu") is IMPLEMENTATIONS[AttentionKind.PALLAS]
+    assert set(ANYWHERE) == set(AttentionKind) - {AttentionKind.AUTO, AttentionKind.PALLAS}
+    assert choose_attention(AttentionKind.AUTO, "cpu") is ANYWHERE[AttentionKind.LISTED]
+    assert choose_attention(AttentionKind.AUTO, "gpu") is gpu_attention
+    assert choose_attention(AttentionKind.AUTO, "tpu") is tpu_attention
     assert choose_attention(AttentionKind.DENSE, "tpu") is dense_attention
-    with pytest.raises(ConfigError, match=r"config\.model\.attention is 'pallas', which runs on TPU"):
-        choose_attention(AttentionKind.PALLAS, "gpu")
+    with pytest.raises(ConfigError, match=r"config\.model\.attention is 'pallas', which runs on GPU and TPU"):
+        choose_attention(AttentionKind.PALLAS, "cpu")
 
 
 def test_a_pair_reads_and_writes_its_own_blocks():

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from random_batches import Tree, lay, lively, random_batch, random_rows, random_tree, small_model_config, to_batch
 
-from rmjax.config import AttentionKind, ComputeDtype
+from rmjax.config import ComputeDtype
 from rmjax.models.attention import dense_attention
-from rmjax.models.attention_choice import IMPLEMENTATIONS
+from rmjax.models.attention_choice import ANYWHERE
 from rmjax.models.reward import RewardModel, init, parameter_count
 from rmjax.models.reward import rewards as uncompiled_rewards
 
-HERE = [kind for kind in IMPLEMENTATIONS if kind is not AttentionKind.PALLAS]  # which runs on TPU alone
 rewards = jax.jit(uncompiled_rewards, static_argnums=0)  # equal models are compiled once for all tests
 
 
@@ -36,14 +35,12 @@ def rewards_alone(model, params, paths):
     return np.asarray(rewards(model, params, batch))[: len(paths), 0]
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in IMPLEMENTATIONS if kind is not AttentionKind.PALLAS], ids=lambda kind: kind.value
-)
+@pytest.mark.parametrize("kind", ANYWHERE, ids=lambda kind: kind.value)
 @pytest.mark.parametrize("rule", [{}, {"attention_window": 5, "attention_softcap": 2.0}], ids=["plain", "window"])
 @pytest.mark.parametrize(("seed", "nested"), [(0, False), (1, True), (2, True)])
 def test_packed_equals_alone(seed, nested, rule, kind):
     rng = np.random.default_rng(seed)
-    model, params = make(seed, IMPLEMENTATIONS[kind], reward_heads=("a", "b"), **rule)
+    model, params = make(seed, ANYWHERE[kind], reward_heads=("a", "b"), **rule)
     rows = random_rows(rng, 3, nested=nested) + [[random_tree(rng, 32, k, nested=nested)] for k in range(1, 6)]
     batch = to_batch(rng, rows, length=128, responses=15, comparisons=1)
     packed = np.asarray(rewards(model, params, batch))

@@ -6,28 +6,30 @@ from rmjax.config import AttentionKind, ConfigError
 from rmjax.models.attention import Attention, dense_attention
 from rmjax.models.blocked_attention import blocked_attention
 from rmjax.models.blocks import Order
+from rmjax.models.gpu_attention import gpu_attention
 from rmjax.models.tpu_attention import tpu_attention
 
 WIDE_BLOCK = 128  # of a device that takes all query blocks at once: as long as a side of its matrix unit
 
-IMPLEMENTATIONS: dict[AttentionKind, Attention] = {
+ANYWHERE: dict[AttentionKind, Attention] = {
     AttentionKind.DENSE: dense_attention,
     AttentionKind.LISTED: blocked_attention,
     AttentionKind.ABREAST: functools.partial(blocked_attention, block=WIDE_BLOCK, order=Order.ABREAST),
-    AttentionKind.PALLAS: tpu_attention,
 }
-_BY_PLATFORM = {"cpu": AttentionKind.LISTED, "tpu": AttentionKind.PALLAS}
+KERNELS: dict[str, Attention] = {"gpu": gpu_attention, "tpu": tpu_attention}
 
 
 def choose_attention(kind: AttentionKind, platform: str) -> Attention:
     """The implementation of that kind; of ``AUTO`` the fastest on the platform ("cpu", "gpu", "tpu").
 
-    ConfigError for TPU kernels on another platform.
+    ConfigError for kernels on a platform that has none.
     """
     if kind is AttentionKind.AUTO:
-        kind = _BY_PLATFORM.get(platform, AttentionKind.ABREAST)
-    if kind is AttentionKind.PALLAS and platform != "tpu":
+        kind = AttentionKind.PALLAS if platform in KERNELS else AttentionKind.LISTED
+    if kind is not AttentionKind.PALLAS:
+        return ANYWHERE[kind]
+    if platform not in KERNELS:
         raise ConfigError(
-            f"config.model.attention is {kind.value!r}, which runs on TPU; it must be 'auto' on {platform}"
+            f"config.model.attention is {kind.value!r}, which runs on GPU and TPU; it must be 'auto' on {platform}"
         )
-    return IMPLEMENTATIONS[kind]
+    return KERNELS[platform]

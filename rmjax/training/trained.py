@@ -10,6 +10,7 @@ from etils import epath
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import AttentionKind, BestBy, ExperimentConfig, ModelConfig
+from rmjax.models.attention_choice import KERNELS
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model, make_parallel_here
@@ -85,7 +86,7 @@ def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: A
 
 def _runnable_here(config: ModelConfig) -> ModelConfig:
     """The config with attention that runs on this platform; all kinds give the same rewards but for rounding."""
-    if config.attention is not AttentionKind.PALLAS or jax.default_backend() == "tpu":
+    if config.attention is not AttentionKind.PALLAS or jax.default_backend() in KERNELS:
         return config
-    logging.info("trained with TPU kernels for attention, read with those of %s", jax.default_backend())
+    logging.info("trained with kernels for attention, read with what %s has", jax.default_backend())
     return replace(config, attention=AttentionKind.AUTO)

@@ -1,0 +1,377 @@
+"""The GPU attention kernels. Each program has one outer block and goes through the inner blocks that it needs.
+
+The softmax is made up block by block (Milakov and Gimelshein, 2018, arXiv 1805.02867), and the backward kernels compute
+the weights again from the logarithms of their sums (Dao et al., 2022, arXiv 2205.14135), one for the queries' gradient
+and one for that of keys and values. Exponents are of two, which is what the hardware has; so are those logarithms.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+from jaxtyping import Bool, Float, Int
+
+from rmjax.arrays import Array
+from rmjax.models.attention import ScoreRule
+from rmjax.models.tpu_blocks import BlockSizes, needed_blocks
+
+_LOWEST = float(jnp.finfo(jnp.float32).min)  # a finite stand-in for minus infinity, as in dense_attention
+_LOG2_E = math.log2(math.e)
+_ROWS_BY_ROWS = (((1,), (1,)), ((), ()))
+_ROWS_BY_COLUMNS = (((1,), (0,)), ((), ()))
+
+
+class Tiles(NamedTuple):
+    """All but ``stages`` powers of two.
+
+    Attributes:
+      together: query heads of a group that are multiplied with a block of keys at once.
+      queries: in a tile, those of all heads together.
+      keys: in a tile.
+      warps: that compute a program.
+      stages: blocks that are on their way while one is computed, and that one.
+    """
+
+    together: int
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+
+    @property
+    def sizes(self) -> BlockSizes:
+        """In tokens."""
+        return BlockSizes(query=self.queries // self.together, key=self.keys)
+
+
+class Settings(NamedTuple):
+    rule: ScoreRule
+    scale: float
+    tiles: Tiles
+    interpret: bool
+
+
+class Inputs(NamedTuple):
+    """Of whole blocks; ``size`` is a power of two."""
+
+    query: Float[jax.Array, "rows length heads size"]
+    key: Float[jax.Array, "rows length groups size"]
+    value: Float[jax.Array, "rows length groups size"]
+    visible_until: Int[jax.Array, "rows length"]
+    positions: Int[jax.Array, "rows length"]
+
+
+class Walk(NamedTuple):
+    """For each outer block the inner blocks that it needs: the first ``count`` of ``blocks``."""
+
+    blocks: Int[Array, "rows outer inner"]
+    count: Int[Array, "rows outer"]
+
+
+def mixed_values(
+    inputs: Inputs, settings: Settings
+) -> tuple[Float[jax.Array, "rows length heads size"], Float[jax.Array, "rows length heads"]]:
+    """And the logarithm to base two of the sum of each query's weights before they were divided by it."""
+    tokens, numbers = _query_blocks(inputs, settings)
+    mixed, log_total = _call(
+        _forward_kernel,
+        settings,
+        inputs,
+        _by_query(inputs, settings),
+        [],
+        [(inputs.query, tokens), (jax.ShapeDtypeStruct(inputs.query.shape[:3], jnp.float32), numbers)],
+        products=2,
+        name="attention_forward",
+    )
+    return mixed, log_total
+
+
+def query_gradient(
+    inputs: Inputs,
+    pulled: Float[jax.Array, "rows length heads size"],
+    log_total: Float[jax.Array, "rows length heads"],
+    shared: Float[jax.Array, "rows length heads"],
+    settings: Settings,
+) -> Float[jax.Array, "rows length heads size"]:
+    """From the gradient of the mixed values; ``shared`` is the product of that and the mixed values of each query."""
+    tokens, numbers = _query_blocks(inputs, settings)
+    return _call(
+        _query_kernel,
+        settings,
+        inputs,
+        _by_query(inputs, settings),
+        [(pulled, tokens), (log_total, numbers), (shared, numbers)],
+        [(inputs.query, tokens)],
+        products=3,
+        name="attention_backward_query",
+    )[0]
+
+
+def key_and_value_gradients(
+    inputs: Inputs,
+    pulled: Float[jax.Array, "rows length heads size"],
+    log_total: Float[jax.Array, "rows length heads"],
+    shared: Float[jax.Array, "rows length heads"],
+    settings: Settings,
+) -> tuple[Float[jax.Array, "rows length groups size"], Float[jax.Array, "rows length groups size"]]:
+    """As ``query_gradient``."""
+    rows, length, heads, size = inputs.query.shape
+    groups, keys = inputs.key.shape[2], settings.tiles.keys
+    own = pl.BlockSpec((None, keys, None, size), lambda block, group, row: (row, block, group, 0))
+    tokens = pl.BlockSpec((None, length, heads // groups, size), lambda block, group, row: (row, 0, group, 0))
+    numbers = pl.BlockSpec((None, length, heads // groups), lambda block, group, row: (row, 0, group))
+    key_gradient, value_gradient = _call(
+        _key_kernel,
+        settings,
+        inputs,
+        _Layout((length // keys, groups, rows), tokens, own, _walk(inputs, settings, by_key=True)),
+        [(pulled, tokens), (log_total, numbers), (shared, numbers)],
+        [(inputs.key, own), (inputs.value, own)],
+        products=4,
+        name="attention_backward_key",
+    )
+    return key_gradient, value_gradient
+
+
+class _Layout(NamedTuple):
+    """Of programs: the grid (outer blocks, bundles or groups of heads, rows), and what of queries and keys each has."""
+
+    grid: tuple[int, int, int]
+    query: pl.BlockSpec
+    key: pl.BlockSpec
+    walk: Walk
+
+
+def _walk(inputs: Inputs, settings: Settings, *, by_key: bool) -> Walk:
+    needed = needed_blocks(inputs.visible_until, inputs.positions, settings.rule.window, settings.tiles.sizes)
+    if by_key:
+        needed = needed.transpose(0, 2, 1)
+    blocks = jnp.argsort(~needed, axis=2, stable=True)
+    return Walk(blocks.astype(jnp.int32), needed.sum(axis=2, dtype=jnp.int32))
+
+
+def _query_blocks(inputs: Inputs, settings: Settings) -> tuple[pl.BlockSpec, pl.BlockSpec]:
+    """Of a program with a block of queries: what is as ``query``, and what is one number for each query and head."""
+    size, together, queries = inputs.query.shape[3], settings.tiles.together, settings.tiles.sizes.query
+    return (
+        pl.BlockSpec((None, queries, together, size), lambda block, bundle, row: (row, block, bundle, 0)),
+        pl.BlockSpec((None, queries, together), lambda block, bundle, row: (row, block, bundle)),
+    )
+
+
+def _by_query(inputs: Inputs, settings: Settings) -> _Layout:
+    """A program has a block of queries of a bundle of heads, and all keys of their group."""
+    rows, length, heads, size = inputs.query.shape
+    bundles = heads // settings.tiles.together
+    each = bundles // inputs.key.shape[2]
+    keys = pl.BlockSpec((None, length, None, size), lambda block, bundle, row: (row, 0, jax.lax.div(bundle, each), 0))
+    grid = (length // settings.tiles.sizes.query, bundles, rows)
+    return _Layout(grid, _query_blocks(inputs, settings)[0], keys, _walk(inputs, settings, by_key=False))
+
+
+class _Given(NamedTuple):
+    """What every kernel reads: of a program its own queries, keys and walk, and all places of its row."""
+
+    query: jax.Ref
+    key: jax.Ref
+    value: jax.Ref
+    visible_until: jax.Ref
+    positions: jax.Ref
+    blocks: jax.Ref
+    count: jax.Ref
+
+
+def _call(
+    kernel: Callable[..., None],
+    settings: Settings,
+    inputs: Inputs,
+    layout: _Layout,
+    others: Sequence[tuple[jax.Array, pl.BlockSpec]],
+    outputs: Sequence[tuple[jax.Array | jax.ShapeDtypeStruct, pl.BlockSpec]],
+    *,
+    products: int,
+    name: str,
+) -> Sequence[jax.Array]:
+    """Runs the kernel in every program of the layout; of matrix products it has so many for each pair of blocks."""
+    _, length, heads, size = inputs.query.shape
+    places = pl.BlockSpec((None, length), lambda block, bundle, row: (row, 0))
+    blocks = pl.BlockSpec((None, None, layout.walk.blocks.shape[2]), lambda block, bundle, row: (row, block, 0))
+    count = pl.BlockSpec((None, None), lambda block, bundle, row: (row, block))
+    varies = jax.typeof(inputs.query).manual_axis_type  # inside a shard_map: over which axes of the mesh
+
+    def run(*refs: jax.Ref) -> None:
+        kernel(settings, _Given(*refs[:7]), *refs[7:])
+
+    scores = inputs.query.shape[0] * heads * length**2 // 2  # of rows that are causal and no more; there may be fewer
+    return pl.pallas_call(
+        run,
+        grid=layout.grid,
+        in_specs=[
+            *(layout.query, layout.key, layout.key, places, places, blocks, count),
+            *(block for _, block in others),
+        ],
+        out_specs=[block for _, block in outputs],
+        out_shape=[jax.ShapeDtypeStruct(array.shape, array.dtype, manual_axis_type=varies) for array, _ in outputs],
+        compiler_params=triton.CompilerParams(num_warps=settings.tiles.warps, num_stages=settings.tiles.stages),
+        cost_estimate=pl.CostEstimate(
+            flops=2 * products * scores * size,
+            transcendentals=scores,
+            bytes_accessed=sum(array.size * array.dtype.itemsize for array in inputs),
+        ),
+        interpret=settings.interpret,
+        name=name,
+    )(*inputs, *layout.walk, *(array for array, _ in others))
+
+
+def _forward_kernel(settings: Settings, given: _Given, mixed: jax.Ref, log_total: jax.Ref) -> None:
+    queries = _of_all_heads(given.query[...])
+    block = pl.program_id(0)
+
+    def take(turn: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        summed, highest, total = state
+        key_block = given.blocks[turn]
+        keys = pl.ds(key_block * settings.tiles.keys, settings.tiles.keys)
+        scores, _ = _bend(_product(queries, given.key[keys, :], _ROWS_BY_ROWS), settings)
+        seen = _seen(settings, given, block, key_block)
+        top = jnp.maximum(highest, jnp.where(seen, scores, _LOWEST).max(axis=1))
+        weights = jnp.where(seen, jnp.exp2(scores - top[:, None]), 0.0)
+        fade = jnp.exp2(highest - top)
+        values = given.value[keys, :]
+        summed = summed * fade[:, None] + _product(weights.astype(values.dtype), values, _ROWS_BY_COLUMNS)
+        return summed, top, total * fade + weights.sum(axis=1)
+
+    start = (
+        jnp.zeros(queries.shape, jnp.float32),
+        jnp.full(queries.shape[:1], _LOWEST, jnp.float32),
+        jnp.zeros(queries.shape[:1], jnp.float32),
+    )
+    summed, highest, total = jax.lax.fori_loop(0, given.count[...], take, start)
+    total = jnp.where(total > 0, total, 1.0)  # at least 1 where anything is seen, 0 elsewhere
+    mixed[...] = (summed / total[:, None]).reshape(mixed.shape).astype(mixed.dtype)
+    log_total[...] = (highest + jnp.log2(total)).reshape(log_total.shape)
+
+
+def _query_kernel(
+    settings: Settings, given: _Given, pulled: jax.Ref, log_total: jax.Ref, shared: jax.Ref, gradient: jax.Ref
+) -> None:
+    queries, pulls = _of_all_heads(given.query[...]), _of_all_heads(pulled[...])
+    log_totals, drift = log_total[...].reshape(-1, 1), shared[...].reshape(-1, 1)
+    block = pl.program_id(0)
+
+    def take(turn: Array, summed: Array) -> Array:
+        key_block = given.blocks[turn]
+        at = pl.ds(key_block * settings.tiles.keys, settings.tiles.keys)
+        keys = given.key[at, :]
+        scores, slope = _bend(_product(queries, keys, _ROWS_BY_ROWS), settings)
+        seen = _seen(settings, given, block, key_block)
+        weights = jnp.where(seen, jnp.exp2(scores - log_totals), 0.0)
+        pull = weights * (_product(pulls, given.value[at, :], _ROWS_BY_ROWS) - drift) * slope
+        return summed + _product(pull.astype(keys.dtype), keys, _ROWS_BY_COLUMNS)
+
+    summed = jax.lax.fori_loop(0, given.count[...], take, jnp.zeros(queries.shape, jnp.float32))
+    gradient[...] = (settings.scale * summed).reshape(gradient.shape).astype(gradient.dtype)
+
+
+def _key_kernel(
+    settings: Settings,
+    given: _Given,
+    pulled: jax.Ref,
+    log_total: jax.Ref,
+    shared: jax.Ref,
+    key_gradient: jax.Ref,
+    value_gradient: jax.Ref,
+) -> None:
+    """Scores stand with keys down and queries across, so that no product has to turn them."""
+    block, tiles = pl.program_id(0), settings.tiles
+    keys, values = given.key[...], given.value[...]
+    bundles = given.query.shape[1] // tiles.together
+
+    def take(turn: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        key_summed, value_summed = state
+        query_block = given.blocks[jax.lax.div(turn, bundles)]
+        at = pl.ds(query_block * tiles.sizes.query, tiles.sizes.query)
+        heads = pl.ds(jax.lax.rem(turn, bundles) * tiles.together, tiles.together)
+        queries, pulls = _of_all_heads(given.query[at, heads, :]), _of_all_heads(pulled[at, heads, :])
+        scores, slope = _bend(_product(keys, queries, _ROWS_BY_ROWS), settings)
+        seen = _seen_across(settings, given, query_block, block)
+        weights = jnp.where(seen, jnp.exp2(scores - log_total[at, heads].reshape(1, -1)), 0.0)
+        value_summed += _product(weights.astype(pulls.dtype), pulls, _ROWS_BY_COLUMNS)
+        drift = shared[at, heads].reshape(1, -1)
+        pull = weights * (_product(values, pulls, _ROWS_BY_ROWS) - drift) * slope
+        return key_summed + _product(pull.astype(queries.dtype), queries, _ROWS_BY_COLUMNS), value_summed
+
+    start = (jnp.zeros(keys.shape, jnp.float32), jnp.zeros(keys.shape, jnp.float32))
+    key_summed, value_summed = jax.lax.fori_loop(0, given.count[...] * bundles, take, start)
+    key_gradient[...] = (settings.scale * key_summed).astype(key_gradient.dtype)
+    value_gradient[...] = value_summed.astype(value_gradient.dtype)
+
+
+def _of_all_heads(array: Float[jax.Array, "tokens heads size"]) -> Float[jax.Array, "tokens_and_heads size"]:
+    """The heads of a token one after the other, then those of the next token."""
+    return array.reshape(-1, array.shape[2])
+
+
+def _product(
+    left: Float[jax.Array, "left_rows left_columns"],
+    right: Float[jax.Array, "right_rows right_columns"],
+    contract: tuple[tuple[tuple[int], tuple[int]], tuple[tuple[()], tuple[()]]],
+) -> Float[jax.Array, "left_rows across"]:
+    """Sums in float32. The precision that jax is set to counts for float32 alone: products of bfloat16 are exact."""
+    precision = None if left.dtype == jnp.float32 else jax.lax.Precision.DEFAULT
+    return jax.lax.dot_general(left, right, contract, precision, preferred_element_type=jnp.float32)
+
+
+def _bend(
+    products: Float[jax.Array, "down across"], settings: Settings
+) -> tuple[Float[jax.Array, "down across"], Float[jax.Array, "down across"] | float]:
+    """Scores as exponents of two, and their slope: of the score by the scaled product."""
+    softcap = settings.rule.softcap
+    if softcap is None:
+        return products * (settings.scale * _LOG2_E), 1.0
+    bent = jnp.tanh(products * (settings.scale / softcap))
+    return bent * (softcap * _LOG2_E), 1.0 - bent * bent
+
+
+def _query_index(settings: Settings, block: Int[jax.Array, ""]) -> Int[jax.Array, "queries"]:
+    """The places of a block's queries, once for each head."""
+    tiles = settings.tiles
+    inside = jax.lax.div(jax.lax.iota(jnp.int32, tiles.queries), jnp.int32(tiles.together))
+    return block * tiles.sizes.query + inside
+
+
+def _query_position(settings: Settings, given: _Given, block: Int[jax.Array, ""]) -> Int[jax.Array, "queries"]:
+    """Their positions."""
+    tiles = settings.tiles
+    found = given.positions[pl.ds(block * tiles.sizes.query, tiles.sizes.query)]
+    return jnp.broadcast_to(found[:, None], (tiles.sizes.query, tiles.together)).reshape(-1)
+
+
+def _seen(
+    settings: Settings, given: _Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
+) -> Bool[jax.Array, "queries keys"]:
+    keys = settings.tiles.keys
+    at = pl.ds(key_block * keys, keys)
+    query = _query_index(settings, query_block)[:, None]
+    key = (key_block * keys + jax.lax.iota(jnp.int32, keys))[None]
+    seen = (key <= query) & (query < given.visible_until[at][None])
+    if settings.rule.window is not None:
+        position = _query_position(settings, given, query_block)[:, None]
+        seen &= position - given.positions[at][None] < settings.rule.window
+    return seen
+
+
+def _seen_across(
+    settings: Settings, given: _Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
+) -> Bool[jax.Array, "keys queries"]:
+    own = pl.ds(key_block * settings.tiles.keys, settings.tiles.keys)
+    query = _query_index(settings, query_block)[None]
+    key = (key_block * settings.tiles.keys + jax.lax.iota(jnp.int32, settings.tiles.keys))[:, None]
+    seen = (key <= query) & (query < given.visible_until[own][:, None])
+    if settings.rule.window is not None:
+        position = _query_position(settings, given, query_block)[None]
+        seen &= position - given.positions[own][:, None] < settings.rule.window
+    return seen
