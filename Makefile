@@ -16,7 +16,8 @@ $(VENV)/ready: requirements.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --no-compile -r requirements-dev.txt
 	touch $@
 
-# The helpfulness experiment with fewer steps, then its report.
+# The helpfulness experiment with fewer steps, then its report. On Linux with huge pages (BUILD.md).
+train: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 train: setup
 	$(BIN)/python -m rmjax.train --config=experiments/helpfulness.py --workdir=$(WORKDIR) \
 	  --config.steps=$(STEPS) --config.evaluate_every=200

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import subprocess
 import sys
 from collections import Counter
@@ -240,6 +241,26 @@ def test_a_split_group_takes_as_few_rows_as_could_hold_it():
         )
         parts = plan_epoch(lengths, RowShape(length=1000, responses=32, comparisons=32), seed=0, epoch=0).parts
         assert len(parts) == -(-own[1:].sum() // (1000 - 340))  # no fewer could hold them
+
+
+@pytest.mark.parametrize("responses", [4, 32])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_part_of_responses_to_one_reference_is_as_full_as_any_choice_of_them_makes_it(seed, responses):
+    """The reference and the first of the others are given, whatever fits beside them is free."""
+    random = np.random.default_rng(seed)
+    prompt, own = 40, random.integers(20, 320, 12)
+    lengths = lengths_of(
+        np.array([prompt]), own, np.array([0, 12]), np.array([0, 11]), left=np.zeros(11, int), right=np.arange(1, 12)
+    )
+    parts = plan_epoch(lengths, RowShape(length=1000, responses=responses, comparisons=32), seed=0, epoch=0).parts
+    given = prompt + own[0] + own[1]
+    sums = [
+        given + sum(chosen)
+        for count in range(responses - 1)
+        for chosen in itertools.combinations(own[2:].tolist(), count)
+    ]
+    assert parts.size[0] == max(size for size in sums if size <= 1000)
+    assert len(parts) > 1
 
 
 def test_what_fits_no_row_is_an_error_that_says_what_would():

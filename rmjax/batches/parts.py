@@ -1,7 +1,7 @@
 """Groups as they are laid in rows: whole where they fit, else split into parts, each with what its responses share."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -146,8 +146,9 @@ def _split_compared(
     """Yields (responses, comparisons) of each part of one group.
 
     A part begins with the first comparison that is left and grows by the response that brings the most comparisons,
-    the longest of those that bring as many, as long as one fits. So parts are full, and what is left for a group's last
-    part is short: it fits beside others.
+    the longest of those that bring as many, as long as one fits. Where each brings one and no more, as where all were
+    compared with the same reference, those are chosen that together leave the least room. So parts are full, and what
+    is left for a group's last part is short: it fits beside others.
     """
     remaining = dict(pairs)
     while remaining:
@@ -156,22 +157,58 @@ def _split_compared(
         while True:
             members = set(part.responses)
             inside = [index for index, pair in remaining.items() if members.issuperset(pair)]
-            if len(inside) >= shape.comparisons or len(members) >= shape.responses:
+            slots = min(shape.comparisons - len(inside), shape.responses - len(members))
+            if slots <= 0:
                 break
-            gains: Counter[int] = Counter()
-            for pair in remaining.values():
-                outside = set(pair) - members
-                if len(outside) == 1:
-                    gains.update(outside)
-            candidates = [group.grown(part, response) for response in sorted(gains)]
-            fitting = [grown for grown in candidates if grown.size <= shape.length]
+            gains = Counter(
+                one for pair in remaining.values() if len(outside := set(pair) - members) == 1 for one in outside
+            )
+            fitting = {
+                response: grown
+                for response in sorted(gains)
+                if (grown := group.grown(part, response)).size <= shape.length
+            }
             if not fitting:
                 break
-            part = max(fitting, key=lambda grown: (gains[grown.responses[-1]], grown.size))
+            if all(gains[response] == 1 for response in fitting) and not _compared(fitting.keys(), remaining.values()):
+                for response in _fullest(part, fitting, shape.length, slots):
+                    part = group.grown(part, response)
+            else:
+                part = max(fitting.values(), key=lambda grown: (gains[grown.responses[-1]], grown.size))
         inside = inside[: shape.comparisons]
         yield sorted({response for index in inside for response in pairs[index]}), inside
         for index in inside:
             del remaining[index]
+
+
+def _compared(responses: Set[int], pairs: Iterable[tuple[int, int]]) -> bool:
+    """Whether any two of them were compared with each other."""
+    return any(responses >= set(pair) for pair in pairs)
+
+
+def _fullest(part: _Part, grown: dict[int, _Part], length: int, slots: int) -> list[int]:
+    """Which responses, ``slots`` at most, make the part the largest that fits, of those it can be ``grown`` by.
+
+    Where some of them share less with the part than the others do, so that what each adds depends on the rest, it is
+    the longest alone.
+    """
+    prefix = min(one.prefix for one in grown.values())
+    if prefix < max(one.prefix for one in grown.values()):
+        return [max(grown, key=lambda response: grown[response].size)]
+    adds = {response: one.tokens - part.tokens - prefix for response, one in grown.items()}
+    room = length - part.tokens + (len(part.responses) - 1) * prefix
+    fewest = np.full(room + 1, slots + 1)  # responses that add up to each number of tokens
+    fewest[0] = 0
+    taken = np.zeros((len(adds), room + 1), bool)
+    for number, tokens in enumerate(adds.values()):
+        taken[number, tokens:] = fewest[: room + 1 - tokens] + 1 < fewest[tokens:]
+        fewest[tokens:] = np.minimum(fewest[: room + 1 - tokens] + 1, fewest[tokens:])
+    at, chosen = int(np.flatnonzero(fewest <= slots)[-1]), []
+    for number, (response, tokens) in reversed(list(enumerate(adds.items()))):
+        if taken[number, at]:
+            chosen.append(response)
+            at -= tokens
+    return chosen
 
 
 def _assemble(

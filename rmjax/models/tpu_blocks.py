@@ -1,4 +1,4 @@
-"""Which blocks of queries and keys meet: the order in which the TPU kernels walk through them."""
+"""Which blocks of queries and keys meet, for all kernels, and the order in which those for TPU walk through them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

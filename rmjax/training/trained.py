@@ -42,7 +42,7 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     """The model of a run: of the best step by ``config.best_by`` (the earlier of equal ones), or of ``step``.
 
     A run that has saved but not validated yet has no best step; its newest is taken then. A run that goes on may be
-    read. A model that was trained with TPU kernels is read with what there is where there is no TPU.
+    read. A model that was trained with kernels for attention is read with what there is where they don't run.
 
     Raises:
       WorkdirError: if the folder doesn't exist, or lacks its config or tokenizer.
