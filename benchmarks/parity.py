@@ -24,7 +24,7 @@ from benchmarks.trl_options import LEARNING_RATE, TrlOptions
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch
-from rmjax.batches.parts import RowShape
+from rmjax.batches.row_shape import RowShape
 from rmjax.config import ExperimentConfig, Schedule
 
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "HH in the published layout.", required=True)

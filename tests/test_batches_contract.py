@@ -10,7 +10,7 @@ import pytest
 from rmjax.batches.contract import LimitError, ResponseTooLongError, RoleTemplate, TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import plan_epoch
-from rmjax.batches.parts import RowShape
+from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, TextConfig, validate

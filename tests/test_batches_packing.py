@@ -12,7 +12,8 @@ from tokenized_data import random_tokenized
 from rmjax.batches import packing
 from rmjax.batches.lengths import GroupLengths, measure
 from rmjax.batches.packing import pack, plan_epoch, plan_in_order
-from rmjax.batches.parts import RowShape, RowTooShortError
+from rmjax.batches.parts import compared_parts
+from rmjax.batches.row_shape import RowShape, RowTooShortError
 from rmjax.config import BatchConfig
 
 SHAPES = [
@@ -261,6 +262,27 @@ def test_a_part_of_responses_to_one_reference_is_as_full_as_any_choice_of_them_m
     ]
     assert parts.size[0] == max(size for size in sums if size <= 1000)
     assert len(parts) > 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_too_large_to_lie_two_to_a_row_fill_what_others_leave_free(seed):
+    """300 groups of a reference and eleven others, all compared with it, most of them more than half of a row."""
+    random = np.random.default_rng(seed)
+    own = np.exp(random.normal(np.log(80), 0.5, (300, 12))).astype(int) + 5
+    first = np.arange(300)[:, None] * 12
+    lengths = lengths_of(
+        random.integers(20, 300, 300),
+        own.reshape(-1),
+        np.arange(301) * 12,
+        np.arange(301) * 11,
+        left=np.repeat(first, 11),
+        right=(first + np.arange(1, 12)).reshape(-1),
+    )
+    shape = packing.choose_row_shape(lengths, BatchConfig(row_length=2048))
+    plan = plan_epoch(lengths, shape, seed=seed, epoch=0)
+    assert sorted(plan.parts.comparisons.tolist()) == list(range(3300))
+    alone = (compared_parts(lengths, shape).size > 1024).sum()  # as many rows are needed where nothing is carved
+    assert plan.rows < 0.985 * alone
 
 
 def test_what_fits_no_row_is_an_error_that_says_what_would():

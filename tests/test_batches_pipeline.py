@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tokenized_data import random_tokenized
 
-from rmjax.batches.parts import RowShape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
+from rmjax.batches.row_shape import RowShape
 
 SHAPE = RowShape(length=96, responses=16, comparisons=16)
 

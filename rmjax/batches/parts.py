@@ -1,28 +1,14 @@
 """Groups as they are laid in rows: whole where they fit, else split into parts, each with what its responses share."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from rmjax.batches.lengths import GroupLengths
-from rmjax.errors import UserError
-
-
-class RowTooShortError(UserError):
-    """A row can't hold what must lie in one row: the message says what is needed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowShape:
-    """The static shape of a row: tokens, and slots for responses and comparisons."""
-
-    length: int
-    responses: int
-    comparisons: int
+from rmjax.batches.row_shape import RowShape, RowTooShortError
+from rmjax.batches.splitting import Group, next_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +58,13 @@ def compared_parts(lengths: GroupLengths, shape: RowShape) -> Parts:
 
     def split(group: int) -> Iterator[tuple[list[int], list[int]]]:
         first, last = lengths.comparison_offsets[group : group + 2].tolist()
-        pairs = {index: (int(lengths.left[index]), int(lengths.right[index])) for index in range(first, last)}
-        return _split_compared(_Group(lengths, group), pairs, shape)
+        remaining = {index: (int(lengths.left[index]), int(lengths.right[index])) for index in range(first, last)}
+        splitting = Group(lengths, group)
+        while remaining:
+            part = next_part(splitting, remaining, shape)
+            yield part
+            for index in part[1]:
+                del remaining[index]
 
     return _assemble(lengths, shape, np.flatnonzero(used), np.arange(len(lengths.left)), split)
 
@@ -91,7 +82,7 @@ def all_parts(lengths: GroupLengths, shape: RowShape) -> Parts:
         )
 
     def split(group: int) -> Iterator[tuple[list[int], list[int]]]:
-        splitting, part = _Group(lengths, group), None
+        splitting, part = Group(lengths, group), None
         for response in range(*lengths.group_offsets[group : group + 2].tolist()):
             grown = splitting.grown(part, response)
             if part is not None and (grown.size > shape.length or len(part.responses) == shape.responses):
@@ -102,113 +93,6 @@ def all_parts(lengths: GroupLengths, shape: RowShape) -> Parts:
         yield list(part.responses), []
 
     return _assemble(lengths, shape, np.arange(len(lengths.whole)), np.arange(0), split)
-
-
-class _Part(NamedTuple):
-    """Responses of one group, the tokens that they share, and those of their conversations, each counted whole."""
-
-    responses: tuple[int, ...]
-    prefix: int
-    tokens: int
-
-    @property
-    def size(self) -> int:
-        return self.tokens - (len(self.responses) - 1) * self.prefix
-
-
-class _Group:
-    """A group that is being split: what each two of its responses share."""
-
-    def __init__(self, lengths: GroupLengths, group: int):
-        self._first, end = lengths.group_offsets[group : group + 2].tolist()
-        count = end - self._first
-        self._whole = lengths.whole[self._first : end].tolist()
-        by_place = np.zeros((count, count), np.int64)
-        for place in range(count - 1):
-            after = np.minimum.accumulate(lengths.common[self._first + place + 1 : end])
-            by_place[place, place + 1 :] = by_place[place + 1 :, place] = after
-        places = lengths.place[self._first : end] - self._first
-        self._shared = by_place[np.ix_(places, places)].tolist()
-
-    def grown(self, part: _Part | None, response: int) -> _Part:
-        """The part with one more response."""
-        own = response - self._first
-        if part is None:
-            return _Part((response,), 0, self._whole[own])
-        shared = self._shared[part.responses[0] - self._first][own]
-        prefix = shared if len(part.responses) == 1 else min(part.prefix, shared)
-        return _Part((*part.responses, response), prefix, part.tokens + self._whole[own])
-
-
-def _split_compared(
-    group: _Group, pairs: dict[int, tuple[int, int]], shape: RowShape
-) -> Iterator[tuple[list[int], list[int]]]:
-    """Yields (responses, comparisons) of each part of one group.
-
-    A part begins with the first comparison that is left and grows by the response that brings the most comparisons,
-    the longest of those that bring as many, as long as one fits. Where each brings one and no more, as where all were
-    compared with the same reference, those are chosen that together leave the least room. So parts are full, and what
-    is left for a group's last part is short: it fits beside others.
-    """
-    remaining = dict(pairs)
-    while remaining:
-        left, right = next(iter(remaining.values()))
-        part = group.grown(group.grown(None, left), right)
-        while True:
-            members = set(part.responses)
-            inside = [index for index, pair in remaining.items() if members.issuperset(pair)]
-            slots = min(shape.comparisons - len(inside), shape.responses - len(members))
-            if slots <= 0:
-                break
-            gains = Counter(
-                one for pair in remaining.values() if len(outside := set(pair) - members) == 1 for one in outside
-            )
-            fitting = {
-                response: grown
-                for response in sorted(gains)
-                if (grown := group.grown(part, response)).size <= shape.length
-            }
-            if not fitting:
-                break
-            if all(gains[response] == 1 for response in fitting) and not _compared(fitting.keys(), remaining.values()):
-                for response in _fullest(part, fitting, shape.length, slots):
-                    part = group.grown(part, response)
-            else:
-                part = max(fitting.values(), key=lambda grown: (gains[grown.responses[-1]], grown.size))
-        inside = inside[: shape.comparisons]
-        yield sorted({response for index in inside for response in pairs[index]}), inside
-        for index in inside:
-            del remaining[index]
-
-
-def _compared(responses: Set[int], pairs: Iterable[tuple[int, int]]) -> bool:
-    """Whether any two of them were compared with each other."""
-    return any(responses >= set(pair) for pair in pairs)
-
-
-def _fullest(part: _Part, grown: dict[int, _Part], length: int, slots: int) -> list[int]:
-    """Which responses, ``slots`` at most, make the part the largest that fits, of those it can be ``grown`` by.
-
-    Where some of them share less with the part than the others do, so that what each adds depends on the rest, it is
-    the longest alone.
-    """
-    prefix = min(one.prefix for one in grown.values())
-    if prefix < max(one.prefix for one in grown.values()):
-        return [max(grown, key=lambda response: grown[response].size)]
-    adds = {response: one.tokens - part.tokens - prefix for response, one in grown.items()}
-    room = length - part.tokens + (len(part.responses) - 1) * prefix
-    fewest = np.full(room + 1, slots + 1)  # responses that add up to each number of tokens
-    fewest[0] = 0
-    taken = np.zeros((len(adds), room + 1), bool)
-    for number, tokens in enumerate(adds.values()):
-        taken[number, tokens:] = fewest[: room + 1 - tokens] + 1 < fewest[tokens:]
-        fewest[tokens:] = np.minimum(fewest[: room + 1 - tokens] + 1, fewest[tokens:])
-    at, chosen = int(np.flatnonzero(fewest <= slots)[-1]), []
-    for number, (response, tokens) in reversed(list(enumerate(adds.items()))):
-        if taken[number, at]:
-            chosen.append(response)
-            at -= tokens
-    return chosen
 
 
 def _assemble(
@@ -223,7 +107,7 @@ def _assemble(
     comparison_group = np.repeat(np.arange(lengths.groups), np.diff(lengths.comparison_offsets))[comparisons]
     laid = np.stack([response_group, np.zeros_like(responses), responses])
     made = np.stack([comparison_group, np.zeros_like(comparisons), comparisons])
-    whole = _parts(lengths, laid, made)
+    whole = from_entries(lengths, laid, made)
     too_large = whole.size > shape.length
     too_large |= np.diff(whole.response_offsets) > shape.responses
     too_large |= np.diff(whole.comparison_offsets) > shape.comparisons
@@ -236,14 +120,14 @@ def _assemble(
         for number, (part_responses, part_comparisons) in enumerate(split(group)):
             response_entries.append(_entries(group, number, part_responses))
             comparison_entries.append(_entries(group, number, part_comparisons))
-    return _parts(lengths, np.concatenate(response_entries, 1), np.concatenate(comparison_entries, 1))
+    return from_entries(lengths, np.concatenate(response_entries, 1), np.concatenate(comparison_entries, 1))
 
 
 def _entries(group: int, number: int, members: list[int]) -> np.ndarray:
     return np.array([[group] * len(members), [number] * len(members), members], np.int64)
 
 
-def _parts(
+def from_entries(
     lengths: GroupLengths, laid: Int[np.ndarray, "3 responses"], made: Int[np.ndarray, "3 comparisons"]
 ) -> Parts:
     """Parts from entries (group, number of the part in its group, response or comparison)."""

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import RowPlan, pack, plan_epoch
-from rmjax.batches.parts import RowShape
+from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 
 _READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)  # packing takes about a millisecond a batch

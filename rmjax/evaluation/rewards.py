@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int
 from rmjax.arrays import Array
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_in_order
-from rmjax.batches.parts import RowShape
+from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig
 from rmjax.errors import ReportedError
