@@ -1,5 +1,4 @@
 import dataclasses
-import itertools
 import subprocess
 import sys
 from collections import Counter
@@ -7,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenized_data import random_tokenized
+from tokenized_data import lengths_of, random_tokenized
 
 from rmjax.batches import packing
-from rmjax.batches.lengths import GroupLengths, measure
+from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch, plan_in_order
-from rmjax.batches.parts import compared_parts
 from rmjax.batches.row_shape import RowShape, RowTooShortError
 from rmjax.config import BatchConfig
 
@@ -175,24 +173,6 @@ def hh_like(seed, groups):
     return lengths_of(prefix, own, 2 * every, every, left=2 * every[:-1], right=2 * every[:-1] + 1)
 
 
-def lengths_of(prefix, own, group_offsets, comparison_offsets, *, left, right):
-    """Groups in which all responses share the prefix and none shares more with another."""
-    sizes = np.diff(group_offsets)
-    common = np.repeat(prefix, sizes)
-    common[group_offsets[:-1]] = 0
-    return GroupLengths(
-        whole=own + np.repeat(prefix, sizes),
-        place=np.arange(len(own)),
-        common=common,
-        group_offsets=group_offsets,
-        comparison_offsets=comparison_offsets,
-        left=left,
-        right=right,
-        response_origin=np.stack([np.repeat(np.arange(len(sizes)), sizes), np.arange(len(own))], 1),
-        comparison_origin=np.stack([np.arange(len(left)), np.zeros_like(left)], 1),
-    )
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_are_full_and_the_stream_has_no_trend(seed):
     lengths = hh_like(seed, 20_000)
@@ -214,75 +194,6 @@ def test_a_row_takes_the_largest_group_that_fits_by_tokens():
     assert plan_epoch(lengths, shape, seed=1, epoch=1).split_groups == 0
     asked = BatchConfig(row_length=84, responses_per_row=5, comparisons_per_row=7)
     assert packing.choose_row_shape(lengths, asked) == RowShape(length=84, responses=5, comparisons=7)
-
-
-def test_a_ranking_is_split_into_few_parts():
-    """Ten responses of 10 tokens after a prompt of 20, six of them to a row: 45 comparisons, at most 15 in a part."""
-    tokenized_lengths = lengths_of(
-        np.array([20]),
-        np.full(10, 10),
-        np.array([0, 10]),
-        np.array([0, 45]),
-        left=np.array([left for left in range(10) for right in range(left)]),
-        right=np.array([right for left in range(10) for right in range(left)]),
-    )
-    plan = plan_epoch(tokenized_lengths, RowShape(length=80, responses=6, comparisons=15), seed=0, epoch=0)
-    assert sorted(plan.parts.comparisons.tolist()) == list(range(45))
-    assert 3 < plan.rows <= 7
-
-
-def test_a_split_group_takes_as_few_rows_as_could_hold_it():
-    """One response of 300 tokens compared with 24 others of 20 to 319, in rows of 1000."""
-    for seed in range(3):
-        random = np.random.default_rng(seed)
-        own = np.append(300, random.integers(20, 320, 24))
-        others = np.arange(1, 25)
-        lengths = lengths_of(
-            np.array([40]), own, np.array([0, 25]), np.array([0, 24]), left=np.zeros(24, int), right=others
-        )
-        parts = plan_epoch(lengths, RowShape(length=1000, responses=32, comparisons=32), seed=0, epoch=0).parts
-        assert len(parts) == -(-own[1:].sum() // (1000 - 340))  # no fewer could hold them
-
-
-@pytest.mark.parametrize("responses", [4, 32])
-@pytest.mark.parametrize("seed", range(4))
-def test_a_part_of_responses_to_one_reference_is_as_full_as_any_choice_of_them_makes_it(seed, responses):
-    """The reference and the first of the others are given, whatever fits beside them is free."""
-    random = np.random.default_rng(seed)
-    prompt, own = 40, random.integers(20, 320, 12)
-    lengths = lengths_of(
-        np.array([prompt]), own, np.array([0, 12]), np.array([0, 11]), left=np.zeros(11, int), right=np.arange(1, 12)
-    )
-    parts = plan_epoch(lengths, RowShape(length=1000, responses=responses, comparisons=32), seed=0, epoch=0).parts
-    given = prompt + own[0] + own[1]
-    sums = [
-        given + sum(chosen)
-        for count in range(responses - 1)
-        for chosen in itertools.combinations(own[2:].tolist(), count)
-    ]
-    assert parts.size[0] == max(size for size in sums if size <= 1000)
-    assert len(parts) > 1
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_groups_too_large_to_lie_two_to_a_row_fill_what_others_leave_free(seed):
-    """300 groups of a reference and eleven others, all compared with it, most of them more than half of a row."""
-    random = np.random.default_rng(seed)
-    own = np.exp(random.normal(np.log(80), 0.5, (300, 12))).astype(int) + 5
-    first = np.arange(300)[:, None] * 12
-    lengths = lengths_of(
-        random.integers(20, 300, 300),
-        own.reshape(-1),
-        np.arange(301) * 12,
-        np.arange(301) * 11,
-        left=np.repeat(first, 11),
-        right=(first + np.arange(1, 12)).reshape(-1),
-    )
-    shape = packing.choose_row_shape(lengths, BatchConfig(row_length=2048))
-    plan = plan_epoch(lengths, shape, seed=seed, epoch=0)
-    assert sorted(plan.parts.comparisons.tolist()) == list(range(3300))
-    alone = (compared_parts(lengths, shape).size > 1024).sum()  # as many rows are needed where nothing is carved
-    assert plan.rows < 0.985 * alone
 
 
 def test_what_fits_no_row_is_an_error_that_says_what_would():

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rmjax.batches.lengths import GroupLengths
 from rmjax.batches.tokenized import TokenizedPreferences
 
 
@@ -53,3 +54,21 @@ def random_tokenized(
 def _origins(counts: list[int]) -> np.ndarray:
     """(number of the group, number inside the group) of each entry."""
     return np.array([(group, index) for group, count in enumerate(counts) for index in range(count)], np.int32)
+
+
+def lengths_of(prefix, own, group_offsets, comparison_offsets, *, left, right):
+    """Groups in which all responses share the prefix and none shares more with another."""
+    sizes = np.diff(group_offsets)
+    common = np.repeat(prefix, sizes)
+    common[group_offsets[:-1]] = 0
+    return GroupLengths(
+        whole=own + np.repeat(prefix, sizes),
+        place=np.arange(len(own)),
+        common=common,
+        group_offsets=group_offsets,
+        comparison_offsets=comparison_offsets,
+        left=left,
+        right=right,
+        response_origin=np.stack([np.repeat(np.arange(len(sizes)), sizes), np.arange(len(own))], 1),
+        comparison_origin=np.stack([np.arange(len(left)), np.zeros_like(left)], 1),
+    )

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
 from rmjax.models.attention import PLAIN, ScoreRule
-from rmjax.models.gpu_kernels import Inputs, Settings, Tiles, key_and_value_gradients, mixed_values, query_gradient
+from rmjax.models.gpu_calls import Inputs, key_and_value_gradients, mixed_values, query_gradient
+from rmjax.models.gpu_kernels import Settings, Tiles
 
 _SMALLEST = 16  # side of the smallest product of a tensor core
 

@@ -6,18 +6,16 @@ and one for that of keys and values. Exponents are of two, which is what the har
 """
 
 import math
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from jaxtyping import Bool, Float, Int
 
 from rmjax.arrays import Array
 from rmjax.models.attention import ScoreRule
-from rmjax.models.tpu_blocks import BlockSizes, needed_blocks
+from rmjax.models.tpu_blocks import BlockSizes
 
 _LOWEST = float(jnp.finfo(jnp.float32).min)  # a finite stand-in for minus infinity, as in dense_attention
 _LOG2_E = math.log2(math.e)
@@ -55,125 +53,7 @@ class Settings(NamedTuple):
     interpret: bool
 
 
-class Inputs(NamedTuple):
-    """Of whole blocks; ``size`` is a power of two."""
-
-    query: Float[jax.Array, "rows length heads size"]
-    key: Float[jax.Array, "rows length groups size"]
-    value: Float[jax.Array, "rows length groups size"]
-    visible_until: Int[jax.Array, "rows length"]
-    positions: Int[jax.Array, "rows length"]
-
-
-class Walk(NamedTuple):
-    """For each outer block the inner blocks that it needs: the first ``count`` of ``blocks``."""
-
-    blocks: Int[Array, "rows outer inner"]
-    count: Int[Array, "rows outer"]
-
-
-def mixed_values(
-    inputs: Inputs, settings: Settings
-) -> tuple[Float[jax.Array, "rows length heads size"], Float[jax.Array, "rows length heads"]]:
-    """And the logarithm to base two of the sum of each query's weights before they were divided by it."""
-    tokens, numbers = _query_blocks(inputs, settings)
-    mixed, log_total = _call(
-        _forward_kernel,
-        settings,
-        inputs,
-        _by_query(inputs, settings),
-        [],
-        [(inputs.query, tokens), (jax.ShapeDtypeStruct(inputs.query.shape[:3], jnp.float32), numbers)],
-        products=2,
-        name="attention_forward",
-    )
-    return mixed, log_total
-
-
-def query_gradient(
-    inputs: Inputs,
-    pulled: Float[jax.Array, "rows length heads size"],
-    log_total: Float[jax.Array, "rows length heads"],
-    shared: Float[jax.Array, "rows length heads"],
-    settings: Settings,
-) -> Float[jax.Array, "rows length heads size"]:
-    """From the gradient of the mixed values; ``shared`` is the product of that and the mixed values of each query."""
-    tokens, numbers = _query_blocks(inputs, settings)
-    return _call(
-        _query_kernel,
-        settings,
-        inputs,
-        _by_query(inputs, settings),
-        [(pulled, tokens), (log_total, numbers), (shared, numbers)],
-        [(inputs.query, tokens)],
-        products=3,
-        name="attention_backward_query",
-    )[0]
-
-
-def key_and_value_gradients(
-    inputs: Inputs,
-    pulled: Float[jax.Array, "rows length heads size"],
-    log_total: Float[jax.Array, "rows length heads"],
-    shared: Float[jax.Array, "rows length heads"],
-    settings: Settings,
-) -> tuple[Float[jax.Array, "rows length groups size"], Float[jax.Array, "rows length groups size"]]:
-    """As ``query_gradient``."""
-    rows, length, heads, size = inputs.query.shape
-    groups, keys = inputs.key.shape[2], settings.tiles.keys
-    own = pl.BlockSpec((None, keys, None, size), lambda block, group, row: (row, block, group, 0))
-    tokens = pl.BlockSpec((None, length, heads // groups, size), lambda block, group, row: (row, 0, group, 0))
-    numbers = pl.BlockSpec((None, length, heads // groups), lambda block, group, row: (row, 0, group))
-    key_gradient, value_gradient = _call(
-        _key_kernel,
-        settings,
-        inputs,
-        _Layout((length // keys, groups, rows), tokens, own, _walk(inputs, settings, by_key=True)),
-        [(pulled, tokens), (log_total, numbers), (shared, numbers)],
-        [(inputs.key, own), (inputs.value, own)],
-        products=4,
-        name="attention_backward_key",
-    )
-    return key_gradient, value_gradient
-
-
-class _Layout(NamedTuple):
-    """Of programs: the grid (outer blocks, bundles or groups of heads, rows), and what of queries and keys each has."""
-
-    grid: tuple[int, int, int]
-    query: pl.BlockSpec
-    key: pl.BlockSpec
-    walk: Walk
-
-
-def _walk(inputs: Inputs, settings: Settings, *, by_key: bool) -> Walk:
-    needed = needed_blocks(inputs.visible_until, inputs.positions, settings.rule.window, settings.tiles.sizes)
-    if by_key:
-        needed = needed.transpose(0, 2, 1)
-    blocks = jnp.argsort(~needed, axis=2, stable=True)
-    return Walk(blocks.astype(jnp.int32), needed.sum(axis=2, dtype=jnp.int32))
-
-
-def _query_blocks(inputs: Inputs, settings: Settings) -> tuple[pl.BlockSpec, pl.BlockSpec]:
-    """Of a program with a block of queries: what is as ``query``, and what is one number for each query and head."""
-    size, together, queries = inputs.query.shape[3], settings.tiles.together, settings.tiles.sizes.query
-    return (
-        pl.BlockSpec((None, queries, together, size), lambda block, bundle, row: (row, block, bundle, 0)),
-        pl.BlockSpec((None, queries, together), lambda block, bundle, row: (row, block, bundle)),
-    )
-
-
-def _by_query(inputs: Inputs, settings: Settings) -> _Layout:
-    """A program has a block of queries of a bundle of heads, and all keys of their group."""
-    rows, length, heads, size = inputs.query.shape
-    bundles = heads // settings.tiles.together
-    each = bundles // inputs.key.shape[2]
-    keys = pl.BlockSpec((None, length, None, size), lambda block, bundle, row: (row, 0, jax.lax.div(bundle, each), 0))
-    grid = (length // settings.tiles.sizes.query, bundles, rows)
-    return _Layout(grid, _query_blocks(inputs, settings)[0], keys, _walk(inputs, settings, by_key=False))
-
-
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """What every kernel reads: of a program its own queries, keys and walk, and all places of its row."""
 
     query: jax.Ref
@@ -185,49 +65,7 @@ class _Given(NamedTuple):
     count: jax.Ref
 
 
-def _call(
-    kernel: Callable[..., None],
-    settings: Settings,
-    inputs: Inputs,
-    layout: _Layout,
-    others: Sequence[tuple[jax.Array, pl.BlockSpec]],
-    outputs: Sequence[tuple[jax.Array | jax.ShapeDtypeStruct, pl.BlockSpec]],
-    *,
-    products: int,
-    name: str,
-) -> Sequence[jax.Array]:
-    """Runs the kernel in every program of the layout; of matrix products it has so many for each pair of blocks."""
-    _, length, heads, size = inputs.query.shape
-    places = pl.BlockSpec((None, length), lambda block, bundle, row: (row, 0))
-    blocks = pl.BlockSpec((None, None, layout.walk.blocks.shape[2]), lambda block, bundle, row: (row, block, 0))
-    count = pl.BlockSpec((None, None), lambda block, bundle, row: (row, block))
-    varies = jax.typeof(inputs.query).manual_axis_type  # inside a shard_map: over which axes of the mesh
-
-    def run(*refs: jax.Ref) -> None:
-        kernel(settings, _Given(*refs[:7]), *refs[7:])
-
-    scores = inputs.query.shape[0] * heads * length**2 // 2  # of rows that are causal and no more; there may be fewer
-    return pl.pallas_call(
-        run,
-        grid=layout.grid,
-        in_specs=[
-            *(layout.query, layout.key, layout.key, places, places, blocks, count),
-            *(block for _, block in others),
-        ],
-        out_specs=[block for _, block in outputs],
-        out_shape=[jax.ShapeDtypeStruct(array.shape, array.dtype, manual_axis_type=varies) for array, _ in outputs],
-        compiler_params=triton.CompilerParams(num_warps=settings.tiles.warps, num_stages=settings.tiles.stages),
-        cost_estimate=pl.CostEstimate(
-            flops=2 * products * scores * size,
-            transcendentals=scores,
-            bytes_accessed=sum(array.size * array.dtype.itemsize for array in inputs),
-        ),
-        interpret=settings.interpret,
-        name=name,
-    )(*inputs, *layout.walk, *(array for array, _ in others))
-
-
-def _forward_kernel(settings: Settings, given: _Given, mixed: jax.Ref, log_total: jax.Ref) -> None:
+def forward_kernel(settings: Settings, given: Given, mixed: jax.Ref, log_total: jax.Ref) -> None:
     queries = _of_all_heads(given.query[...])
     block = pl.program_id(0)
 
@@ -255,8 +93,8 @@ def _forward_kernel(settings: Settings, given: _Given, mixed: jax.Ref, log_total
     log_total[...] = (highest + jnp.log2(total)).reshape(log_total.shape)
 
 
-def _query_kernel(
-    settings: Settings, given: _Given, pulled: jax.Ref, log_total: jax.Ref, shared: jax.Ref, gradient: jax.Ref
+def query_kernel(
+    settings: Settings, given: Given, pulled: jax.Ref, log_total: jax.Ref, shared: jax.Ref, gradient: jax.Ref
 ) -> None:
     queries, pulls = _of_all_heads(given.query[...]), _of_all_heads(pulled[...])
     log_totals, drift = log_total[...].reshape(-1, 1), shared[...].reshape(-1, 1)
@@ -276,9 +114,9 @@ def _query_kernel(
     gradient[...] = (settings.scale * summed).reshape(gradient.shape).astype(gradient.dtype)
 
 
-def _key_kernel(
+def key_kernel(
     settings: Settings,
-    given: _Given,
+    given: Given,
     pulled: jax.Ref,
     log_total: jax.Ref,
     shared: jax.Ref,
@@ -343,7 +181,7 @@ def _query_index(settings: Settings, block: Int[jax.Array, ""]) -> Int[jax.Array
     return block * tiles.sizes.query + inside
 
 
-def _query_position(settings: Settings, given: _Given, block: Int[jax.Array, ""]) -> Int[jax.Array, "queries"]:
+def _query_position(settings: Settings, given: Given, block: Int[jax.Array, ""]) -> Int[jax.Array, "queries"]:
     """Their positions."""
     tiles = settings.tiles
     found = given.positions[pl.ds(block * tiles.sizes.query, tiles.sizes.query)]
@@ -351,7 +189,7 @@ def _query_position(settings: Settings, given: _Given, block: Int[jax.Array, ""]
 
 
 def _seen(
-    settings: Settings, given: _Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
+    settings: Settings, given: Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
 ) -> Bool[jax.Array, "queries keys"]:
     keys = settings.tiles.keys
     at = pl.ds(key_block * keys, keys)
@@ -365,7 +203,7 @@ def _seen(
 
 
 def _seen_across(
-    settings: Settings, given: _Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
+    settings: Settings, given: Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
 ) -> Bool[jax.Array, "keys queries"]:
     own = pl.ds(key_block * settings.tiles.keys, settings.tiles.keys)
     query = _query_index(settings, query_block)[None]
