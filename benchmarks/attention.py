@@ -42,8 +42,8 @@ from rmjax.config import AttentionKind
 from rmjax.models.attention import Attention, ScoreRule
 from rmjax.models.attention_choice import KERNELS, choose_attention
 from rmjax.models.gpu_attention import default_tiles
+from rmjax.models.kernels import BlockSizes
 from rmjax.models.tpu_attention import default_sizes
-from rmjax.models.tpu_blocks import BlockSizes
 
 _LENGTHS = flags.DEFINE_list("lengths", ["1024", "2048", "4096", "8192"], "Of the rows that are timed and counted.")
 _MEMORY_LENGTHS = flags.DEFINE_list("memory_lengths", ["2048", "8192", "32768"], "Of the rows compiled for.")

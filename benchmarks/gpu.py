@@ -124,8 +124,8 @@ def start(case: Case, folder: Path) -> tuple[Side, int, int]:
 
 
 def run_case(name: str, case: Case, folder: Path, share: float, limit: float) -> Answer:
-    """The line of a case without its MFU. No window begins after ``share`` seconds and the time of a few windows; after
-    ``limit`` seconds the case is ended."""
+    """The line of a case without its MFU. No window begins after ``share`` seconds and the time of a few windows, nor
+    where it might not be over in ``limit`` seconds, after which the case is ended."""
     began = time.monotonic()
     side, warm_up, steps = start(case, folder)
     timer = threading.Timer(limit, side.kill)
@@ -135,7 +135,9 @@ def run_case(name: str, case: Case, folder: Path, share: float, limit: float) ->
             first = side.ask(steps=warm_up)
             say(f"{name}: ready after {time.monotonic() - began:.0f} s")
             found = [side.ask(steps=steps)]
-            while len(found) < _WINDOWS.value and time.monotonic() - began < share + found[0]["seconds"] * _AT_LEAST:
+            window = found[0]["seconds"]
+            latest = began + min(share + _AT_LEAST * window, limit - 2 * window)
+            while len(found) < _WINDOWS.value and time.monotonic() < latest:
                 found.append(side.ask(steps=steps))
             if case.side == "rmjax":
                 first["matmul"] = side.ask(matmul=_MATMUL_SIZES[_PLATFORM.value])["flops"]

@@ -10,8 +10,8 @@ from rmjax.config import AttentionKind
 from rmjax.models.attention_choice import WIDE_BLOCK
 from rmjax.models.blocked_attention import BLOCK
 from rmjax.models.blocks import cut_places, needed_blocks
-from rmjax.models.tpu_blocks import BlockSizes
-from rmjax.models.tpu_blocks import needed_blocks as needed_by_kernels
+from rmjax.models.kernels import BlockSizes
+from rmjax.models.kernels import needed_blocks as needed_by_kernels
 
 WINDOW = 512  # positions, of the structure with a sliding window
 BEST_OF = 16

@@ -24,7 +24,7 @@ from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.sides import Side, use_threads
 from benchmarks.trl_options import LEARNING_RATE
 from rmjax.batches.contract import RoleTemplate, TextContract
-from rmjax.batches.lengths import measure
+from rmjax.batches.lengths import GroupLengths, measure
 from rmjax.batches.packing import choose_row_shape, plan_epoch
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
@@ -198,8 +198,7 @@ def choose_batch(
     longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
     batch = BatchConfig(row_length=row_length or math.ceil(longest / _MULTIPLE) * _MULTIPLE)
     if rows is None:
-        plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
-        needed = pairs_per_step * plan.rows / len(pairs)
+        needed = pairs_per_step * epoch_rows(lengths, batch) / len(pairs)
         if row_length is None:
             rows = max(1, int(needed / devices)) * devices
             wanted = batch.row_length * needed / rows
@@ -212,9 +211,12 @@ def choose_batch(
 
 def mean_pairs(pairs: Pairs, batch: BatchConfig) -> float:
     """In a step, over an epoch."""
-    lengths = measure(pairs.tokenized())
-    plan = plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0)
-    return batch.rows * len(pairs) / plan.rows
+    return batch.rows * len(pairs) / epoch_rows(measure(pairs.tokenized()), batch)
+
+
+def epoch_rows(lengths: GroupLengths, batch: BatchConfig) -> int:
+    """How many rows an epoch takes."""
+    return plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0).rows
 
 
 def optimizer_of_trl() -> OptimizerConfig:

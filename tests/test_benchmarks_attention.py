@@ -26,7 +26,7 @@ from benchmarks.structures import (
 from rmjax.batches.lengths import measure
 from rmjax.config import AttentionKind
 from rmjax.models.attention import ScoreRule, dense_attention, seen_from
-from rmjax.models.tpu_blocks import BlockSizes
+from rmjax.models.kernels import BlockSizes
 
 
 def test_drawn_lengths_pad_as_those_of_hh_do():

@@ -13,8 +13,8 @@ from rmjax.models.blocked_attention import blocked_attention
 from rmjax.models.blocks import Order
 from rmjax.models.gpu_attention import gpu_attention
 from rmjax.models.gpu_kernels import Tiles
+from rmjax.models.kernels import BlockSizes
 from rmjax.models.tpu_attention import tpu_attention
-from rmjax.models.tpu_blocks import BlockSizes
 
 IMPLEMENTATIONS = {
     "dense": dense_attention,

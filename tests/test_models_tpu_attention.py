@@ -18,8 +18,8 @@ from attention_cases import (
     random_inputs,
 )
 
+from rmjax.models.kernels import BlockSizes
 from rmjax.models.tpu_attention import default_sizes, heads_together, tpu_attention
-from rmjax.models.tpu_blocks import BlockSizes
 
 attention = functools.partial(tpu_attention, sizes=BlockSizes(query=32, key=64), interpret=True)
 

@@ -6,7 +6,8 @@ import pytest
 from random_batches import random_batch
 
 from rmjax.models.attention import seen_from
-from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, BlockSizes, causal_blocks, needed_blocks, visits
+from rmjax.models.kernels import BlockSizes, needed_blocks
+from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, causal_blocks, visits
 
 SIZES = [BlockSizes(query=16, key=16), BlockSizes(query=8, key=32), BlockSizes(query=32, key=8)]
 size = pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{sizes.query}x{sizes.key}")

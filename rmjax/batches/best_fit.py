@@ -17,7 +17,7 @@ def best_fit(parts: Parts, window: Int[np.ndarray, "window"], shape: RowShape) -
     A part is as large as its share of a row's tokens or slots, whichever is scarcer; a row without slots is closed.
     Rows that are open lie in buckets by their free tokens; the bits of ``free`` say which buckets hold any.
     """
-    needs = np.stack([parts.size, np.diff(parts.response_offsets), np.diff(parts.comparison_offsets)])[:, window]
+    needs = parts.needs[:, window]
     scarcest = (needs / np.maximum([[shape.length], [shape.responses], [shape.comparisons]], 1)).max(0)
     least_responses, least_comparisons = needs[1:].min(1).tolist() if len(window) else (0, 0)
     rows: list[list[int]] = []

@@ -73,7 +73,8 @@ def carve(lengths: GroupLengths, shape: RowShape, parts: Parts) -> Parts:
     if (parts.size > shape.length // 2).sum() * shape.length <= parts.size.sum():
         return parts
     rows = best_fit(parts, np.arange(len(parts)), shape)
-    used = np.array([_needs(parts)[:, row].sum(axis=1) for row in rows])
+    needs = parts.needs
+    used = np.array([needs[:, row].sum(axis=1) for row in rows])
     rooms = _Rooms(
         _Room(tokens - shape.length, shape.responses - responses, shape.comparisons - comparisons, row)
         for row, (tokens, responses, comparisons) in enumerate(used.tolist())
@@ -81,7 +82,9 @@ def carve(lengths: GroupLengths, shape: RowShape, parts: Parts) -> Parts:
     carved: dict[int, list[_Piece]] = {}
     filled, failures = set(), 0
     for row in np.argsort(used[:, 0], kind="stable").tolist():
-        if len(rows[row]) > 1 or row in filled or failures == _FAILURES:
+        if failures == _FAILURES:
+            break
+        if len(rows[row]) > 1 or row in filled:
             continue
         part, own = rows[row][0], rooms.take(row)
         found = _pieces(lengths, parts, part, rooms)
@@ -93,11 +96,6 @@ def carve(lengths: GroupLengths, shape: RowShape, parts: Parts) -> Parts:
             filled.update(where for where, _ in found)
             failures = 0
     return _replaced(lengths, parts, carved)
-
-
-def _needs(parts: Parts) -> Int[np.ndarray, "3 parts"]:
-    """Tokens, responses and comparisons of each part."""
-    return np.stack([parts.size, np.diff(parts.response_offsets), np.diff(parts.comparison_offsets)])
 
 
 def _pieces(lengths: GroupLengths, parts: Parts, part: int, rooms: _Rooms) -> list[tuple[int, _Piece]] | None:

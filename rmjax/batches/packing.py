@@ -84,8 +84,8 @@ def plan_epoch(lengths: GroupLengths, shape: RowShape, *, seed: int, epoch: int)
 
     Every comparison lies in exactly one row. The groups are shuffled; windows of the shuffled order are packed by
     best fit, the longest first, and the rows of a window are shuffled again. A group too large for a row is split into
-    parts that each begin with what their responses share, and are shuffled as groups are. A comparison that fits no row
-    is an error.
+    parts that each begin with what their responses share, and are shuffled as groups are; so are some that would fit,
+    where that saves rows (``rmjax.batches.carving``). A comparison that fits no row is an error.
     """
     parts = carve(lengths, shape, compared_parts(lengths, shape))
     random = np.random.default_rng([seed % (1 << 64), epoch])

@@ -38,6 +38,11 @@ class Parts:
     def __len__(self) -> int:
         return len(self.group)
 
+    @property
+    def needs(self) -> Int[np.ndarray, "3 parts"]:
+        """What each part takes of a row: tokens, responses and comparisons."""
+        return np.stack([self.size, np.diff(self.response_offsets), np.diff(self.comparison_offsets)])
+
 
 def compared_parts(lengths: GroupLengths, shape: RowShape) -> Parts:
     """Parts for training: each comparison in exactly one, with only the responses that its comparisons need."""

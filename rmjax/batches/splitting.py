@@ -61,8 +61,7 @@ def next_part(group: Group, remaining: dict[int, tuple[int, int]], shape: RowSha
     where all were compared with the same reference, those are chosen that together leave the least room. So parts are
     full, and what is left for a group's last part is short: it fits beside others.
     """
-    left, right = next(iter(remaining.values()))
-    part = group.grown(group.grown(None, left), right)
+    part = group.of(next(iter(remaining.values())))
     while True:
         members = set(part.responses)
         inside = [index for index, pair in remaining.items() if members.issuperset(pair)]

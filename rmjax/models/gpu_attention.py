@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import pallas as pl
 from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
@@ -39,7 +40,7 @@ def gpu_attention(
     per_group = heads // key.shape[2]
     tiles = tiles or default_tiles(length, per_group, size, query.dtype)
     missing = -length % max(tiles.queries // tiles.together, tiles.keys)
-    wider = _power(max(size, _SMALLEST)) - size
+    wider = pl.next_power_of_2(max(size, _SMALLEST)) - size
 
     def padded(array: Array) -> jax.Array:
         """To whole blocks, and heads to a power of two, which is all that Triton has. Padding tokens are visible until
@@ -70,7 +71,7 @@ def heads_together(per_group: int) -> int:
 def default_tiles(length: int, per_group: int, size: int, dtype: jax.typing.DTypeLike) -> Tiles:
     """No larger than the row needs; the wider a head is, the fewer of its queries and keys fit the shared memory."""
     together = heads_together(per_group)
-    wide = _power(max(size, _SMALLEST)) * jnp.dtype(dtype).itemsize
+    wide = pl.next_power_of_2(max(size, _SMALLEST)) * jnp.dtype(dtype).itemsize
     if wide <= 128:
         queries, keys, warps, stages = 64, 64, 4, 3
     elif wide <= 256:
@@ -79,15 +80,10 @@ def default_tiles(length: int, per_group: int, size: int, dtype: jax.typing.DTyp
         queries, keys, warps, stages = 64, 32, 4, 1
     else:
         queries, keys, warps, stages = 32, 16, 4, 1
-    row = max(_power(length), _SMALLEST)
+    row = max(pl.next_power_of_2(length), _SMALLEST)
     return Tiles(
         together=together, queries=min(queries, row * together), keys=min(keys, row), warps=warps, stages=stages
     )
-
-
-def _power(number: int) -> int:
-    """The smallest power of two that is no less."""
-    return 2 ** math.ceil(math.log2(number))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

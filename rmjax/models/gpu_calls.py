@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
 from rmjax.models.gpu_kernels import Given, Settings, forward_kernel, key_kernel, query_kernel
-from rmjax.models.tpu_blocks import needed_blocks
+from rmjax.models.kernels import needed_blocks
 
 
 class Inputs(NamedTuple):

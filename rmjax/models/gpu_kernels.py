@@ -15,12 +15,10 @@ from jaxtyping import Bool, Float, Int
 
 from rmjax.arrays import Array
 from rmjax.models.attention import ScoreRule
-from rmjax.models.tpu_blocks import BlockSizes
+from rmjax.models.kernels import ROWS_BY_COLUMNS, ROWS_BY_ROWS, BlockSizes, product
 
 _LOWEST = float(jnp.finfo(jnp.float32).min)  # a finite stand-in for minus infinity, as in dense_attention
 _LOG2_E = math.log2(math.e)
-_ROWS_BY_ROWS = (((1,), (1,)), ((), ()))
-_ROWS_BY_COLUMNS = (((1,), (0,)), ((), ()))
 
 
 class Tiles(NamedTuple):
@@ -73,13 +71,13 @@ def forward_kernel(settings: Settings, given: Given, mixed: jax.Ref, log_total: 
         summed, highest, total = state
         key_block = given.blocks[turn]
         keys = pl.ds(key_block * settings.tiles.keys, settings.tiles.keys)
-        scores, _ = _bend(_product(queries, given.key[keys, :], _ROWS_BY_ROWS), settings)
+        scores, _ = _bend(product(queries, given.key[keys, :], ROWS_BY_ROWS), settings)
         seen = _seen(settings, given, block, key_block)
         top = jnp.maximum(highest, jnp.where(seen, scores, _LOWEST).max(axis=1))
         weights = jnp.where(seen, jnp.exp2(scores - top[:, None]), 0.0)
         fade = jnp.exp2(highest - top)
         values = given.value[keys, :]
-        summed = summed * fade[:, None] + _product(weights.astype(values.dtype), values, _ROWS_BY_COLUMNS)
+        summed = summed * fade[:, None] + product(weights.astype(values.dtype), values, ROWS_BY_COLUMNS)
         return summed, top, total * fade + weights.sum(axis=1)
 
     start = (
@@ -104,11 +102,11 @@ def query_kernel(
         key_block = given.blocks[turn]
         at = pl.ds(key_block * settings.tiles.keys, settings.tiles.keys)
         keys = given.key[at, :]
-        scores, slope = _bend(_product(queries, keys, _ROWS_BY_ROWS), settings)
+        scores, slope = _bend(product(queries, keys, ROWS_BY_ROWS), settings)
         seen = _seen(settings, given, block, key_block)
         weights = jnp.where(seen, jnp.exp2(scores - log_totals), 0.0)
-        pull = weights * (_product(pulls, given.value[at, :], _ROWS_BY_ROWS) - drift) * slope
-        return summed + _product(pull.astype(keys.dtype), keys, _ROWS_BY_COLUMNS)
+        pull = weights * (product(pulls, given.value[at, :], ROWS_BY_ROWS) - drift) * slope
+        return summed + product(pull.astype(keys.dtype), keys, ROWS_BY_COLUMNS)
 
     summed = jax.lax.fori_loop(0, given.count[...], take, jnp.zeros(queries.shape, jnp.float32))
     gradient[...] = (settings.scale * summed).reshape(gradient.shape).astype(gradient.dtype)
@@ -134,13 +132,13 @@ def key_kernel(
         at = pl.ds(query_block * tiles.sizes.query, tiles.sizes.query)
         heads = pl.ds(jax.lax.rem(turn, bundles) * tiles.together, tiles.together)
         queries, pulls = _of_all_heads(given.query[at, heads, :]), _of_all_heads(pulled[at, heads, :])
-        scores, slope = _bend(_product(keys, queries, _ROWS_BY_ROWS), settings)
-        seen = _seen_across(settings, given, query_block, block)
+        scores, slope = _bend(product(keys, queries, ROWS_BY_ROWS), settings)
+        seen = _seen(settings, given, query_block, block, keys_down=True)
         weights = jnp.where(seen, jnp.exp2(scores - log_total[at, heads].reshape(1, -1)), 0.0)
-        value_summed += _product(weights.astype(pulls.dtype), pulls, _ROWS_BY_COLUMNS)
+        value_summed += product(weights.astype(pulls.dtype), pulls, ROWS_BY_COLUMNS)
         drift = shared[at, heads].reshape(1, -1)
-        pull = weights * (_product(values, pulls, _ROWS_BY_ROWS) - drift) * slope
-        return key_summed + _product(pull.astype(queries.dtype), queries, _ROWS_BY_COLUMNS), value_summed
+        pull = weights * (product(values, pulls, ROWS_BY_ROWS) - drift) * slope
+        return key_summed + product(pull.astype(queries.dtype), queries, ROWS_BY_COLUMNS), value_summed
 
     start = (jnp.zeros(keys.shape, jnp.float32), jnp.zeros(keys.shape, jnp.float32))
     key_summed, value_summed = jax.lax.fori_loop(0, given.count[...] * bundles, take, start)
@@ -151,16 +149,6 @@ def key_kernel(
 def _of_all_heads(array: Float[jax.Array, "tokens heads size"]) -> Float[jax.Array, "tokens_and_heads size"]:
     """The heads of a token one after the other, then those of the next token."""
     return array.reshape(-1, array.shape[2])
-
-
-def _product(
-    left: Float[jax.Array, "left_rows left_columns"],
-    right: Float[jax.Array, "right_rows right_columns"],
-    contract: tuple[tuple[tuple[int], tuple[int]], tuple[tuple[()], tuple[()]]],
-) -> Float[jax.Array, "left_rows across"]:
-    """Sums in float32. The precision that jax is set to counts for float32 alone: products of bfloat16 are exact."""
-    precision = None if left.dtype == jnp.float32 else jax.lax.Precision.DEFAULT
-    return jax.lax.dot_general(left, right, contract, precision, preferred_element_type=jnp.float32)
 
 
 def _bend(
@@ -189,27 +177,27 @@ def _query_position(settings: Settings, given: Given, block: Int[jax.Array, ""])
 
 
 def _seen(
-    settings: Settings, given: Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
-) -> Bool[jax.Array, "queries keys"]:
+    settings: Settings,
+    given: Given,
+    query_block: Int[jax.Array, ""],
+    key_block: Int[jax.Array, ""],
+    *,
+    keys_down: bool = False,
+) -> Bool[jax.Array, "down across"]:
+    """Queries down and keys across, or the other way round."""
+
+    def of_queries(row: Array) -> jax.Array:
+        return jnp.expand_dims(row, 0 if keys_down else 1)
+
+    def of_keys(row: Array) -> jax.Array:
+        return jnp.expand_dims(row, 1 if keys_down else 0)
+
     keys = settings.tiles.keys
     at = pl.ds(key_block * keys, keys)
-    query = _query_index(settings, query_block)[:, None]
-    key = (key_block * keys + jax.lax.iota(jnp.int32, keys))[None]
-    seen = (key <= query) & (query < given.visible_until[at][None])
+    query = of_queries(_query_index(settings, query_block))
+    key = of_keys(key_block * keys + jax.lax.iota(jnp.int32, keys))
+    seen = (key <= query) & (query < of_keys(given.visible_until[at]))
     if settings.rule.window is not None:
-        position = _query_position(settings, given, query_block)[:, None]
-        seen &= position - given.positions[at][None] < settings.rule.window
-    return seen
-
-
-def _seen_across(
-    settings: Settings, given: Given, query_block: Int[jax.Array, ""], key_block: Int[jax.Array, ""]
-) -> Bool[jax.Array, "keys queries"]:
-    own = pl.ds(key_block * settings.tiles.keys, settings.tiles.keys)
-    query = _query_index(settings, query_block)[None]
-    key = (key_block * settings.tiles.keys + jax.lax.iota(jnp.int32, settings.tiles.keys))[:, None]
-    seen = (key <= query) & (query < given.visible_until[own][:, None])
-    if settings.rule.window is not None:
-        position = _query_position(settings, given, query_block)[None]
-        seen &= position - given.positions[own][:, None] < settings.rule.window
+        position = of_queries(_query_position(settings, given, query_block))
+        seen &= position - of_keys(given.positions[at]) < settings.rule.window
     return seen

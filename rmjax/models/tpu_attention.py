@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
 from rmjax.models.attention import PLAIN, ScoreRule
+from rmjax.models.kernels import BlockSizes
 from rmjax.models.tpu_backward import key_and_value_gradients, query_gradient
-from rmjax.models.tpu_blocks import BlockSizes
 from rmjax.models.tpu_calls import Inputs, Settings
 from rmjax.models.tpu_forward import mixed_values
 from rmjax.models.tpu_tiles import LANES

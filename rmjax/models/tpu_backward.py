@@ -9,22 +9,11 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Float
 
 from rmjax.models.attention import ScoreRule
-from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, Visits, causal_blocks, needed_blocks, visits
+from rmjax.models.kernels import ROWS_BY_COLUMNS, ROWS_BY_ROWS, needed_blocks, product
+from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, Visits, causal_blocks, visits
 from rmjax.models.tpu_calls import Inputs, Operands, Output, Settings, Visit, blocks, call, column_scratch, cost
 from rmjax.models.tpu_forward import query_walk
-from rmjax.models.tpu_tiles import (
-    ROWS_BY_COLUMNS,
-    ROWS_BY_ROWS,
-    across,
-    bend,
-    column,
-    hide,
-    hide_across,
-    product,
-    seen_across,
-    seen_down,
-    slope,
-)
+from rmjax.models.tpu_tiles import across, bend, column, hide, hide_across, seen_across, seen_down, slope
 
 
 def key_walk(inputs: Inputs, settings: Settings) -> Visits:

@@ -1,26 +1,16 @@
-"""Which blocks of queries and keys meet, for all kernels, and the order in which those for TPU walk through them."""
+"""Which blocks of queries and keys meet: the order in which the TPU kernels walk through them."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
 from rmjax.arrays import Array
+from rmjax.models.kernels import BlockSizes
 
 # What a visit does besides staying where the visit before it was.
 FIRST, LAST, NEEDED = 1, 2, 4
-FAR = 2**30  # beyond every position
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockSizes:
-    """How many queries (of each head of a group) meet how many keys at a time."""
-
-    query: int
-    key: int
 
 
 class Visits(NamedTuple):
@@ -42,28 +32,6 @@ def causal_blocks(length: int, sizes: BlockSizes) -> Bool[np.ndarray, "query_blo
     last_query = np.arange(length // sizes.query) * sizes.query + sizes.query - 1
     first_key = np.arange(length // sizes.key) * sizes.key
     return first_key[None, :] <= last_query[:, None]
-
-
-def needed_blocks(
-    visible_until: Int[Array, "rows length"],
-    positions: Int[Array, "rows length"],
-    window: int | None,
-    sizes: BlockSizes,
-) -> Bool[Array, "rows query_blocks key_blocks"]:
-    """Whether some query of the one block may see some key of the other; never False where one does.
-
-    Exact without a window. With one, each key is compared with the earliest position among the block's queries that see
-    anything. This takes `query_blocks * length` comparisons for each row, against `length**2` scores for each head.
-    """
-    rows, length = visible_until.shape
-    index = jnp.arange(length)
-    first_query = jnp.arange(0, length, sizes.query)[:, None]
-    needs = (visible_until[:, None, :] > jnp.maximum(first_query, index)) & (index < first_query + sizes.query)
-    if window is not None:
-        sees = jax.lax.cummax(jnp.asarray(visible_until), axis=1) > index
-        earliest = jnp.where(sees, positions, FAR).reshape(rows, -1, sizes.query).min(axis=2)
-        needs &= earliest[:, :, None] - positions[:, None, :] < window
-    return jnp.any(needs.reshape(rows, length // sizes.query, length // sizes.key, sizes.key), axis=3)
 
 
 def visits(needed: Bool[Array, "rows outer inner"], possible: Bool[np.ndarray, "outer inner"]) -> Visits:

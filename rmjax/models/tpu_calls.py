@@ -15,7 +15,8 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Float, Int
 
 from rmjax.models.attention import ScoreRule
-from rmjax.models.tpu_blocks import BlockSizes, Visits
+from rmjax.models.kernels import BlockSizes
+from rmjax.models.tpu_blocks import Visits
 from rmjax.models.tpu_tiles import LANES
 
 # A quarter to a half of the chip's (v5e and v6e have 128 MiB, v5p 64), so that XLA keeps room to prefetch what follows.

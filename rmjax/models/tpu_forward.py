@@ -9,19 +9,10 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Float
 
 from rmjax.models.attention import ScoreRule
-from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, Visits, causal_blocks, needed_blocks, visits
+from rmjax.models.kernels import ROWS_BY_COLUMNS, ROWS_BY_ROWS, needed_blocks, product
+from rmjax.models.tpu_blocks import FIRST, LAST, NEEDED, Visits, causal_blocks, visits
 from rmjax.models.tpu_calls import Inputs, Operands, Output, Settings, Visit, blocks, call, column_scratch, cost
-from rmjax.models.tpu_tiles import (
-    LOWEST,
-    ROWS_BY_COLUMNS,
-    ROWS_BY_ROWS,
-    across,
-    bend,
-    column,
-    hide,
-    product,
-    seen_down,
-)
+from rmjax.models.tpu_tiles import LOWEST, across, bend, column, hide, seen_down
 
 
 def query_walk(inputs: Inputs, settings: Settings) -> Visits:

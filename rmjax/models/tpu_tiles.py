@@ -11,19 +11,6 @@ LANES = 128
 # yet and its highest is still LOWEST. So one selection hides a score, and no minus infinity becomes NaN.
 HIDDEN = float(jnp.finfo(jnp.float32).min)
 LOWEST = HIDDEN / 2
-ROWS_BY_ROWS = ((1,), (1,))
-ROWS_BY_COLUMNS = ((1,), (0,))
-
-
-def product(
-    left: Float[jax.Array, "left_rows left_columns"],
-    right: Float[jax.Array, "right_rows right_columns"],
-    contract: tuple[tuple[int], tuple[int]],
-) -> Float[jax.Array, "left_rows across"]:
-    """Sums in float32. The precision that jax is set to counts for float32 alone: with bfloat16, where the products are
-    exact anyway, Mosaic refuses a higher one."""
-    precision = None if left.dtype == jnp.float32 else jax.lax.Precision.DEFAULT
-    return jax.lax.dot_general(left, right, (contract, ((), ())), precision, preferred_element_type=jnp.float32)
 
 
 def column(row: Num[jax.Array, "1 count"]) -> Num[jax.Array, "count lanes"]:
