@@ -73,6 +73,16 @@ def carve(lengths: GroupLengths, shape: RowShape, parts: Parts) -> Parts:
     if (parts.size > shape.length // 2).sum() * shape.length <= parts.size.sum():
         return parts
     rows = best_fit(parts, np.arange(len(parts)), shape)
+    while True:  # pieces and parts lie otherwise once they are packed again, which may leave more to be carved
+        carved = _carved_once(lengths, shape, parts, rows)
+        packed = best_fit(carved, np.arange(len(carved)), shape)
+        if len(packed) >= len(rows):
+            return parts
+        parts, rows = carved, packed
+
+
+def _carved_once(lengths: GroupLengths, shape: RowShape, parts: Parts, rows: list[list[int]]) -> Parts:
+    """The parts that ``rows`` lists, with pieces in place of those that lay alone, the emptiest rows first."""
     needs = parts.needs
     used = np.array([needs[:, row].sum(axis=1) for row in rows])
     rooms = _Rooms(
