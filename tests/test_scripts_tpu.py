@@ -197,6 +197,15 @@ def test_gcloud_that_fails_once_deletes_nothing(cloud: Cloud):
     assert cloud.calls("queued-resources", "delete") == []
 
 
+def test_an_installation_that_fails_once_is_tried_again(cloud: Cloud):
+    """make ends with 2, which of rmjax.train, and of the scripts, means wrong settings."""
+    cloud.write("bin/make", f"{NOTING}[ -e $CLOUD/made ] || {{ touch $CLOUD/made; exit 2; }}\n")
+    cloud.write("codes", "0")
+    cloud.run("run.sh", *FLAGS)
+    assert (cloud.folder / "installed").read_text().count("make setup") == 2
+    assert len(cloud.lines("runs")) == 1
+
+
 def test_results_come_back_and_everything_is_deleted(cloud: Cloud):
     target = cloud.folder / "results" / "run"
     cloud.run("fetch.sh", "gs://bucket/run", str(target), "--exclude=checkpoints/.*")

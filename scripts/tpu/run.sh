@@ -37,7 +37,8 @@ look() {
   if [[ $state == running ]]; then
     started=true
   elif ! $started || [[ $state == none || $state == "$PREEMPTED" ]]; then
-    "$here/install.sh" && "$here/start.sh" "$@" || return
+    "$here/install.sh" || return 1  # its code may be that of make or pip on a worker
+    "$here/start.sh" "$@" || return
     started=true
     say "the run has been started"
   elif [[ $state != 0 ]] && sleep $((4 * POLL_SECONDS)) && preempted; then
