@@ -9,6 +9,7 @@ a line for each as it becomes known, and then the best that fits.
 import functools
 import json
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -27,6 +28,7 @@ _SEEN = flags.DEFINE_float("seen_tokens", PairLengths().seen, "How many tokens a
 
 
 def main() -> None:
+    jax.config.update("jax_enable_compilation_cache", False)  # jax can't read a program again for chips not there
     lengths = PairLengths(distinct=_DISTINCT.value, padded=_PADDED.value, seen=_SEEN.value)
     if _SWEEP.value:
         print(heading(), flush=True)

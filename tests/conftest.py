@@ -36,6 +36,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"  # where in Python each operation came from: nobody asks
 
 import jax  # noqa: E402 it reads the flags once
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "config_json", "files", "command",
@@ -72,6 +73,16 @@ def server() -> Iterator[Server]:
 def cached() -> dict[str, str]:
     """The variables with which a command shares what the tests of this process have compiled."""
     return {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_COMPILATION_CACHE_DIR": _compiled}
+
+
+@pytest.fixture(scope="module")
+def uncached() -> Iterator[None]:
+    """For what compiles for chips that aren't there: jax keeps such programs too, but can't read them again."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

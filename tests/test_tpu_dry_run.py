@@ -18,10 +18,13 @@ from rmjax.training.dry_run import dry_run
 from rmjax.training.dry_run_result import PairLengths
 from rmjax.training.dry_run_sweep import sweep
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None,
-    reason="libtpu isn't installed: `make test-tpu` installs it and runs this",
-)
+pytestmark = [
+    pytest.mark.usefixtures("uncached"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("libtpu") is None,
+        reason="libtpu isn't installed: `make test-tpu` installs it and runs this",
+    ),
+]
 
 SLICE = "v5p:2x2x1"
 LAYERS, WIDTH, MLP, WORDS, LENGTH = 2, 512, 1024, 1024, 1024
