@@ -7,7 +7,8 @@ import pytest
 from tokenized_data import lengths_of
 
 from rmjax.batches import packing
-from rmjax.batches.packing import plan_epoch
+from rmjax.batches.carving import carve
+from rmjax.batches.packing import parts_to_train, plan_epoch
 from rmjax.batches.parts import compared_parts
 from rmjax.batches.row_shape import RowShape
 from rmjax.config import BatchConfig
@@ -61,22 +62,43 @@ def test_a_part_of_responses_to_one_reference_is_as_full_as_any_choice_of_them_m
     assert len(parts) > 1
 
 
+def compared_with_the_first(prompts, own):
+    """Lengths of groups, a row of ``own`` each, in which all responses are compared with the first."""
+    groups, size = own.shape
+    first = np.arange(groups)[:, None] * size
+    return lengths_of(
+        prompts,
+        own.reshape(-1),
+        np.arange(groups + 1) * size,
+        np.arange(groups + 1) * (size - 1),
+        left=np.repeat(first, size - 1),
+        right=(first + np.arange(1, size)).reshape(-1),
+    )
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_groups_too_large_to_lie_two_to_a_row_fill_what_others_leave_free(seed):
-    """300 groups of a reference and eleven others, all compared with it, most of them more than half of a row."""
+    """300 groups of a reference and eleven others, most of them more than half of a row."""
     random = np.random.default_rng(seed)
     own = np.exp(random.normal(np.log(80), 0.5, (300, 12))).astype(int) + 5
-    first = np.arange(300)[:, None] * 12
-    lengths = lengths_of(
-        random.integers(20, 300, 300),
-        own.reshape(-1),
-        np.arange(301) * 12,
-        np.arange(301) * 11,
-        left=np.repeat(first, 11),
-        right=(first + np.arange(1, 12)).reshape(-1),
-    )
+    lengths = compared_with_the_first(random.integers(20, 300, 300), own)
     shape = packing.choose_row_shape(lengths, BatchConfig(row_length=2048))
     plan = plan_epoch(lengths, shape, seed=seed, epoch=0)
     assert sorted(plan.parts.comparisons.tolist()) == list(range(3300))
     alone = (compared_parts(lengths, shape).size > 1024).sum()  # as many rows are needed where nothing is carved
-    assert plan.rows < 0.985 * alone
+    assert plan.rows < 0.75 * alone
+    again = carve(lengths, shape, plan.parts)
+    assert len(again) == len(plan.parts)  # nothing is left to be carved
+
+
+def test_groups_are_carved_only_where_a_shuffled_epoch_has_fewer_rows_for_it():
+    """2200 groups whose pieces find room among all rows, but not among those of a window."""
+    random = np.random.default_rng(0)
+    own = random.integers(10, 80, (2200, 6))
+    lengths = compared_with_the_first(random.integers(10, 21, 2200), own)
+    shape = RowShape(length=256, responses=64, comparisons=64)
+    whole = compared_parts(lengths, shape)
+    carved = parts_to_train(lengths, shape)
+    for seed in range(3):
+        rows = [plan_epoch(lengths, shape, seed=seed, epoch=0, parts=parts).rows for parts in (carved, whole)]
+        assert rows[0] <= rows[1]

@@ -1,4 +1,4 @@
-"""Parts into rows, as tightly as a quick look allows."""
+"""Parts into rows, as tightly as a quick look allows: a window of them at once, or many in windows."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,21 @@ from jaxtyping import Int
 from rmjax.batches.parts import Parts
 from rmjax.batches.row_shape import RowShape
 
+_WINDOW = 2048  # parts packed together: enough for full rows, few enough that the order stays shuffled at large
 _TRIES = 8  # rows looked at for a part, where slots and not tokens are what is scarce
+
+
+def in_windows(parts: Parts, order: Int[np.ndarray, "parts"], shape: RowShape) -> Iterator[list[list[int]]]:
+    """Yields the rows of each window; its emptiest row goes into the next window, so that only the last has rests."""
+    windows = np.array_split(order, max(1, round(len(order) / _WINDOW)))
+    carried: list[int] = []
+    for number, window in enumerate(windows):
+        rows = best_fit(parts, np.concatenate([np.array(carried, np.int64), window]), shape)
+        carried = []
+        if number + 1 < len(windows) and len(rows) > 1:
+            emptiest = int(np.argmin([parts.size[row].sum() for row in rows]))
+            carried = rows.pop(emptiest)
+        yield rows
 
 
 def best_fit(parts: Parts, window: Int[np.ndarray, "window"], shape: RowShape) -> list[list[int]]:

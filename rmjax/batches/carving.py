@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from rmjax.batches.best_fit import best_fit
+from rmjax.batches.best_fit import best_fit, in_windows
 from rmjax.batches.lengths import GroupLengths
 from rmjax.batches.parts import Parts, from_entries
 from rmjax.batches.row_shape import RowShape
@@ -63,7 +63,7 @@ class _Rooms:
 
 
 def carve(lengths: GroupLengths, shape: RowShape, parts: Parts) -> Parts:
-    """The same comparisons in parts that need fewer rows.
+    """The same comparisons in parts that need fewer rows, where there are such.
 
     Parts of more than half of a row lie alone, and where they are so many that they need more rows than their tokens
     would, as with many responses to each prompt, much stays free. Then the parts of the emptiest rows are carved: into
@@ -72,13 +72,20 @@ def carve(lengths: GroupLengths, shape: RowShape, parts: Parts) -> Parts:
     """
     if (parts.size > shape.length // 2).sum() * shape.length <= parts.size.sum():
         return parts
-    rows = best_fit(parts, np.arange(len(parts)), shape)
+    carved, rows = parts, best_fit(parts, np.arange(len(parts)), shape)
     while True:  # pieces and parts lie otherwise once they are packed again, which may leave more to be carved
-        carved = _carved_once(lengths, shape, parts, rows)
-        packed = best_fit(carved, np.arange(len(carved)), shape)
+        again = _carved_once(lengths, shape, carved, rows)
+        packed = best_fit(again, np.arange(len(again)), shape)
         if len(packed) >= len(rows):
-            return parts
-        parts, rows = carved, packed
+            break
+        carved, rows = again, packed
+    return carved if _rows_of_an_epoch(carved, shape) < _rows_of_an_epoch(parts, shape) else parts
+
+
+def _rows_of_an_epoch(parts: Parts, shape: RowShape) -> int:
+    """As they are packed in training, where a piece may not meet the row it was carved for."""
+    order = np.random.default_rng(0).permutation(len(parts))
+    return sum(map(len, in_windows(parts, order, shape)))
 
 
 def _carved_once(lengths: GroupLengths, shape: RowShape, parts: Parts, rows: list[list[int]]) -> Parts:

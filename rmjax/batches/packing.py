@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.batches.best_fit import best_fit
+from rmjax.batches.best_fit import in_windows
 from rmjax.batches.carving import carve
 from rmjax.batches.lengths import GroupLengths
 from rmjax.batches.parts import Parts, all_parts, compared_parts
@@ -19,7 +19,6 @@ from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import BatchConfig
 
-_WINDOW = 2048  # parts packed together: enough for full rows, few enough that the order stays shuffled at large
 _UNLIMITED = 1 << 30
 
 
@@ -79,18 +78,26 @@ def _slots(of_part: Int[np.ndarray, "parts"], plan: RowPlan) -> int:
     return -(-enough // 8) * 8
 
 
-def plan_epoch(lengths: GroupLengths, shape: RowShape, *, seed: int, epoch: int) -> RowPlan:
+def parts_to_train(lengths: GroupLengths, shape: RowShape) -> Parts:
+    """What every epoch lays: the groups, each whole where it fits a row.
+
+    A group too large for a row is split into parts that each begin with what their responses share; so are some that
+    would fit, where that saves rows (``rmjax.batches.carving``). A comparison that fits no row is an error.
+    """
+    return carve(lengths, shape, compared_parts(lengths, shape))
+
+
+def plan_epoch(lengths: GroupLengths, shape: RowShape, *, seed: int, epoch: int, parts: Parts | None = None) -> RowPlan:
     """A shuffled epoch, a pure function of its arguments.
 
-    Every comparison lies in exactly one row. The groups are shuffled; windows of the shuffled order are packed by
-    best fit, the longest first, and the rows of a window are shuffled again. A group too large for a row is split into
-    parts that each begin with what their responses share, and are shuffled as groups are; so are some that would fit,
-    where that saves rows (``rmjax.batches.carving``). A comparison that fits no row is an error.
+    Every comparison lies in exactly one row. The parts are shuffled; windows of the shuffled order are packed by best
+    fit, the longest first, and the rows of a window are shuffled again. ``parts`` are those of ``parts_to_train``,
+    which plans of many epochs need once.
     """
-    parts = carve(lengths, shape, compared_parts(lengths, shape))
+    parts = parts_to_train(lengths, shape) if parts is None else parts
     random = np.random.default_rng([seed % (1 << 64), epoch])
     rows = []
-    for window in _packed_windows(parts, random.permutation(len(parts)), shape):
+    for window in in_windows(parts, random.permutation(len(parts)), shape):
         rows.extend(window[index] for index in random.permutation(len(window)))
     return _plan(lengths, parts, rows, shape)
 
@@ -104,7 +111,7 @@ def plan_in_order(lengths: GroupLengths, shape: RowShape) -> RowPlan:
     shape = RowShape(length=shape.length, responses=shape.responses, comparisons=0)
     parts = all_parts(lengths, shape)
     rows = []
-    for window in _packed_windows(parts, np.arange(len(parts)), shape):
+    for window in in_windows(parts, np.arange(len(parts)), shape):
         rows.extend(sorted(window, key=min))
     return _plan(lengths, parts, rows, shape)
 
@@ -117,19 +124,6 @@ def _plan(lengths: GroupLengths, parts: Parts, rows: list[list[int]], shape: Row
         order=np.array([part for row in rows for part in row], np.int64),
         row_offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
     )
-
-
-def _packed_windows(parts: Parts, order: Int[np.ndarray, "parts"], shape: RowShape):
-    """Yields the rows of each window; its emptiest row goes into the next window, so that only the last has rests."""
-    windows = np.array_split(order, max(1, round(len(order) / _WINDOW)))
-    carried: list[int] = []
-    for number, window in enumerate(windows):
-        rows = best_fit(parts, np.concatenate([np.array(carried, np.int64), window]), shape)
-        carried = []
-        if number + 1 < len(windows) and len(rows) > 1:
-            emptiest = int(np.argmin([parts.size[row].sum() for row in rows]))
-            carried = rows.pop(emptiest)
-        yield rows
 
 
 def pack(tokenized: TokenizedPreferences, plan: RowPlan, rows: slice | Int[np.ndarray, "rows"]) -> PreferenceBatch:

@@ -11,8 +11,8 @@ from absl import logging
 from jaxtyping import Int
 
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.batches.lengths import measure
-from rmjax.batches.packing import RowPlan, pack, plan_epoch
+from rmjax.batches.lengths import GroupLengths, measure
+from rmjax.batches.packing import RowPlan, pack, parts_to_train, plan_epoch
 from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 
@@ -30,7 +30,8 @@ class PreferencePipeline:
     """Endless batches of packed rows, shuffled by (seed, epoch) and shared out over processes.
 
     A step has ``rows_per_step`` rows over all processes, of which each reads its ``own_rows`` (by default all of them),
-    in that order. The last step of an epoch is filled up with empty rows: nothing is dropped.
+    in that order. The last step of an epoch is filled up with empty rows: nothing is dropped. ``lengths`` are those of
+    ``tokenized``, where they have been measured already.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class PreferencePipeline:
         *,
         seed: int,
         own_rows: Int[np.ndarray, "own"] | None = None,
+        lengths: GroupLengths | None = None,
     ):
         if rows_per_step < 1:
             raise ValueError(f"a step has {rows_per_step} rows (config.batch.rows); it must have at least 1")
@@ -50,8 +52,9 @@ class PreferencePipeline:
         if not tokenized.comparisons:
             raise ValueError("there are no comparisons to learn from; right would be at least one")
         self._tokenized = tokenized
-        self._lengths = measure(tokenized)
+        self._lengths = measure(tokenized) if lengths is None else lengths
         self._shape = shape
+        self._parts = parts_to_train(self._lengths, shape)
         self._rows_per_step = rows_per_step
         self._seed = seed
         self._own_rows = own_rows
@@ -95,7 +98,7 @@ class PreferencePipeline:
                 reader.close()
 
     def _plan(self, epoch: int) -> RowPlan:
-        plan = plan_epoch(self._lengths, self._shape, seed=self._seed, epoch=epoch)
+        plan = plan_epoch(self._lengths, self._shape, seed=self._seed, epoch=epoch, parts=self._parts)
         logging.log(
             logging.INFO if self._planned == 0 else logging.DEBUG,
             "epoch %d: %d groups (%d of them split) in %d parts, %d rows of %d tokens, %.1f %% of the slots filled",

@@ -178,13 +178,15 @@ def _batches(
     config: ExperimentConfig, tokenized: TokenizedPreferences, start: DataState, parallel: Parallel
 ) -> Generator[tuple[DataState, PreferenceBatch], None, None]:
     """(the data state after it, batch on the devices), endless."""
-    shape = choose_row_shape(measure(tokenized), config.batch)
+    lengths = measure(tokenized)
+    shape = choose_row_shape(lengths, config.batch)
     pipeline = PreferencePipeline(
         tokenized,
         shape,
         config.batch.rows,
         seed=config.seed,
         own_rows=parallel.own_rows(config.batch.rows),
+        lengths=lengths,
     )
     steps = pipeline.steps_in(start.epoch)
     logging.info(
