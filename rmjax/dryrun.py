@@ -2,8 +2,8 @@
 
     python -m rmjax.dryrun --config=experiments/llama31_8b.py --topology=v5e:4x4
 
-Prints a table and, last, one JSON line. ``--sweep`` tries meshes, rows for each chip and what is computed again, prints
-a line for each as it becomes known, and then the best that fits.
+Prints a table and, last, one JSON line. ``--sweep`` tries meshes, rows for each chip (in one microbatch) and what is
+computed again, prints a line for each as it becomes known, and then the best that fits.
 """
 
 import functools

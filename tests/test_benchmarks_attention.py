@@ -109,6 +109,8 @@ def test_peaks_are_those_of_the_gpu_that_is_named():
     assert peak_flops("NVIDIA H100 80GB HBM3", None) == 989e12
     assert peak_flops("NVIDIA H100 PCIe", None) == 756e12
     assert peak_flops("NVIDIA L40S", None) == 362e12
+    assert peak_flops("NVIDIA L40", None) == 181e12
+    assert peak_flops("NVIDIA L4", None) == 121e12
     assert peak_flops("cpu", 0.5) == 0.5e12
     with pytest.raises(SystemExit, match="cpu is not a GPU whose peak is known"):
         peak_flops("cpu", None)

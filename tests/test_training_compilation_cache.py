@@ -138,6 +138,7 @@ def test_the_folder_is_the_users_unless_jax_was_given_another(tmp_path: pathlib.
     ours = tmp_path / "xdg" / "rmjax" / "compiled" / compilation_cache.machine()
     assert jax.config.jax_compilation_cache_dir == str(ours)
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
+    assert jax.config.jax_compilation_cache_max_size == compilation_cache.MAX_BYTES
     jax.config.update("jax_compilation_cache_dir", "gs://bucket/compiled")
     compilation_cache.use_compilation_cache()
     assert jax.config.jax_compilation_cache_dir == "gs://bucket/compiled"
@@ -147,9 +148,12 @@ def test_the_folder_is_the_users_unless_jax_was_given_another(tmp_path: pathlib.
 def test_jaxs_variables_rule(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "7")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_MAX_SIZE", "123")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 7.0)
+    jax.config.update("jax_compilation_cache_max_size", 123)
     compilation_cache.use_compilation_cache()
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 7
+    assert jax.config.jax_compilation_cache_max_size == 123
     jax.config.update("jax_compilation_cache_dir", None)
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.use_compilation_cache()

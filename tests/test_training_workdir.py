@@ -12,7 +12,7 @@ import pytest
 
 from rmjax.batches.contract import RoleTemplate
 from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
-from rmjax.config import ExperimentConfig, ParallelConfig, Strategy, TextConfig
+from rmjax.config import AttentionKind, ExperimentConfig, ParallelConfig, Remat, Strategy, TextConfig
 from rmjax.errors import UserError
 from rmjax.evaluation import evaluate
 from rmjax.preferences.files import find_files
@@ -45,6 +45,7 @@ def test_a_run_may_go_on_laid_over_devices_in_another_way(tmp_path: pathlib.Path
     open_workdir(tmp_path, config)
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     config.parallel = ParallelConfig(strategy=Strategy.MESH, fsdp=2, microbatches=4)
+    config.model.attention, config.model.remat, config.model.unroll = AttentionKind.DENSE, Remat.FULL, 4
     open_workdir(tmp_path, config)
     assert read_config(tmp_path) == ExperimentConfig()  # as the run began
 

@@ -46,7 +46,8 @@ def use_compilation_cache() -> None:
         logging.warning("compiled programs can't be kept: %s; JAX_COMPILATION_CACHE_DIR names another folder", error)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
+    if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
+        jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
 
 
 def _delete_unfinished(folder: pathlib.Path) -> None:

@@ -130,7 +130,11 @@ class _Work:
 
     @property
     def executed(self) -> float:
-        """With what the backward pass computes again: all of the forward pass, or its attention."""
+        """With what the backward pass computes again: all of the forward pass, or its attention.
+
+        Scores that attention's own backward pass makes again are not counted, nor what lies beside visible pairs in a
+        block: in rows of many conversations they are a few percent.
+        """
         tokens, model = float(self.config.batch.rows * self.config.batch.row_length), self.config.model
         if model.remat is Remat.NONE:
             return self.needed

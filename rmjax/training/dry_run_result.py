@@ -12,7 +12,7 @@ RESERVED = 0.97  # of a chip's memory a program can have; the runtime keeps the 
 
 @dataclass(frozen=True, kw_only=True)
 class PairLengths:
-    """The tokens of a pair; by default the means of Anthropic's HH (``python -m benchmarks.packing``).
+    """The tokens of a pair; by default the means of Anthropic's HH, as ``benchmarks.throughput`` draws it.
 
     Attributes:
       distinct: tokens with the prompt once.

@@ -28,13 +28,16 @@ from rmjax.training.step import StepResult, TrainStep
 from rmjax.training.strategy import CompiledRewards, CompiledStep, Device, Parallel, padded
 
 
+_OF_A_CPU = " (JAX_NUM_CPU_DEVICES=N makes a CPU N of them)"
+
+
 def make_mesh(config: ParallelConfig, devices: tuple[Device, ...]) -> Mesh:
     """Of all the devices: ``fsdp`` and ``tensor`` as the config says, ``data`` what is left."""
     parts = config.fsdp * config.tensor
     if len(devices) % parts:
         raise ConfigError(
             f"config.parallel.fsdp * config.parallel.tensor is {config.fsdp} * {config.tensor} = {parts}; it must be a "
-            f"divisor of the {len(devices)} devices"
+            f"divisor of the {len(devices)} devices{_OF_A_CPU if devices[0].platform == 'cpu' else ''}"
         )
     shape = (len(devices) // parts, config.fsdp, config.tensor)
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)

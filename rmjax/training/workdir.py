@@ -35,7 +35,8 @@ class WorkdirError(UserError):
 def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
     """The workdir of a run of ``config``: made where there is none, resumed where the config is the same.
 
-    ``config.parallel`` and ``config.model.attention`` may differ, since a run may go on on other machines. A folder
+    ``config.parallel`` and the model's ``attention``, ``remat`` and ``unroll`` may differ, since a run may go on on other
+    machines. A folder
     without a checkpoint is nobody's: what a start that died before its first one has left in it is deleted.
 
     Raises:
@@ -79,7 +80,8 @@ def _open_workdir(workdir: epath.Path, config: ExperimentConfig) -> epath.Path:
 
 def _differences(stored: ExperimentConfig, config: ExperimentConfig) -> str:
     """What makes them configs of different runs, each on a line; where and how a run is computed doesn't."""
-    model = dataclasses.replace(stored.model, attention=config.model.attention)
+    given = config.model
+    model = dataclasses.replace(stored.model, attention=given.attention, remat=given.remat, unroll=given.unroll)
     lines = difference(dataclasses.replace(stored, parallel=config.parallel, model=model), config)
     return "".join(f"\n  {line}" for line in lines)
 
