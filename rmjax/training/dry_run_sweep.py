@@ -16,8 +16,9 @@ def variants(config: ExperimentConfig, chips: int) -> Iterator[ExperimentConfig]
     """Configs of the same experiment that differ in mesh, rows for each chip and remat.
 
     Tensor parallelism of at most 4, copies of the state (``data``) of at most 4, what is left fully sharded; one to
-    eight rows for each chip, in one microbatch. Where a mesh doesn't suit the model it is left out. Remat that computes least again comes
-    first, so that the arithmetic of a pair never shrinks from one to the next; of each the fewest rows come first.
+    eight rows for each chip, in one microbatch. Where a mesh doesn't suit the model it is left out. Remat that
+    computes least again comes first, so that the arithmetic of a pair never shrinks from one to the next; of each the
+    fewest rows come first.
     """
     for remat, tensor, data, rows in itertools.product(
         (Remat.NONE, Remat.DOTS, Remat.FULL), (1, 2, 4), (1, 2, 4), (1, 2, 4, 8)

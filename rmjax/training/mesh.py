@@ -27,7 +27,6 @@ from rmjax.training.state import TrainState, new_state
 from rmjax.training.step import StepResult, TrainStep
 from rmjax.training.strategy import CompiledRewards, CompiledStep, Device, Parallel, padded
 
-
 _OF_A_CPU = " (JAX_NUM_CPU_DEVICES=N makes a CPU N of them)"
 
 

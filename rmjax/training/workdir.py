@@ -35,9 +35,9 @@ class WorkdirError(UserError):
 def open_workdir(path: epath.PathLike, config: ExperimentConfig) -> epath.Path:
     """The workdir of a run of ``config``: made where there is none, resumed where the config is the same.
 
-    ``config.parallel`` and the model's ``attention``, ``remat`` and ``unroll`` may differ, since a run may go on on other
-    machines. A folder
-    without a checkpoint is nobody's: what a start that died before its first one has left in it is deleted.
+    ``config.parallel`` and the model's ``attention``, ``remat`` and ``unroll`` may differ, since a run may go on on
+    other machines. A folder without a checkpoint is nobody's: what a start that died before its first one has left in
+    it is deleted.
 
     Raises:
       WorkdirError: if it belongs to another config (each field that differs is shown), if it holds checkpoints but no
