@@ -30,9 +30,9 @@ from benchmarks.arithmetic import distinct_tokens
 from benchmarks.representative import padded_tokens
 from benchmarks.side_training import prepare
 from benchmarks.sides import Answer, say, use_threads
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.contract import TextContract
 from rmjax.batches.lengths import measure
-from rmjax.batches.packing import choose_row_shape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences

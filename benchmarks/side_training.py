@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from benchmarks.sides import Answer, Clock, questions
 from benchmarks.workload import VOCABULARY, Pairs, mean_pairs, read_folder
 from rmjax.batches.batch import PreferenceBatch
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.lengths import measure
-from rmjax.batches.packing import choose_row_shape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.config import ExperimentConfig
 from rmjax.models.reward import Params, RewardModel

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tokenized_data import lengths_of, random_tokenized
 
-from rmjax.batches import packing
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch, plan_in_order
 from rmjax.batches.row_shape import RowShape, RowTooShortError
@@ -176,7 +176,7 @@ def hh_like(seed, groups):
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_are_full_and_the_stream_has_no_trend(seed):
     lengths = hh_like(seed, 20_000)
-    shape = packing.choose_row_shape(lengths, BatchConfig(row_length=1024))
+    shape = choose_row_shape(lengths, BatchConfig(row_length=1024))
     plan = plan_epoch(lengths, shape, seed=seed, epoch=0)
     assert plan.fill >= 0.985
     groups_in_row = np.diff(plan.row_offsets)
@@ -190,10 +190,10 @@ def test_rows_are_full_and_the_stream_has_no_trend(seed):
 def test_a_row_takes_the_largest_group_that_fits_by_tokens():
     tokenized = random_tokenized(0, groups=30, most_responses=9, all_pairs=True)
     lengths = measure(tokenized)
-    shape = packing.choose_row_shape(lengths, BatchConfig(row_length=12 + 9 * 8))
+    shape = choose_row_shape(lengths, BatchConfig(row_length=12 + 9 * 8))
     assert plan_epoch(lengths, shape, seed=1, epoch=1).split_groups == 0
     asked = BatchConfig(row_length=84, responses_per_row=5, comparisons_per_row=7)
-    assert packing.choose_row_shape(lengths, asked) == RowShape(length=84, responses=5, comparisons=7)
+    assert choose_row_shape(lengths, asked) == RowShape(length=84, responses=5, comparisons=7)
 
 
 def test_what_fits_no_row_is_an_error_that_says_what_would():

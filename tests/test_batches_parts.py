@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tokenized_data import lengths_of
 
-from rmjax.batches import packing
 from rmjax.batches.carving import carve
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.packing import parts_to_train, plan_epoch
 from rmjax.batches.parts import compared_parts
 from rmjax.batches.row_shape import RowShape
@@ -82,7 +82,7 @@ def test_groups_too_large_to_lie_two_to_a_row_fill_what_others_leave_free(seed):
     random = np.random.default_rng(seed)
     own = np.exp(random.normal(np.log(80), 0.5, (300, 12))).astype(int) + 5
     lengths = compared_with_the_first(random.integers(20, 300, 300), own)
-    shape = packing.choose_row_shape(lengths, BatchConfig(row_length=2048))
+    shape = choose_row_shape(lengths, BatchConfig(row_length=2048))
     plan = plan_epoch(lengths, shape, seed=seed, epoch=0)
     assert sorted(plan.parts.comparisons.tolist()) == list(range(3300))
     alone = (compared_parts(lengths, shape).size > 1024).sum()  # as many rows are needed where nothing is carved

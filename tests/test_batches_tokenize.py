@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, SystemTurnTooLongError, TextContract, remedies
 from rmjax.batches.lengths import measure
-from rmjax.batches.packing import choose_row_shape, plan_epoch
+from rmjax.batches.packing import plan_epoch
 from rmjax.batches.tokenize import survey, tokenize, tokenize_responses
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, OnError, TextConfig

@@ -10,6 +10,7 @@ from random_batches import lively
 from untrained import random_text, untrained_config, untrained_contract
 
 from rmjax.batches import packing
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.contract import TextContract
 from rmjax.batches.lengths import measure
 from rmjax.batches.tokenize import tokenize, tokenize_responses
@@ -86,7 +87,7 @@ def test_rewards_are_those_of_the_training_rows(contract, compute):
     model, params = trained(contract, untrained_config())
     expected = compute(params, tokenized)
     lengths = measure(tokenized)
-    shape = packing.choose_row_shape(lengths, untrained_config().batch)
+    shape = choose_row_shape(lengths, untrained_config().batch)
     batch = packing.pack(tokenized, packing.plan_epoch(lengths, shape, seed=3, epoch=1), slice(None))
     found = np.asarray(jax.jit(functools.partial(reward.rewards, model))(params, batch))
     used = batch.response_id >= 0

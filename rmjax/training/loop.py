@@ -16,8 +16,8 @@ from absl import logging
 from etils import epath
 
 from rmjax.batches.batch import PreferenceBatch
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.lengths import measure
-from rmjax.batches.packing import choose_row_shape
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import vocabulary_size_of
