@@ -4,8 +4,9 @@
 
 Each start is ``rmjax.train`` as a user types it, ended once it has told its first step; one before them all, which
 doesn't count, prepares the data. One JSON line for each kind of start, ``empty`` and ``full``: the medians of
-``seconds`` to the first step and of ``read_seconds``, those until the text is tokenized, ``starts`` (all of them) and
-``compiled_mib``, the size of the cache.
+``seconds`` to the first step, and on the way of ``import_seconds`` (a process that only imports the command),
+``tokenized_seconds`` (until all text is read and tokenized) and ``state_seconds`` (until the parameters are made, which
+is compiled too); ``starts`` (all of them) and ``compiled_mib``, the size of the cache.
 """
 
 import json
@@ -20,30 +21,21 @@ from pathlib import Path
 from absl import app, flags
 
 from benchmarks.sides import CPU, ROOT, say
+from benchmarks.starts import follow
 
 _CONFIG = flags.DEFINE_string("config", "experiments/helpfulness.py", "The experiment.")
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Starts of each kind.", lower_bound=1)
 
-_TOKENIZED, _FIRST_STEP = "the model has", "step 1 of"  # how lines of rmjax.train begin
-
 
 def start(config: str, cache: Path) -> dict[str, float]:
-    """Seconds from the start of a run to each of the two lines; SystemExit if it ends before."""
+    """The seconds of one start, and of its imports alone."""
     environment = {**os.environ, **CPU, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import rmjax.train"], cwd=ROOT, env=environment, check=True)
+    imports = {"import_seconds": time.perf_counter() - began}
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "-m", "rmjax.train", f"--config={config}", f"--workdir={workdir}/run"]
-        began, found, said = time.perf_counter(), {}, []
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                said.append(line)
-                if line.startswith(_TOKENIZED):
-                    found["read_seconds"] = time.perf_counter() - began
-                if line.startswith(_FIRST_STEP):
-                    found["seconds"] = time.perf_counter() - began
-                    process.kill()
-                    return found
-        raise SystemExit(f"{' '.join(command)} ended before its first step:\n{''.join(said)}")
+        return imports | follow(command, environment)
 
 
 def size_mib(folder: Path) -> float:

@@ -5,6 +5,7 @@
 One JSON line for HH in rows of 1024 and one for AlpacaEval in rows of 2048, where the rows of one instruction are one
 group:
 
+- ``dropped_comparisons``: those that fit no row, left out of all other figures;
 - ``fill``: the share of token slots of an epoch that hold a token, the empty rows of the last step included;
 - ``distinct_tokens``: each prompt once; ``laid_tokens``: with the prompts that parts of a split group repeat;
 - ``padded_tokens``: what a trainer computes that pads batches of 16 comparisons, shuffled, to the longest of both
@@ -29,7 +30,7 @@ from benchmarks import workload
 from benchmarks.arithmetic import distinct_tokens
 from benchmarks.representative import padded_tokens
 from benchmarks.side_training import prepare
-from benchmarks.sides import Answer, say, use_threads
+from benchmarks.sides import Answer, use_threads
 from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.contract import TextContract
 from rmjax.batches.lengths import measure
@@ -41,6 +42,7 @@ from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.merge import merge_prompts
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Preference, Source
+from rmjax.training.processors import use_processors
 
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "HH in the published layout.", required=True)
 _ALPACA_EVAL = flags.DEFINE_string("alpaca_eval", None, "Annotation files of AlpacaEval, a glob.", required=True)
@@ -58,15 +60,15 @@ def read_alpaca_eval(pattern: str) -> list[Preference]:
     return [groups[place] for place in order.tolist()]
 
 
-def fitting(preferences: Iterable[Preference], contract: TextContract, row_length: int) -> TokenizedPreferences:
-    """Tokenized, without the comparisons that no row can hold, which are counted."""
+def fitting(
+    preferences: Iterable[Preference], contract: TextContract, row_length: int
+) -> tuple[TokenizedPreferences, int]:
+    """Tokenized, without the comparisons that no row can hold, and how many these are."""
     limits = dataclasses.replace(contract, max_prompt_tokens=1 << 20, max_response_tokens=1 << 20)
     listed = list(preferences)
     found = tokenize(listed, limits, on_error=OnError.SKIP)
-    lengths = measure(found)
-    group = np.repeat(np.arange(found.groups), np.diff(found.comparison_offsets))
-    needed = lengths.prefix[group] + lengths.own[found.left] + lengths.own[found.right]
-    dropped = {tuple(origin) for origin in found.comparison_origin[needed > row_length].tolist()}
+    too_long = measure(found).comparison_tokens > row_length
+    dropped = {tuple(origin) for origin in found.comparison_origin[too_long].tolist()}
     kept = []
     for index, preference in enumerate(listed):
         comparisons = tuple(
@@ -74,8 +76,7 @@ def fitting(preferences: Iterable[Preference], contract: TextContract, row_lengt
         )
         if comparisons:
             kept.append(dataclasses.replace(preference, comparisons=comparisons))
-    say(f"{len(dropped)} of {found.comparisons} comparisons don't fit a row of {row_length} tokens")
-    return tokenize(kept, limits, on_error=OnError.SKIP)
+    return tokenize(kept, limits, on_error=OnError.SKIP), len(dropped)
 
 
 def counts(tokenized: TokenizedPreferences) -> Answer:
@@ -123,13 +124,24 @@ def waiting(config: ExperimentConfig, pipeline: PreferencePipeline) -> Answer:
     return {"step_tokens_per_second": tokens / (waited + computed), "waiting": waited / (waited + computed)}
 
 
-def case(name: str, tokenized: TokenizedPreferences, row_length: int) -> Answer:
-    """The line of a data set."""
-    config = ExperimentConfig(model=workload.MODELS[_MODEL.value])
+def make_config(row_length: int) -> ExperimentConfig:
+    """The experiment whose step is timed, as ``benchmarks.throughput`` has it but for the shape of its rows."""
+    model = workload.MODELS[_MODEL.value]
+    config = ExperimentConfig(model=dataclasses.replace(model, unroll=model.layers))
     config.batch.row_length, config.batch.rows = row_length, max(1, _ROW_TOKENS.value // row_length)
+    return config
+
+
+def case(name: str, preferences: Iterable[Preference], config: ExperimentConfig) -> Answer:
+    """The line of a data set."""
+    row_length = config.batch.row_length
+    assert row_length is not None, "make_config gives it"
+    listed = list(preferences)
+    tokenized, dropped = fitting(listed, workload.make_contract(listed), row_length)
     shape = choose_row_shape(measure(tokenized), config.batch)
     pipeline = PreferencePipeline(tokenized, shape, config.batch.rows, seed=0)
     line = {"data": name, "row_length": row_length, "rows": config.batch.rows, "fill": pipeline.fill(0)}
+    line["dropped_comparisons"] = dropped
     line |= {"split_groups": pipeline.plan(0).split_groups, "slots": [shape.responses, shape.comparisons]}
     line |= counts(tokenized) | pipeline_speed(pipeline)
     if _STEPS.value:
@@ -141,12 +153,11 @@ def case(name: str, tokenized: TokenizedPreferences, row_length: int) -> Answer:
 def main(_: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     use_threads(_THREADS.value)
+    use_processors(make_config(2048))  # which divides the rows of 1024 as well
     hh = workload.read_hh(_MANUAL_DIR.value, seed=0)
-    contract = workload.make_contract(hh)
-    print(json.dumps(case("hh", fitting(hh, contract, 1024), 1024)), flush=True)
+    print(json.dumps(case("hh", hh, make_config(1024))), flush=True)
     alpaca = read_alpaca_eval(_ALPACA_EVAL.value)
-    contract = workload.make_contract(alpaca)
-    print(json.dumps(case("alpaca_eval", fitting(alpaca, contract, 2048), 2048)), flush=True)
+    print(json.dumps(case("alpaca_eval", alpaca, make_config(2048))), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ from benchmarks.side_training import prepare
 from benchmarks.sides import PEERS
 from benchmarks.trl_options import LEARNING_RATE, TrlOptions
 from rmjax.batches.batch import PreferenceBatch
+from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch
 from rmjax.batches.row_shape import RowShape
-from rmjax.config import ExperimentConfig, Schedule
+from rmjax.config import BatchConfig, ExperimentConfig, Schedule
 
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "HH in the published layout.", required=True)
 _MODELS = flags.DEFINE_list("models", ["4x256"], "Which models.")
@@ -41,10 +42,9 @@ def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
     config = ExperimentConfig(seed=_SEED.value, steps=_STEPS.value, model=workload.MODELS[name])
     config.batch = workload.choose_batch(pairs, None, None)
     config.text.max_prompt_tokens = config.text.max_response_tokens = workload.LONGEST
-    optimizer = config.optimizer
-    optimizer.learning_rate, optimizer.warmup_steps, optimizer.schedule = _LEARNING_RATE.value, 0, Schedule.LINEAR
-    optimizer.b1, optimizer.b2, optimizer.epsilon, optimizer.clip_norm = 0.9, 0.999, 1e-8, 1.0
-    optimizer.weight_decay = _WEIGHT_DECAY.value
+    optimizer = config.optimizer = workload.optimizer_of_trl()
+    optimizer.learning_rate, optimizer.weight_decay = _LEARNING_RATE.value, _WEIGHT_DECAY.value
+    optimizer.warmup_steps, optimizer.schedule = 0, Schedule.LINEAR
     return config
 
 
@@ -64,10 +64,10 @@ def trl_steps(stage: workload.Stage) -> tuple[list[float], list[list[int]]]:
     return answer["losses"], answer["batches"]
 
 
-def lay(pairs: workload.Pairs, steps: list[list[int]], row_length: int) -> list[PreferenceBatch]:
+def lay(pairs: workload.Pairs, steps: list[list[int]], batch: BatchConfig) -> list[PreferenceBatch]:
     """The pairs of each step in rows, all steps in as many rows as the fullest needs: one shape, compiled once."""
-    count = max(map(len, steps))
-    shape = RowShape(length=row_length, responses=2 * count, comparisons=count)
+    count, length = max(map(len, steps)), choose_row_shape(measure(pairs.tokenized()), batch).length
+    shape = RowShape(length=length, responses=2 * count, comparisons=count)
     laid = [pairs.taken(step).tokenized() for step in steps]
     plans = [plan_epoch(measure(tokenized), shape, seed=0, epoch=0) for tokenized in laid]
     rows = max(plan.rows for plan in plans)
@@ -89,7 +89,7 @@ def rmjax_losses(config: ExperimentConfig, folder: Path, batches: list[Preferenc
 def compare(name: str, config: ExperimentConfig, stage: workload.Stage, pairs: workload.Pairs) -> None:
     """Prints the lines of a model."""
     trl, steps = trl_steps(stage)
-    ours = rmjax_losses(config, stage.folder, lay(pairs, steps[: len(trl)], config.batch.row_length))
+    ours = rmjax_losses(config, stage.folder, lay(pairs, steps[: len(trl)], config.batch))
     worst = 0.0
     for number, (theirs, own) in enumerate(zip(trl, ours, strict=True), 1):
         difference = abs(own - theirs) / abs(theirs)

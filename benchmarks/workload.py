@@ -196,18 +196,16 @@ def choose_batch(
     They are as short as the longest pair allows, to a multiple of 128, because what attention computes grows with the
     length; where these don't go round evenly, they are fewer and longer."""
     lengths = measure(pairs.tokenized())
-    longest = int((lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]).max())
-    batch = BatchConfig(row_length=row_length or math.ceil(longest / _MULTIPLE) * _MULTIPLE)
+    shortest = math.ceil(int(lengths.comparison_tokens.max()) / _MULTIPLE) * _MULTIPLE
+    length = row_length or shortest
     if rows is None:
-        needed = pairs_per_step * epoch_rows(lengths, batch) / len(pairs)
+        needed = pairs_per_step * epoch_rows(lengths, BatchConfig(row_length=length)) / len(pairs)
         if row_length is None:
             rows = max(1, int(needed / devices)) * devices
-            wanted = batch.row_length * needed / rows
-            batch.row_length = max(batch.row_length, round(wanted / _MULTIPLE) * _MULTIPLE)
+            length = max(shortest, round(length * needed / rows / _MULTIPLE) * _MULTIPLE)
         else:
             rows = max(1, round(needed / devices)) * devices
-    batch.rows = rows
-    return batch
+    return BatchConfig(row_length=length, rows=rows)
 
 
 def mean_pairs(pairs: Pairs, batch: BatchConfig) -> float:

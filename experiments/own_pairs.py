@@ -22,7 +22,7 @@ def get_config() -> ExperimentConfig:
     config.text.vocabulary_size = 8192
     config.text.max_prompt_tokens = 512
     config.text.max_response_tokens = 512
-    config.batch.row_length = 2048  # at least max_prompt_tokens + 2 * max_response_tokens
+    config.batch.row_length = None  # chosen from the lengths of the pairs
     config.model.dropout = 0.1
     config.optimizer.learning_rate = 1e-3
     return config

@@ -104,9 +104,9 @@ class TextConfig:
 class BatchConfig:
     """The shape of a step's batch."""
 
-    row_length: int = 512
+    row_length: int | None = None  # tokens; None: chosen from the lengths of the data, as the slots below are
     rows: int = 16  # over all devices, processes and microbatches
-    responses_per_row: int | None = None  # slots for responses and comparisons; None: chosen from the token lengths
+    responses_per_row: int | None = None  # slots for responses and comparisons
     comparisons_per_row: int | None = None
 
 
@@ -203,7 +203,7 @@ def validate(config: ExperimentConfig) -> None:
 
 _Check = tuple[str, bool, str]  # the field, whether it is right, and what would be right
 _AT_LEAST_ONE = (
-    "steps", "evaluate_every", "text.max_prompt_tokens", "text.max_response_tokens", "batch.row_length", "batch.rows",
+    "steps", "evaluate_every", "text.max_prompt_tokens", "text.max_response_tokens", "batch.rows",
     "model.width", "model.layers", "model.attention_heads", "model.key_value_heads", "model.head_size",
     "model.mlp_width", "model.unroll", "parallel.microbatches", "parallel.fsdp", "parallel.tensor",
     "logging.progress_every",
@@ -214,7 +214,7 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
     """The range of each number."""
     for name in _AT_LEAST_ONE:
         yield name, _get(config, name) >= 1, "at least 1"
-    for name, minimum in (("batch.responses_per_row", 2), ("batch.comparisons_per_row", 1)):
+    for name, minimum in (("batch.row_length", 1), ("batch.responses_per_row", 2), ("batch.comparisons_per_row", 1)):
         value = _get(config, name)
         yield name, value is None or value >= minimum, f"at least {minimum}, or None to choose from the data"
     for name in ("model.dropout", "optimizer.b1", "optimizer.b2"):
@@ -244,9 +244,10 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     yield "data.validation_fraction", split, "in (0, 1), or else data.validation must name what to validate on"
     smallest = least_row_length(text)
     right = (
-        f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row"
+        f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row, "
+        "or None to choose from the data"
     )
-    yield "batch.row_length", batch.row_length >= smallest, right
+    yield "batch.row_length", batch.row_length is None or batch.row_length >= smallest, right
     microbatches, groups = config.parallel.microbatches, model.key_value_heads
     yield "batch.rows", batch.rows % microbatches == 0, f"a multiple of parallel.microbatches = {microbatches}"
     yield (

@@ -100,7 +100,8 @@ def test_the_flags_that_a_limit_error_gives_make_a_valid_config_that_takes_the_t
     config.batch.row_length = text.max_prompt_tokens + 2 * text.max_response_tokens
     with pytest.raises(LimitError) as error:
         TextContract.from_config(config.text, TOKENIZER).encode(prompt, [response])
-    assert "row_length" not in error.value.flags(ExperimentConfig(batch=BatchConfig(row_length=4096)))
+    for enough in (4096, None):
+        assert "row_length" not in error.value.flags(ExperimentConfig(batch=BatchConfig(row_length=enough)))
     for flag in error.value.flags(config).split():
         part, name, value = re.fullmatch(r"--config\.(\w+)\.(\w+)=(\d+)", flag).groups()
         setattr(operator.attrgetter(part)(config), name, int(value))

@@ -196,6 +196,66 @@ def test_a_row_takes_the_largest_group_that_fits_by_tokens():
     assert choose_row_shape(lengths, asked) == RowShape(length=84, responses=5, comparisons=7)
 
 
+def best_of(responses, groups, prefix, own):
+    """Groups of one shape: a prefix, and responses that are compared with the first."""
+    of_groups, of_comparisons = responses * np.arange(groups + 1), (responses - 1) * np.arange(groups + 1)
+    every = np.arange(responses * groups)
+    return lengths_of(
+        np.full(groups, prefix),
+        np.full(len(every), own),
+        of_groups,
+        of_comparisons,
+        left=np.repeat(of_groups[:-1], responses - 1),
+        right=every[every % responses > 0],
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_are_as_short_as_the_longest_comparison_where_that_fills_them(seed):
+    lengths = hh_like(seed, 5_000)
+    longest = lengths.comparison_tokens.max()
+    chosen = choose_row_shape(lengths, BatchConfig())
+    assert chosen.length % 128 == 0
+    assert longest <= chosen.length < longest + 128
+    assert chosen == choose_row_shape(lengths, BatchConfig(row_length=chosen.length))
+
+
+def test_rows_are_longer_where_that_saves_padding():
+    """A row of 256 holds one pair of 150 tokens, one of 384 two; nothing is to be saved for pairs of 128."""
+    assert choose_row_shape(best_of(2, groups=1000, prefix=100, own=25), BatchConfig()).length == 384
+    assert choose_row_shape(best_of(2, groups=1000, prefix=64, own=32), BatchConfig()).length == 128
+
+
+def test_rows_are_longer_where_that_saves_prefixes_which_parts_repeat():
+    """Eight responses to a prompt of 900: a row of 1024 holds two of them, one of twice the length all."""
+    lengths = best_of(8, groups=200, prefix=900, own=60)
+    chosen = choose_row_shape(lengths, BatchConfig())
+    assert chosen.length == 1536
+    assert plan_epoch(lengths, chosen, seed=0, epoch=0).split_groups == 0
+    asked = BatchConfig(row_length=1024)
+    assert plan_epoch(lengths, choose_row_shape(lengths, asked), seed=0, epoch=0).split_groups == 200
+
+
+def test_slots_that_are_asked_for_are_kept_where_the_length_is_chosen():
+    lengths = hh_like(0, 2_000)
+    asked = BatchConfig(responses_per_row=6, comparisons_per_row=3)
+    chosen = choose_row_shape(lengths, asked)
+    assert (chosen.responses, chosen.comparisons) == (6, 3)
+    assert chosen.length >= lengths.comparison_tokens.max()
+
+
+def test_without_comparisons_rows_have_a_length_too():
+    nothing = lengths_of(
+        np.zeros(0, int),
+        np.zeros(0, int),
+        np.zeros(1, int),
+        np.zeros(1, int),
+        left=np.zeros(0, int),
+        right=np.zeros(0, int),
+    )
+    assert choose_row_shape(nothing, BatchConfig()) == RowShape(length=128, responses=8, comparisons=8)
+
+
 def test_what_fits_no_row_is_an_error_that_says_what_would():
     lengths = hh_like(0, 50)
     needs = lengths.prefix + lengths.own[lengths.left] + lengths.own[lengths.right]

@@ -1,10 +1,14 @@
 """The parts of the benchmarks that compute something; none of them needs the peers."""
 
+import os
+import sys
+import time
+
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import workload
+from benchmarks import starts, workload
 from benchmarks.arithmetic import distinct_tokens, training_on, visible_pairs
 from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.representative import padded_tokens, representative_windows
@@ -120,6 +124,28 @@ def test_pairs_that_are_taken_keep_their_tokens_and_their_order():
         pairs.conversation(number).tolist() for number in (8, 9, 2, 3)
     ]
     assert taken.lengths.tolist() == pairs.lengths[[4, 1]].tolist()
+
+
+def saying(*lines, then=""):
+    """The command of a process that says so on stderr."""
+    each = f"for line in {lines!r}: print(line, file=sys.stderr, flush=True); time.sleep(0.05)"
+    return [sys.executable, "-c", f"import sys, time\n{each}\n{then}"]
+
+
+LINES = [f"{mark}3" for mark in starts.MARKS.values()]
+
+
+def test_a_start_is_followed_to_its_first_step_and_then_ended():
+    began = time.monotonic()
+    found = starts.follow(saying("train: 9", *LINES, then="time.sleep(60)"), dict(os.environ))
+    assert time.monotonic() - began < 30
+    assert list(found) == ["tokenized_seconds", "state_seconds", "seconds"]
+    assert 0 < found["tokenized_seconds"] < found["state_seconds"] < found["seconds"]
+
+
+def test_a_start_that_ends_early_is_an_error_with_what_it_said():
+    with pytest.raises(SystemExit, match=r"without a line that begins with 'step 1 of ':\n(.|\n)*the model has 3"):
+        starts.follow(saying(*LINES[:-1]), dict(os.environ))
 
 
 def test_rows_in_a_step_hold_sixteen_pairs_on_average():

@@ -26,5 +26,5 @@ def test_own_pairs_run_once_they_are_named():
         validate(config)
     config.data.train = ("pairs.jsonl",)
     validate(config)
-    assert config.batch.row_length > config.text.max_prompt_tokens + 2 * config.text.max_response_tokens
+    assert config.batch.row_length is None
     assert "--config=experiments/own_pairs.py" in own_pairs.__doc__

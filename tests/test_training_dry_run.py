@@ -11,7 +11,7 @@ from rmjax.batches.packing import RowShape
 from rmjax.config import ConfigError, ParallelConfig, Remat, Strategy, validate
 from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
 from rmjax.training.chips import CHIPS, GIB, TopologyError, chip_of, devices_of, sending_bandwidth
-from rmjax.training.dry_run import _abstract_batch, _Work, dry_run
+from rmjax.training.dry_run import _abstract_batch, _Work, check, dry_run
 from rmjax.training.dry_run_result import Compiled, DryRun, Layout, PairLengths, layout_of
 from rmjax.training.dry_run_sweep import sweep, variants
 from rmjax.training.dry_run_table import heading, in_a_line, in_words
@@ -90,6 +90,14 @@ def test_the_lines_of_a_sweep():
     assert in_a_line(LAYOUT, with_compiled(peak_bytes=16 * GIB)).endswith("16.00  does not fit")
     assert in_a_line(LAYOUT, REFUSED).endswith("does not fit: RESOURCE_EXHAUSTED: 34.27G exceeds 15.75G")
     assert in_a_line(LAYOUT, "not compiled").endswith("float32  not compiled")
+
+
+def test_rows_that_are_left_to_the_data_are_refused_where_there_are_none():
+    config = llama32_1b.get_config()
+    check(config)
+    config.batch.row_length = None
+    with pytest.raises(ConfigError, match=r"batch\.row_length is None; .* as --config\.batch\.row_length=2048"):
+        check(config)
 
 
 def test_chips_at_the_corners_of_a_slice_have_few_neighbours():

@@ -46,7 +46,8 @@ class LimitError(RowError):
     def flags(self, config: ExperimentConfig) -> str:
         """The flags of training with which the config takes the texts, its rows lengthened where they are too short."""
         least = least_row_length(dataclasses.replace(config.text, **{self.setting.removeprefix("text."): self.most}))
-        longer = f" --config.batch.row_length={least}" if least > config.batch.row_length else ""
+        too_short = config.batch.row_length is not None and config.batch.row_length < least
+        longer = f" --config.batch.row_length={least}" if too_short else ""
         return f"--config.{self.setting}={self.most}{longer}"
 
 

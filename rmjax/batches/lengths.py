@@ -49,6 +49,12 @@ class GroupLengths:
         """Tokens of each response after its group's prefix."""
         return self.whole - np.repeat(self.prefix, np.diff(self.group_offsets))
 
+    @property
+    def comparison_tokens(self) -> Int[np.ndarray, "comparisons"]:
+        """Tokens of the two conversations that each comparison compares, with what they share once."""
+        places = np.sort(self.place[np.stack([self.left, self.right])], axis=0)
+        return self.whole[self.left] + self.whole[self.right] - self.shared(*places)
+
     def shared(self, first: Int[np.ndarray, "choices"], last: Int[np.ndarray, "choices"]) -> Int[np.ndarray, "choices"]:
         """Tokens that all responses from a first place to a last one share; 0 where it is one response alone."""
         bounds = np.stack([first, last], axis=1).reshape(-1) + 1

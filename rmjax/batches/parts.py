@@ -48,8 +48,7 @@ def compared_parts(lengths: GroupLengths, shape: RowShape) -> Parts:
     """Parts for training: each comparison in exactly one, with only the responses that its comparisons need."""
     if shape.responses < 2 or shape.comparisons < 1:
         raise RowTooShortError(f"the row shape is {shape}; a row needs slots for at least 2 responses and 1 comparison")
-    places = np.sort(lengths.place[np.stack([lengths.left, lengths.right])], axis=0)
-    need = lengths.whole[lengths.left] + lengths.whole[lengths.right] - lengths.shared(*places)
+    need = lengths.comparison_tokens
     if (need > shape.length).any():
         first = int((need > shape.length).argmax())
         preference, comparison = lengths.comparison_origin[first].tolist()

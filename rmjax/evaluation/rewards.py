@@ -10,7 +10,7 @@ from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_in_order
 from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.config import ExperimentConfig
+from rmjax.config import ExperimentConfig, least_row_length
 from rmjax.errors import ReportedError
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.parallel import make_parallel_here
@@ -47,7 +47,8 @@ class RewardComputer:
         parallel = parallel or make_parallel_here(config)
         model = parallel.fit(model)
         self._parts = parallel.reward_parts
-        self._rows_a_part = max(1, config.batch.rows * config.batch.row_length // (length * self._parts))
+        tokens = config.batch.rows * (config.batch.row_length or least_row_length(config.text))
+        self._rows_a_part = max(1, tokens // (length * self._parts))
 
         def rewards_of_rows(params: Params, *rows: Array) -> Array:
             return model.apply({"params": params}, *rows)  # pyright: ignore[reportReturnType] it returns variables only when asked to

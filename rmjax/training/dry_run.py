@@ -21,7 +21,7 @@ from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
 from rmjax.models.reward import RewardModel, parameter_count
 from rmjax.training.chips import chip_of, devices_of, sending_bandwidth
 from rmjax.training.collectives import collective_bytes
-from rmjax.training.dry_run_result import Compiled, DryRun, PairLengths, layout_of
+from rmjax.training.dry_run_result import Compiled, DryRun, PairLengths, layout_of, row_length_of
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.step import make_train_step
@@ -43,8 +43,9 @@ def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None
 
 
 def check(config: ExperimentConfig) -> None:
-    """ConfigError for an experiment that isn't right or isn't laid over a mesh."""
+    """ConfigError for an experiment that isn't right, isn't laid over a mesh, or leaves its rows to the data."""
     validate(config)
+    row_length_of(config)
     if config.parallel.strategy is not Strategy.MESH:
         raise ConfigError(
             f"config.parallel.strategy is {config.parallel.strategy.value!r}; it must be 'mesh', the one that is "
@@ -125,7 +126,7 @@ class _Work:
     @property
     def needed(self) -> float:
         """What must be done, nothing counted twice."""
-        tokens = float(self.config.batch.rows * self.config.batch.row_length)
+        tokens = float(self.config.batch.rows * row_length_of(self.config))
         return training_flops(self.config.model, tokens=tokens, visible_pairs=tokens * self.lengths.seen)
 
     @property
@@ -135,7 +136,7 @@ class _Work:
         Scores that attention's own backward pass makes again are not counted, nor what lies beside visible pairs in a
         block: in rows of many conversations they are a few percent.
         """
-        tokens, model = float(self.config.batch.rows * self.config.batch.row_length), self.config.model
+        tokens, model = float(self.config.batch.rows * row_length_of(self.config)), self.config.model
         if model.remat is Remat.NONE:
             return self.needed
         again = 0.0 if model.remat is Remat.DOTS else tokens
@@ -158,7 +159,7 @@ def _memory_bytes(config: ExperimentConfig, memory: Any) -> float:
 
 def _abstract_batch(config: ExperimentConfig) -> PreferenceBatch:
     """A batch of all rows, with slots for as many responses as the config says, or eight for each 256 tokens."""
-    rows, length = config.batch.rows, config.batch.row_length
+    rows, length = config.batch.rows, row_length_of(config)
     responses = config.batch.responses_per_row or -(-length // 256) * 8
     comparisons = config.batch.comparisons_per_row or responses // 2
 

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from rmjax.config import ExperimentConfig
+from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.training.chips import GIB
 
 RESERVED = 0.97  # of a chip's memory a program can have; the runtime keeps the rest
@@ -49,6 +49,17 @@ class Layout:
         return self.rows_per_chip * self.data * self.fsdp
 
 
+def row_length_of(config: ExperimentConfig) -> int:
+    """The config's own; ConfigError where it leaves it to the data, of which a dry run has none."""
+    length = config.batch.row_length
+    if length is None:
+        raise ConfigError(
+            "config.batch.row_length is None; it must be given, as --config.batch.row_length=2048, where there are no "
+            "data to choose it from"
+        )
+    return length
+
+
 def layout_of(config: ExperimentConfig, chips: int) -> Layout:
     """Of a config that suits so many chips."""
     parallel = config.parallel
@@ -59,7 +70,7 @@ def layout_of(config: ExperimentConfig, chips: int) -> Layout:
         tensor=parallel.tensor,
         rows_per_chip=config.batch.rows // (data * parallel.fsdp),
         microbatches=parallel.microbatches,
-        row_length=config.batch.row_length,
+        row_length=row_length_of(config),
         remat=config.model.remat.value,
         first_moment_dtype=config.optimizer.first_moment_dtype.value,
     )
