@@ -40,7 +40,7 @@ from benchmarks.structures import (
 )
 from rmjax.config import AttentionKind
 from rmjax.models.attention import Attention, ScoreRule
-from rmjax.models.attention_choice import KERNELS, choose_attention
+from rmjax.models.attention_choice import choose_attention, has_kernels
 from rmjax.models.gpu_attention import default_tiles
 from rmjax.models.kernels import BlockSizes
 from rmjax.models.tpu_attention import default_sizes
@@ -48,7 +48,7 @@ from rmjax.models.tpu_attention import default_sizes
 _LENGTHS = flags.DEFINE_list("lengths", ["1024", "2048", "4096", "8192"], "Of the rows that are timed and counted.")
 _MEMORY_LENGTHS = flags.DEFINE_list("memory_lengths", ["2048", "8192", "32768"], "Of the rows compiled for.")
 _STRUCTURES = flags.DEFINE_list("structures", list(STRUCTURES), "Which structures.")
-_KINDS = flags.DEFINE_list("implementations", None, "Which; by default all that run on this platform.")
+_KINDS = flags.DEFINE_list("implementations", None, "Which; by default all that run on this device.")
 _HEADS = flags.DEFINE_integer("heads", 4, "Query heads.")
 _GROUPS = flags.DEFINE_integer("groups", 2, "Key-value heads.")
 _SIZE = flags.DEFINE_integer("head_size", 64, "Numbers in a head.")
@@ -188,14 +188,14 @@ def memory(kind: AttentionKind, attention: Attention, lengths: list[int]) -> Ite
 
 def main(_: list[str]) -> None:
     use_threads(_THREADS.value)
-    platform = jax.local_devices()[0].platform
+    device = jax.local_devices()[0]
     kinds = [kind for kind in AttentionKind if kind is not AttentionKind.AUTO]
     if _KINDS.value is not None:
         kinds = [AttentionKind(name) for name in _KINDS.value]
-    elif platform not in KERNELS:
+    elif not has_kernels(device):
         kinds.remove(AttentionKind.PALLAS)
-    attentions = {kind: choose_attention(kind, platform) for kind in kinds}
-    about = {"platform": platform, "heads": _HEADS.value, "groups": _GROUPS.value, "head_size": _SIZE.value}
+    attentions = {kind: choose_attention(kind, device) for kind in kinds}
+    about = {"platform": device.platform, "heads": _HEADS.value, "groups": _GROUPS.value, "head_size": _SIZE.value}
     about |= {"dtype": _DTYPE.value, "threads": _THREADS.value}
 
     def show(lines: Iterator[Answer]) -> None:

@@ -21,11 +21,11 @@ from rmjax.models.attention_choice import choose_attention
 from rmjax.models.reward import RewardModel
 
 
-def choose(name: str, platform: str) -> Attention:
+def choose(name: str) -> Attention:
     """The implementation of that name."""
     if name == "cudnn" or name == "xla":
         return fused_attention(name)
-    return choose_attention(AttentionKind(name), platform)
+    return choose_attention(AttentionKind(name), jax.local_devices()[0])
 
 
 def about_device() -> Answer:
@@ -42,7 +42,7 @@ def main(folder: Path, attention: str) -> None:
     with reporting(answer):
         config, pairs = read_shared(folder)
         vocabulary = json.loads((folder / "llama.json").read_text())["vocab_size"]
-        model = RewardModel(config.model, vocabulary, choose(attention, jax.local_devices()[0].platform))
+        model = RewardModel(config.model, vocabulary, choose(attention))
         parallel, take_step, state = prepare_new(config, model)
         state = state.replace(params=with_queries(state.params, seed=0))
         answer_all(asked, answer, (parallel, take_step, state), config, pairs, dtype="bfloat16", about=about_device)

@@ -50,7 +50,7 @@ class ComputeDtype(enum.Enum):
 class AttentionKind(enum.Enum):
     """The implementation of attention; all give the same numbers."""
 
-    AUTO = "auto"  # by the platform that the model runs on
+    AUTO = "auto"  # by the device that the model runs on
     DENSE = "dense"  # the whole score matrix: the reference
     LISTED = "listed"  # one needed pair of blocks after the other: for a CPU
     ABREAST = "abreast"  # all query blocks at once: for wide devices

@@ -35,7 +35,7 @@ def _in_full():
 
 
 def test_it_is_what_a_gpu_gets():
-    assert choose_attention(AttentionKind.AUTO, jax.local_devices()[0].platform) is gpu_attention
+    assert choose_attention(AttentionKind.AUTO, jax.local_devices()[0]) is gpu_attention
 
 
 @pytest.mark.parametrize("size", [64, 96, 128, 256])

@@ -1,6 +1,7 @@
 """Blocks: which pairs are needed, and that cutting and joining loses nothing."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -103,12 +104,24 @@ def test_memory_grows_with_the_length_not_with_its_square(order):
 
 def test_every_kind_has_its_implementation_and_every_platform_its_kind():
     assert set(ANYWHERE) == set(AttentionKind) - {AttentionKind.AUTO, AttentionKind.PALLAS}
-    assert choose_attention(AttentionKind.AUTO, "cpu") is ANYWHERE[AttentionKind.LISTED]
-    assert choose_attention(AttentionKind.AUTO, "gpu") is gpu_attention
-    assert choose_attention(AttentionKind.AUTO, "tpu") is tpu_attention
-    assert choose_attention(AttentionKind.DENSE, "tpu") is dense_attention
-    with pytest.raises(ConfigError, match=r"config\.model\.attention is 'pallas', which runs on GPU and TPU"):
-        choose_attention(AttentionKind.PALLAS, "cpu")
+    cpu, tpu = SimpleNamespace(platform="cpu"), SimpleNamespace(platform="tpu")
+    assert choose_attention(AttentionKind.AUTO, cpu) is ANYWHERE[AttentionKind.LISTED]
+    assert choose_attention(AttentionKind.AUTO, tpu) is tpu_attention
+    assert choose_attention(AttentionKind.DENSE, tpu) is dense_attention
+    with pytest.raises(ConfigError, match=r"config\.model\.attention is 'pallas', which runs on TPU .*; here, on cpu,"):
+        choose_attention(AttentionKind.PALLAS, cpu)
+
+
+@pytest.mark.parametrize(("capability", "kernels"), [("8.0", 1), ("9.0", 1), ("10.0", 1), ("7.5", 0), ("gfx942", 0)])
+def test_gpus_that_the_kernels_are_not_for_have_blocks_in_plain_jax(capability, kernels):
+    gpu = SimpleNamespace(platform="gpu", compute_capability=capability, device_kind="of some kind")
+    expected = gpu_attention if kernels else ANYWHERE[AttentionKind.ABREAST]
+    assert choose_attention(AttentionKind.AUTO, gpu) is expected
+    if kernels:
+        assert choose_attention(AttentionKind.PALLAS, gpu) is gpu_attention
+    else:
+        with pytest.raises(ConfigError, match=r"here, on gpu \(of some kind\), it must be 'auto' or another"):
+            choose_attention(AttentionKind.PALLAS, gpu)
 
 
 def test_a_pair_reads_and_writes_its_own_blocks():

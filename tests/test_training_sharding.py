@@ -51,7 +51,7 @@ def test_blocked_attention_is_split_as_well(kind):
     arguments = batch.visible_until, batch.positions, *random_heads(1, batch.visible_until, 4, 2)
     pulled = np.random.default_rng(1).normal(size=arguments[2].shape).astype(np.float32)
     expected = mixed_and_gradients(dense_attention, PLAIN, pulled, *arguments)
-    sharded = shard_attention(choose_attention(kind, "cpu"), mesh_of(2, 2))
+    sharded = shard_attention(choose_attention(kind, jax.local_devices()[0]), mesh_of(2, 2))
     for ours, theirs in zip(mixed_and_gradients(sharded, PLAIN, pulled, *arguments), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

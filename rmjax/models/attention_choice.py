@@ -1,6 +1,7 @@
 """Which implementation of attention a model runs on."""
 
 import functools
+from typing import Protocol, runtime_checkable
 
 from rmjax.config import AttentionKind, ConfigError
 from rmjax.models.attention import Attention, dense_attention
@@ -19,17 +20,40 @@ ANYWHERE: dict[AttentionKind, Attention] = {
 KERNELS: dict[str, Attention] = {"gpu": gpu_attention, "tpu": tpu_attention}
 
 
-def choose_attention(kind: AttentionKind, platform: str) -> Attention:
-    """The implementation of that kind; of ``AUTO`` the fastest on the platform ("cpu", "gpu", "tpu").
+@runtime_checkable
+class Device(Protocol):
+    """What is asked of a ``jax.Device``; a GPU has a ``compute_capability`` too."""
 
-    ConfigError for kernels on a platform that has none.
+    @property
+    def platform(self) -> str: ...
+
+
+def has_kernels(device: Device) -> bool:
+    """Whether attention's kernels run there: on a TPU, and on NVIDIA's GPUs since Ampere (compute capability 8.0)."""
+    if device.platform != "gpu":
+        return device.platform in KERNELS
+    generation = str(getattr(device, "compute_capability", "")).partition(".")[0]
+    return generation.isdigit() and int(generation) >= 8  # AMD's are named otherwise, as gfx942
+
+
+def choose_attention(kind: AttentionKind, device: Device) -> Attention:
+    """The implementation of that kind; of ``AUTO`` the fastest on the device.
+
+    ConfigError for kernels on a device that has none.
     """
     if kind is AttentionKind.AUTO:
-        kind = AttentionKind.PALLAS if platform in KERNELS else AttentionKind.LISTED
+        without = AttentionKind.LISTED if device.platform == "cpu" else AttentionKind.ABREAST
+        kind = AttentionKind.PALLAS if has_kernels(device) else without
     if kind is not AttentionKind.PALLAS:
         return ANYWHERE[kind]
-    if platform not in KERNELS:
+    if not has_kernels(device):
         raise ConfigError(
-            f"config.model.attention is {kind.value!r}, which runs on GPU and TPU; it must be 'auto' on {platform}"
+            f"config.model.attention is {kind.value!r}, which runs on TPU and on NVIDIA GPUs since Ampere; here, on "
+            f"{_name(device)}, it must be {AttentionKind.AUTO.value!r} or another"
         )
-    return KERNELS[platform]
+    return KERNELS[device.platform]
+
+
+def _name(device: Device) -> str:
+    kind = getattr(device, "device_kind", device.platform)
+    return kind if kind == device.platform else f"{device.platform} ({kind})"

@@ -89,7 +89,7 @@ def _parts(config: ExperimentConfig, topology: str) -> tuple[MeshParallel, Rewar
     devices = devices_of(topology)
     parallel = MeshParallel(config, devices, make_mesh(config.parallel, devices))
     parallel.check_rows()
-    attention = choose_attention(config.model.attention, "tpu")
+    attention = choose_attention(config.model.attention, devices[0])
     model = parallel.fit(RewardModel(config.model, config.text.vocabulary_size, attention))
     return parallel, model, make_optimizer(config.optimizer, config.steps)
 

@@ -171,7 +171,7 @@ def describe_devices() -> dict[str, str | int]:
 
 def make_model(config: ModelConfig, vocabulary_size: int) -> RewardModel:
     """The reward model, with the attention that suits the devices where the config leaves it open."""
-    return RewardModel(config, vocabulary_size, choose_attention(config.attention, jax.local_devices()[0].platform))
+    return RewardModel(config, vocabulary_size, choose_attention(config.attention, jax.local_devices()[0]))
 
 
 def default_placement() -> SingleDeviceSharding:

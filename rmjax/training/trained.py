@@ -10,7 +10,7 @@ from etils import epath
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import AttentionKind, BestBy, ExperimentConfig, ModelConfig
-from rmjax.models.attention_choice import KERNELS
+from rmjax.models.attention_choice import has_kernels
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model, make_parallel_here
@@ -85,8 +85,8 @@ def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: A
 
 
 def _runnable_here(config: ModelConfig) -> ModelConfig:
-    """The config with attention that runs on this platform; all kinds give the same rewards but for rounding."""
-    if config.attention is not AttentionKind.PALLAS or jax.default_backend() in KERNELS:
+    """The config with attention that runs on this machine; all kinds give the same rewards but for rounding."""
+    if config.attention is not AttentionKind.PALLAS or has_kernels(jax.local_devices()[0]):
         return config
-    logging.info("trained with kernels for attention, read with what %s has", jax.default_backend())
+    logging.info("trained with kernels for attention, read with what %s has", jax.local_devices()[0].device_kind)
     return replace(config, attention=AttentionKind.AUTO)
