@@ -1,6 +1,7 @@
 """How full rows are, what packing saves, and whether the pipeline keeps up with the step.
 
-    python -m benchmarks.packing --manual_dir=FOLDER --alpaca_eval='FOLDER/*/annotations.json.gz' [--steps=40]
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python -m benchmarks.packing --manual_dir=FOLDER \
+      --alpaca_eval='FOLDER/*/annotations.json.gz' [--steps=40]
 
 One JSON line for HH in rows of 1024 and one for AlpacaEval in rows of 2048, where the rows of one instruction are one
 group:
@@ -50,6 +51,8 @@ _MODEL = flags.DEFINE_string("model", "4x256", "The model whose step the pipelin
 _STEPS = flags.DEFINE_integer("steps", 40, "Training steps that are timed, after two of warm-up; 0 for none.")
 _ROW_TOKENS = flags.DEFINE_integer("step_tokens", 4096, "Token slots of a step, in rows of either length.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Processors.")
+
+_SHORT, _LONG = 1024, 2048  # row lengths; a step has twice as many of the short ones, so both go round over the devices
 
 
 def read_alpaca_eval(pattern: str) -> list[Preference]:
@@ -128,7 +131,9 @@ def make_config(row_length: int) -> ExperimentConfig:
     """The experiment whose step is timed, as ``benchmarks.throughput`` has it but for the shape of its rows."""
     model = workload.MODELS[_MODEL.value]
     config = ExperimentConfig(model=dataclasses.replace(model, unroll=model.layers))
-    config.batch.row_length, config.batch.rows = row_length, max(1, _ROW_TOKENS.value // row_length)
+    config.optimizer = workload.optimizer_of_trl()
+    config.batch.row_length = row_length
+    config.batch.rows = max(1, _ROW_TOKENS.value // _LONG) * (_LONG // row_length)
     return config
 
 
@@ -153,11 +158,11 @@ def case(name: str, preferences: Iterable[Preference], config: ExperimentConfig)
 def main(_: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     use_threads(_THREADS.value)
-    use_processors(make_config(2048))  # which divides the rows of 1024 as well
+    use_processors(make_config(_LONG))
     hh = workload.read_hh(_MANUAL_DIR.value, seed=0)
-    print(json.dumps(case("hh", hh, make_config(1024))), flush=True)
+    print(json.dumps(case("hh", hh, make_config(_SHORT))), flush=True)
     alpaca = read_alpaca_eval(_ALPACA_EVAL.value)
-    print(json.dumps(case("alpaca_eval", alpaca, make_config(2048))), flush=True)
+    print(json.dumps(case("alpaca_eval", alpaca, make_config(_LONG))), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from benchmarks.side_training import prepare
 from benchmarks.sides import PEERS
 from benchmarks.trl_options import LEARNING_RATE, TrlOptions
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.lengths import measure
 from rmjax.batches.packing import pack, plan_epoch
 from rmjax.batches.row_shape import RowShape
@@ -66,8 +65,9 @@ def trl_steps(stage: workload.Stage) -> tuple[list[float], list[list[int]]]:
 
 def lay(pairs: workload.Pairs, steps: list[list[int]], batch: BatchConfig) -> list[PreferenceBatch]:
     """The pairs of each step in rows, all steps in as many rows as the fullest needs: one shape, compiled once."""
-    count, length = max(map(len, steps)), choose_row_shape(measure(pairs.tokenized()), batch).length
-    shape = RowShape(length=length, responses=2 * count, comparisons=count)
+    assert batch.row_length is not None, "choose_batch has chosen it"
+    count = max(map(len, steps))
+    shape = RowShape(length=batch.row_length, responses=2 * count, comparisons=count)
     laid = [pairs.taken(step).tokenized() for step in steps]
     plans = [plan_epoch(measure(tokenized), shape, seed=0, epoch=0) for tokenized in laid]
     rows = max(plan.rows for plan in plans)

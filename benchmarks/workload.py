@@ -193,8 +193,8 @@ def choose_batch(
 ) -> BatchConfig:
     """Rows that hold ``pairs_per_step`` pairs on average over an epoch, and go round evenly over ``devices``.
 
-    They are as short as the longest pair allows, to a multiple of 128, because what attention computes grows with the
-    length; where these don't go round evenly, they are fewer and longer."""
+    They are as short as the longest pair allows, to a multiple of 128; where these don't go round evenly, they
+    are fewer and longer."""
     lengths = measure(pairs.tokenized())
     shortest = math.ceil(int(lengths.comparison_tokens.max()) / _MULTIPLE) * _MULTIPLE
     length = row_length or shortest

@@ -201,12 +201,12 @@ def validate(config: ExperimentConfig) -> None:
             raise ConfigError(f"config.{name} is {_get(config, name)!r}; it must be {right}")
 
 
+_OR_CHOSEN = "or None, in the experiment's file, to choose from the data"
 _Check = tuple[str, bool, str]  # the field, whether it is right, and what would be right
 _AT_LEAST_ONE = (
-    "steps", "evaluate_every", "text.max_prompt_tokens", "text.max_response_tokens", "batch.rows",
-    "model.width", "model.layers", "model.attention_heads", "model.key_value_heads", "model.head_size",
-    "model.mlp_width", "model.unroll", "parallel.microbatches", "parallel.fsdp", "parallel.tensor",
-    "logging.progress_every",
+    "steps", "evaluate_every", "text.max_prompt_tokens", "text.max_response_tokens", "batch.rows", "model.width",
+    "model.layers", "model.attention_heads", "model.key_value_heads", "model.head_size", "model.mlp_width",
+    "model.unroll", "parallel.microbatches", "parallel.fsdp", "parallel.tensor", "logging.progress_every",
 )  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
         yield name, _get(config, name) >= 1, "at least 1"
     for name, minimum in (("batch.row_length", 1), ("batch.responses_per_row", 2), ("batch.comparisons_per_row", 1)):
         value = _get(config, name)
-        yield name, value is None or value >= minimum, f"at least {minimum}, or None to choose from the data"
+        yield name, value is None or value >= minimum, f"at least {minimum}, {_OR_CHOSEN}"
     for name in ("model.dropout", "optimizer.b1", "optimizer.b2"):
         yield name, 0 <= _get(config, name) < 1, "in [0, 1)"
     for name in ("loss.centering", "optimizer.weight_decay", "optimizer.final_learning_rate"):
@@ -245,7 +245,7 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     smallest = least_row_length(text)
     right = (
         f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row, "
-        "or None to choose from the data"
+        + _OR_CHOSEN
     )
     yield "batch.row_length", batch.row_length is None or batch.row_length >= smallest, right
     microbatches, groups = config.parallel.microbatches, model.key_value_heads

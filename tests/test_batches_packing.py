@@ -227,7 +227,7 @@ def test_rows_are_longer_where_that_saves_padding():
 
 
 def test_rows_are_longer_where_that_saves_prefixes_which_parts_repeat():
-    """Eight responses to a prompt of 900: a row of 1024 holds two of them, one of twice the length all."""
+    """Eight responses to a prompt of 900: a row of 1024 holds two of them, one of 1536 all."""
     lengths = best_of(8, groups=200, prefix=900, own=60)
     chosen = choose_row_shape(lengths, BatchConfig())
     assert chosen.length == 1536

@@ -131,6 +131,6 @@ def test_the_side_of_a_gpu_trains_in_little_and_says_why_it_cannot(tmp_path):
     assert answer["device"] == "cpu"
     with (
         Side("benchmarks.side_gpu", str(tmp_path), "pallas") as side,
-        pytest.raises(SideError, match="runs on GPU and TPU"),
+        pytest.raises(SideError, match="runs on TPU and on NVIDIA GPUs"),
     ):
         side.ask(steps=1)

@@ -38,7 +38,11 @@ WRONG = [
     ("data.train", (), r"at least one data spec, as --config\.data\.train=pairs\.jsonl gives"),
     ("data.validation_fraction", 0.0, r"in \(0, 1\), or else data\.validation must name"),
     ("data.validation_fraction", 1.0, r"in \(0, 1\), or else data\.validation must name"),
-    ("batch.row_length", 511, r"at least .* = 512, so that every pair fits a row, or None to choose from the data"),
+    (
+        "batch.row_length",
+        511,
+        r"at least .* = 512, so that every pair fits a row, or None, in the experiment's file",
+    ),
     ("parallel.microbatches", 3, None),
     ("model.key_value_heads", 3, None),
     ("parallel.microbatches", 0, "at least 1"),

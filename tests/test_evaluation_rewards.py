@@ -68,6 +68,7 @@ def test_batch_size_row_length_and_device_count_do_not_matter(contract, compute)
     others = [
         compute,
         RewardComputer(model, untrained_config(batch=BatchConfig(row_length=256, rows=1))),
+        RewardComputer(model, untrained_config(batch=BatchConfig(row_length=None, rows=2))),
         RewardComputer(
             model, untrained_config(parallel=ParallelConfig(strategy=Strategy.JIT), batch=BatchConfig(rows=3))
         ),

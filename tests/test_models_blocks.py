@@ -104,11 +104,12 @@ def test_memory_grows_with_the_length_not_with_its_square(order):
 
 def test_every_kind_has_its_implementation_and_every_platform_its_kind():
     assert set(ANYWHERE) == set(AttentionKind) - {AttentionKind.AUTO, AttentionKind.PALLAS}
-    cpu, tpu = SimpleNamespace(platform="cpu"), SimpleNamespace(platform="tpu")
+    cpu = SimpleNamespace(platform="cpu", device_kind="cpu")
+    tpu = SimpleNamespace(platform="tpu", device_kind="TPU v5e")
     assert choose_attention(AttentionKind.AUTO, cpu) is ANYWHERE[AttentionKind.LISTED]
     assert choose_attention(AttentionKind.AUTO, tpu) is tpu_attention
     assert choose_attention(AttentionKind.DENSE, tpu) is dense_attention
-    with pytest.raises(ConfigError, match=r"config\.model\.attention is 'pallas', which runs on TPU .*; here, on cpu,"):
+    with pytest.raises(ConfigError, match=r"model\.attention is 'pallas', which runs on TPU .*; on cpu \(cpu\) it"):
         choose_attention(AttentionKind.PALLAS, cpu)
 
 
@@ -120,7 +121,7 @@ def test_gpus_that_the_kernels_are_not_for_have_blocks_in_plain_jax(capability, 
     if kernels:
         assert choose_attention(AttentionKind.PALLAS, gpu) is gpu_attention
     else:
-        with pytest.raises(ConfigError, match=r"here, on gpu \(of some kind\), it must be 'auto' or another"):
+        with pytest.raises(ConfigError, match=r"on gpu \(of some kind\) it must be 'auto' or another"):
             choose_attention(AttentionKind.PALLAS, gpu)
 
 

@@ -37,7 +37,7 @@ def tiny_config(rows: str, *, steps: int = 20, evaluate_every: int = 7, seed: in
         evaluate_every=evaluate_every,
         data=DataConfig(train=(rows,), validation_fraction=0.2),
         text=TextConfig(vocabulary_size=300, max_prompt_tokens=32, max_response_tokens=64),
-        batch=BatchConfig(row_length=160, rows=4),
+        batch=BatchConfig(row_length=None, rows=4),  # chosen from the data, also when it is resumed
         model=ModelConfig(
             width=16,
             layers=1,

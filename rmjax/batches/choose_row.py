@@ -21,8 +21,8 @@ def choose_row_shape(lengths: GroupLengths, config: BatchConfig) -> RowShape:
 
     A length that the config leaves open is the shortest that serves: as long as the longest comparison, rounded up to
     a multiple of 128; or one and a half times or twice as long, where that saves more than 3 % of an epoch's token
-    slots, as padding or as prefixes that the parts of a split group repeat. (The speed of a step hardly depends on the
-    length, as attention skips what nobody sees; short rows are shared out more finely among devices and microbatches.)
+    slots, as padding or as prefixes that the parts of a split group repeat. (What attention computes hardly grows with
+    the length, as it skips what nobody sees; short rows go round more evenly over devices and microbatches.)
 
     Slots that the config leaves open come from one plan without slot limits: as many as 99.5 % of its rows need, or the
     largest group that fits a row by its tokens, rounded up to a multiple of 8. An empty slot costs next to nothing
@@ -56,7 +56,7 @@ def _plan_of_chosen_length(lengths: GroupLengths, config: BatchConfig) -> RowPla
     fewest = min(map(_token_slots, plans))
     chosen = next(plan for plan in plans if fewest >= (1 - _WORTH) * _token_slots(plan))
     logging.info(
-        "rows of %d tokens chosen for comparisons of up to %d: %.1f %% of an epoch's tokens are needed (%s)",
+        "rows of %d tokens chosen for comparisons of up to %d: %.1f %% of their token slots are needed (%s)",
         chosen.shape.length, longest, _needed(distinct, chosen),
         ", ".join(f"{_needed(distinct, plan):.1f} % in rows of {plan.shape.length}" for plan in plans),
     )  # fmt: skip

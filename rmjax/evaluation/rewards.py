@@ -29,8 +29,9 @@ class RewardComputer:
 
     The rows are as long as the text contract asks (prompt and response at their limits, rounded up to 128), never as
     the training row, so whatever the contract lets through has a reward. Batches have a few static shapes, each
-    compiled once: a full one has about as many tokens as a training batch, a last one the next power of two of rows on
-    each device, filled up with empty rows. Neither the batch nor the device count changes a reward beyond float
+    compiled once: a full one has about as many tokens as a training batch (where the row length is left to the data, as
+    one of rows that hold every pair within the limits), a last one the next power of two of rows on each device, filled
+    up with empty rows. Neither the batch nor the device count changes a reward beyond float
     tolerance.
 
     Args:

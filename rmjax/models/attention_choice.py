@@ -27,9 +27,12 @@ class Device(Protocol):
     @property
     def platform(self) -> str: ...
 
+    @property
+    def device_kind(self) -> str: ...
+
 
 def has_kernels(device: Device) -> bool:
-    """Whether attention's kernels run there: on a TPU, and on NVIDIA's GPUs since Ampere (compute capability 8.0)."""
+    """Whether attention's kernels are for it: for TPUs, and for NVIDIA's GPUs since Ampere (compute capability 8.0)."""
     if device.platform != "gpu":
         return device.platform in KERNELS
     generation = str(getattr(device, "compute_capability", "")).partition(".")[0]
@@ -37,23 +40,23 @@ def has_kernels(device: Device) -> bool:
 
 
 def choose_attention(kind: AttentionKind, device: Device) -> Attention:
-    """The implementation of that kind; of ``AUTO`` the fastest on the device.
+    """The implementation of that kind; of ``AUTO`` the one that BUILD.md's table gives the device.
 
     ConfigError for kernels on a device that has none.
     """
     if kind is AttentionKind.AUTO:
-        without = AttentionKind.LISTED if device.platform == "cpu" else AttentionKind.ABREAST
-        kind = AttentionKind.PALLAS if has_kernels(device) else without
+        kind = _suiting(device)
     if kind is not AttentionKind.PALLAS:
         return ANYWHERE[kind]
     if not has_kernels(device):
         raise ConfigError(
-            f"config.model.attention is {kind.value!r}, which runs on TPU and on NVIDIA GPUs since Ampere; here, on "
-            f"{_name(device)}, it must be {AttentionKind.AUTO.value!r} or another"
+            f"config.model.attention is {kind.value!r}, which runs on TPU and on NVIDIA GPUs since Ampere; on "
+            f"{device.platform} ({device.device_kind}) it must be {AttentionKind.AUTO.value!r} or another"
         )
     return KERNELS[device.platform]
 
 
-def _name(device: Device) -> str:
-    kind = getattr(device, "device_kind", device.platform)
-    return kind if kind == device.platform else f"{device.platform} ({kind})"
+def _suiting(device: Device) -> AttentionKind:
+    if has_kernels(device):
+        return AttentionKind.PALLAS
+    return AttentionKind.LISTED if device.platform == "cpu" else AttentionKind.ABREAST

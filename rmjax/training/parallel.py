@@ -12,14 +12,15 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Float
 
 from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.config import ConfigError, ExperimentConfig, ModelConfig, Strategy
-from rmjax.models.attention_choice import choose_attention
+from rmjax.config import AttentionKind, ConfigError, ExperimentConfig, ModelConfig, Strategy
+from rmjax.models.attention_choice import choose_attention, has_kernels
 from rmjax.models.reward import RewardModel
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.state import TrainState, new_state
@@ -171,7 +172,20 @@ def describe_devices() -> dict[str, str | int]:
 
 def make_model(config: ModelConfig, vocabulary_size: int) -> RewardModel:
     """The reward model, with the attention that suits the devices where the config leaves it open."""
-    return RewardModel(config, vocabulary_size, choose_attention(config.attention, jax.local_devices()[0]))
+    device = jax.local_devices()[0]
+    if config.attention is AttentionKind.AUTO and device.platform == "gpu" and not has_kernels(device):
+        logging.info("attention has no kernels for %s; it is %r", device.device_kind, AttentionKind.ABREAST.value)
+    return RewardModel(config, vocabulary_size, choose_attention(config.attention, device))
+
+
+def make_model_here(config: ModelConfig, vocabulary_size: int) -> RewardModel:
+    """For computing rewards with a trained model, on whatever machine: with the attention that suits the devices where
+    kernels that it was trained with don't run on them. All kinds give the same rewards but for rounding."""
+    device = jax.local_devices()[0]
+    if config.attention is AttentionKind.PALLAS and not has_kernels(device):
+        logging.info("trained with kernels for attention, read with what %s has", device.device_kind)
+        config = dataclasses.replace(config, attention=AttentionKind.AUTO)
+    return make_model(config, vocabulary_size)
 
 
 def default_placement() -> SingleDeviceSharding:

@@ -1,19 +1,17 @@
 """A trained model from its workdir, with all that scoring needs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import jax
 from absl import logging
 from etils import epath
 
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
-from rmjax.config import AttentionKind, BestBy, ExperimentConfig, ModelConfig
-from rmjax.models.attention_choice import has_kernels
+from rmjax.config import BestBy, ExperimentConfig
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
-from rmjax.training.parallel import make_model, make_parallel_here
+from rmjax.training.parallel import make_model_here, make_parallel_here
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
 _NONE_YET = "{} has no checkpoint yet; the first is saved after config.evaluate_every steps"
@@ -55,7 +53,7 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     folder = workdir / CHECKPOINTS
     if not folder.exists():
         raise CheckpointError(_NONE_YET.format(workdir))
-    model = make_model(_runnable_here(config.model), vocabulary_size_of(contract.tokenizer))
+    model = make_model_here(config.model, vocabulary_size_of(contract.tokenizer))
     template = make_parallel_here(config).abstract_params(model)
     found, params = _restored(folder, config.best_by, step, template)
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)
@@ -82,11 +80,3 @@ def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: A
                 failed, error = found, failure
     assert error is not None
     raise error
-
-
-def _runnable_here(config: ModelConfig) -> ModelConfig:
-    """The config with attention that runs on this machine; all kinds give the same rewards but for rounding."""
-    if config.attention is not AttentionKind.PALLAS or has_kernels(jax.local_devices()[0]):
-        return config
-    logging.info("trained with kernels for attention, read with what %s has", jax.local_devices()[0].device_kind)
-    return replace(config, attention=AttentionKind.AUTO)
