@@ -3,7 +3,7 @@
 import numpy as np
 
 from rmjax.batches.lengths import GroupLengths
-from rmjax.config import ModelConfig
+from rmjax.model_config import ModelConfig
 from rmjax.models.flops import training_flops
 
 

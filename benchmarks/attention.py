@@ -38,7 +38,7 @@ from benchmarks.structures import (
     look,
     make_structure,
 )
-from rmjax.config import AttentionKind
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention import Attention, ScoreRule
 from rmjax.models.attention_choice import choose_attention, has_kernels
 from rmjax.models.gpu_attention import default_tiles

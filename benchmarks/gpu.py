@@ -36,7 +36,8 @@ from benchmarks.trl_options import TrlOptions
 from benchmarks.workload import LONGEST, Pairs, write_shared
 from rmjax.batches.lengths import measure
 from rmjax.batches.tokenizer import save_tokenizer, train_tokenizer
-from rmjax.config import ExperimentConfig, Remat
+from rmjax.config import ExperimentConfig
+from rmjax.model_config import Remat
 
 _SIDES = flags.DEFINE_list("sides", list(SIDES), "rmjax, trl or both.")
 _CASES = flags.DEFINE_list("cases", None, "Which cases; by default all of the sides.")

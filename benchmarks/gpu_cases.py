@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from benchmarks.workload import Pairs, choose_batch, optimizer_of_trl
 from experiments import llama32_1b
-from rmjax.config import ComputeDtype, ExperimentConfig, ModelConfig, ParallelConfig, Strategy
+from rmjax.config import ExperimentConfig, ParallelConfig, Strategy
+from rmjax.model_config import ComputeDtype, ModelConfig
 
 SIDES = ("rmjax", "trl")
 VOCABULARIES = {"llama32_1b": 128_256, "tiny": 512}

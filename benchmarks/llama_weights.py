@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rmjax.batches.tokenizer import END_TOKEN, PAD_TOKEN
-from rmjax.config import ModelConfig
+from rmjax.model_config import ModelConfig
 from rmjax.models.reward import Params
 
 Arrays = dict[str, np.ndarray]

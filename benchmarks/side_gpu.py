@@ -15,7 +15,7 @@ from benchmarks.fused_attention import fused_attention
 from benchmarks.side_training import answer_all, prepare_new
 from benchmarks.sides import Answer, questions, reporting
 from benchmarks.workload import read_shared, with_queries
-from rmjax.config import AttentionKind
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention import Attention
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.reward import RewardModel

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from benchmarks.hh_lengths import draw_lengths
-from rmjax.config import AttentionKind
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention_choice import WIDE_BLOCK
 from rmjax.models.blocked_attention import BLOCK
 from rmjax.models.blocks import cut_places, needed_blocks

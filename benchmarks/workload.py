@@ -33,13 +33,13 @@ from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer, train_tokeni
 from rmjax.config import (
     BatchConfig,
     ExperimentConfig,
-    ModelConfig,
     OnError,
     OptimizerConfig,
     TextConfig,
     from_json,
     to_json,
 )
+from rmjax.model_config import ModelConfig
 from rmjax.models.reward import Params, RewardModel, init
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences

@@ -4,7 +4,8 @@ Not an experiment itself. Row and limits take every HH conversation but the long
 what each needs on a slice of TPUs.
 """
 
-from rmjax.config import ComputeDtype, ExperimentConfig, OnError, Remat, Strategy
+from rmjax.config import ExperimentConfig, OnError, Strategy
+from rmjax.model_config import ComputeDtype, Remat
 
 
 def get_config() -> ExperimentConfig:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 from random_batches import Tree, lay, lively, random_batch, random_rows, small_model_config, to_batch
 
-from rmjax.config import Remat
+from rmjax.model_config import Remat
 from rmjax.models.attention import PLAIN, ScoreRule, dense_attention
 from rmjax.models.reward import RewardModel, init, rewards
 

@@ -110,7 +110,7 @@ def random_batch(seed, rows=4, *, length=128, heads=1, vocabulary=32, nested=Tru
 
 def small_model_config(**changes):
     """Two layers of width 16, heads grouped two to one."""
-    from rmjax.config import ModelConfig
+    from rmjax.model_config import ModelConfig
 
     base = {"width": 16, "layers": 2, "attention_heads": 4, "key_value_heads": 2, "head_size": 8, "mlp_width": 24}
     return ModelConfig(**{**base, **changes})

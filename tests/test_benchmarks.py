@@ -15,7 +15,7 @@ from benchmarks.representative import padded_tokens, representative_windows
 from benchmarks.sides import Side
 from rmjax.batches.lengths import GroupLengths, measure
 from rmjax.batches.packing import RowShape, pack, plan_epoch, plan_in_order
-from rmjax.config import ModelConfig
+from rmjax.model_config import ModelConfig
 from rmjax.models.flops import matrix_parameters
 from rmjax.models.reward import RewardModel, init, parameter_count, rewards
 

@@ -24,7 +24,7 @@ from benchmarks.structures import (
     make_structure,
 )
 from rmjax.batches.lengths import measure
-from rmjax.config import AttentionKind
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention import ScoreRule, dense_attention, seen_from
 from rmjax.models.kernels import BlockSizes
 

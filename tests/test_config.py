@@ -8,7 +8,6 @@ import pytest
 from rmjax.config import (
     ConfigError,
     ExperimentConfig,
-    ModelConfig,
     OnError,
     ParallelConfig,
     Strategy,
@@ -17,6 +16,7 @@ from rmjax.config import (
     to_json,
     validate,
 )
+from rmjax.model_config import ModelConfig
 
 WRONG = [
     ("steps", 0, "at least 1"),

@@ -17,7 +17,7 @@ from attention_cases import (
     random_inputs,
 )
 
-from rmjax.config import AttentionKind
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.gpu_attention import gpu_attention
 from rmjax.models.gpu_kernels import Tiles

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from random_batches import random_batch
 
-from rmjax.config import AttentionKind, ConfigError
+from rmjax.config import ConfigError
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention import ScoreRule, dense_attention, seen_from
 from rmjax.models.attention_choice import ANYWHERE, choose_attention
 from rmjax.models.blocked_attention import blocked_attention

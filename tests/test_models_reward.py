@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from random_batches import Tree, lay, lively, random_batch, random_rows, random_tree, small_model_config, to_batch
 
-from rmjax.config import ComputeDtype
+from rmjax.model_config import ComputeDtype
 from rmjax.models.attention import dense_attention
 from rmjax.models.attention_choice import ANYWHERE
 from rmjax.models.reward import RewardModel, init, parameter_count

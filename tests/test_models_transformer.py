@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from random_batches import lively, random_batch, small_model_config
 
-from rmjax.config import ComputeDtype, Remat
+from rmjax.model_config import ComputeDtype, Remat
 from rmjax.models.attention import dense_attention
 from rmjax.models.transformer import Backbone, RMSNorm, model_shape, rotate, rotation
 

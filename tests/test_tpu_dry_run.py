@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import llama_base
-from rmjax.config import Remat
+from rmjax.model_config import Remat
 from rmjax.models.flops import matrix_parameters
 from rmjax.training import dry_run_sweep
 from rmjax.training.dry_run import dry_run

@@ -7,7 +7,8 @@ import optax
 import pytest
 from random_batches import small_model_config
 
-from rmjax.config import ComputeDtype, OptimizerConfig, Schedule
+from rmjax.config import OptimizerConfig, Schedule
+from rmjax.model_config import ComputeDtype
 from rmjax.models.reward import RewardModel, init
 from rmjax.training.optimizer import decays, learning_rate, make_optimizer
 

@@ -9,7 +9,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from random_batches import random_batch, small_model_config
 from test_models_attention import random_heads
 
-from rmjax.config import AttentionKind, ParallelConfig
+from rmjax.config import ParallelConfig
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention import PLAIN, ScoreRule, dense_attention
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.reward import RewardModel, init, parameter_axes

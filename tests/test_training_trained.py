@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from untrained import untrained_config, write_run
 
-from rmjax.config import AttentionKind
+from rmjax.model_config import AttentionKind
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.training import trained
 from rmjax.training.checkpoint import CheckpointError, Checkpoints

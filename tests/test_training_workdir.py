@@ -12,9 +12,15 @@ import pytest
 
 from rmjax.batches.contract import RoleTemplate
 from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
-from rmjax.config import AttentionKind, ExperimentConfig, ParallelConfig, Remat, Strategy, TextConfig
+from rmjax.config import (
+    ExperimentConfig,
+    ParallelConfig,
+    Strategy,
+    TextConfig,
+)
 from rmjax.errors import UserError
 from rmjax.evaluation import evaluate
+from rmjax.model_config import AttentionKind, Remat
 from rmjax.preferences.files import find_files
 from rmjax.training import environment
 from rmjax.training.checkpoint import CheckpointError

@@ -5,15 +5,14 @@ import pathlib
 import random
 
 from rmjax.config import (
-    AttentionKind,
     BatchConfig,
     DataConfig,
     ExperimentConfig,
     LoggingConfig,
-    ModelConfig,
     OptimizerConfig,
     TextConfig,
 )
+from rmjax.model_config import AttentionKind, ModelConfig
 
 WORDS = ("apple", "bird", "cloud", "door", "earth", "fire", "gold", "hill")
 

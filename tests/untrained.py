@@ -8,7 +8,8 @@ import optax
 
 from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.tokenizer import train_tokenizer
-from rmjax.config import BatchConfig, ExperimentConfig, ModelConfig, TextConfig
+from rmjax.config import BatchConfig, ExperimentConfig, TextConfig
+from rmjax.model_config import ModelConfig
 from rmjax.models import reward
 from rmjax.training.checkpoint import Checkpoints
 from rmjax.training.state import new_state

@@ -3,7 +3,8 @@
 import functools
 from typing import Protocol, runtime_checkable
 
-from rmjax.config import AttentionKind, ConfigError
+from rmjax.config import ConfigError
+from rmjax.model_config import AttentionKind
 from rmjax.models.attention import Attention, dense_attention
 from rmjax.models.blocked_attention import blocked_attention
 from rmjax.models.blocks import Order

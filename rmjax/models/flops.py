@@ -1,6 +1,6 @@
 """The arithmetic that a reward model must do, counted from its shape: a multiplication and an addition are two."""
 
-from rmjax.config import ModelConfig
+from rmjax.model_config import ModelConfig
 from rmjax.models.transformer import ModelShape
 
 Shape = ModelConfig | ModelShape

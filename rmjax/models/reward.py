@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.config import ModelConfig
+from rmjax.model_config import ModelConfig
 from rmjax.models.attention import Attention, dense_attention
 from rmjax.models.axes import named
 from rmjax.models.transformer import Backbone, ModelShape, RMSNorm, model_shape

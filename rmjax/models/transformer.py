@@ -15,7 +15,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
-from rmjax.config import AttentionKind, ComputeDtype, ModelConfig, Remat
+from rmjax.model_config import AttentionKind, ComputeDtype, ModelConfig, Remat
 from rmjax.models.attention import Attention, ScoreRule
 from rmjax.models.axes import LAYERS, laid_out, named
 

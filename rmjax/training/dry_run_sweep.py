@@ -4,7 +4,8 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 
-from rmjax.config import ConfigError, ExperimentConfig, Remat, validate
+from rmjax.config import ConfigError, ExperimentConfig, validate
+from rmjax.model_config import Remat
 from rmjax.training.chips import GIB, devices_of
 from rmjax.training.dry_run import abstract_run, check, compiled_run
 from rmjax.training.dry_run_result import RESERVED, DryRun, Layout, PairLengths, layout_of

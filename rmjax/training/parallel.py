@@ -19,7 +19,8 @@ from jaxtyping import Float
 
 from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.config import AttentionKind, ConfigError, ExperimentConfig, ModelConfig, Strategy
+from rmjax.config import ConfigError, ExperimentConfig, Strategy
+from rmjax.model_config import AttentionKind, ModelConfig
 from rmjax.models.attention_choice import choose_attention, has_kernels
 from rmjax.models.reward import RewardModel
 from rmjax.training.mesh import MeshParallel, make_mesh

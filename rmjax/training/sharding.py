@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Float, Int
 
 from rmjax.arrays import Array
-from rmjax.config import ModelConfig
+from rmjax.model_config import ModelConfig
 from rmjax.models.attention import PLAIN, Attention, ScoreRule
 
 DATA, FSDP, TENSOR = AXES = ("data", "fsdp", "tensor")
