@@ -15,7 +15,7 @@ from typing import Any
 
 from rmjax import config_json
 from rmjax.errors import ConfigError
-from rmjax.model_config import ComputeDtype, ModelConfig
+from rmjax.model_config import ComputeDtype, ModelConfig, Norm
 
 
 class OnError(enum.Enum):
@@ -175,7 +175,10 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
         yield name, 0 <= _get(config, name) < 1, "in [0, 1)"
     for name in ("loss.centering", "optimizer.weight_decay", "optimizer.final_learning_rate"):
         yield name, 0 <= _get(config, name) < math.inf, "a finite number, at least 0"
-    for name in ("optimizer.learning_rate", "optimizer.epsilon", "model.rope_theta", "model.norm_epsilon"):
+    for name in (
+        "optimizer.learning_rate", "optimizer.epsilon", "model.rope_theta", "model.rope_factor",
+        "model.rope_original_length", "model.norm_epsilon",
+    ):  # fmt: skip
         yield name, 0 < _get(config, name) < math.inf, "a finite number above 0"
     yield "seed", 0 <= config.seed < 1 << 31, "in 0..2147483647"
     smoothing = config.loss.label_smoothing
@@ -184,6 +187,8 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
     window, softcap = config.model.attention_window, config.model.attention_softcap
     yield "model.attention_window", window is None or window >= 1, "at least 1, or None to see all"
     yield "model.attention_softcap", softcap is None or softcap > 0, "above 0, or None for none"
+    for name in ("model.attention_scale", "model.local_rope_theta"):
+        yield name, (_get(config, name) or 1) > 0, "above 0, or None"
     clip = config.optimizer.clip_norm
     yield "optimizer.clip_norm", clip is None or clip > 0, "above 0, or None for no clipping"
     yield "text.vocabulary_size", config.text.vocabulary_size >= 258, "at least 258 (bytes, pad, end)"
@@ -212,7 +217,26 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     yield "model.head_size", model.head_size % 2 == 0, "even, for rotary positions"
     heads = model.reward_heads
     yield "model.reward_heads", len(set(heads)) == len(heads), "names that differ from each other"
+    yield from _checks_of_positions(config)
     yield from _checks_of_the_mesh(config.parallel, model)
+
+
+def _checks_of_positions(config: ExperimentConfig) -> Iterator[_Check]:
+    """Windows, rotary positions and learned ones."""
+    model, longest = config.model, config.text.max_prompt_tokens + config.text.max_response_tokens
+    known = all(0 <= layer < model.layers for layer in model.global_layers)
+    yield "model.global_layers", known, f"numbers of layers, 0..{model.layers - 1}"
+    windowed = model.attention_window is not None
+    yield "model.global_layers", windowed or not model.global_layers, "empty, as model.attention_window is None"
+    size = model.head_size if model.rotary_size is None else model.rotary_size
+    yield "model.rotary_size", 0 < size <= model.head_size and size % 2 == 0, f"even, in 2..{model.head_size}, or None"
+    low, high = model.rope_low_frequency, model.rope_high_frequency
+    yield "model.rope_low_frequency", 0 < low < high, f"above 0 and below model.rope_high_frequency = {high}"
+    embedded = model.position_embeddings
+    right = f"at least text.max_prompt_tokens + text.max_response_tokens = {longest}, or None"
+    yield "model.position_embeddings", embedded is None or embedded >= longest, right
+    offset = not model.norm_offset or model.norm is Norm.RMS
+    yield "model.norm_offset", offset, f"false, as model.norm is {model.norm.value!r}"
 
 
 def _checks_of_the_mesh(parallel: ParallelConfig, model: ModelConfig) -> Iterator[_Check]:

@@ -66,8 +66,9 @@ def _build(kind: Any, value: Any, name: str) -> Any:
             return None
         return _build(next(part for part in kind.__args__ if part is not type(None)), value, name)
     if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise ConfigError(f"{name} is {value!r}; it must be a list of strings")
+        entry_kind, words = kind.__args__[0], {str: "strings", int: "whole numbers"}
+        if not isinstance(value, list) or not all(type(entry) is entry_kind for entry in value):
+            raise ConfigError(f"{name} is {value!r}; it must be a list of {words[entry_kind]}")
         return tuple(value)
     if kind is float and type(value) is int:
         return float(value)

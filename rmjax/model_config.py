@@ -29,9 +29,32 @@ class Remat(enum.Enum):
     FULL = "full"  # all but the input of each layer
 
 
+class Norm(enum.Enum):
+    """What stands before each branch of a layer, and before the reward head."""
+
+    RMS = "rms"  # divides by the root mean square
+    LAYER = "layer"  # takes the mean away first, and adds a bias
+
+
+class Activation(enum.Enum):
+    """The nonlinearity of the MLP."""
+
+    SILU = "silu"
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"  # its approximation by tanh
+
+
+class RopeScaling(enum.Enum):
+    """How rotary frequencies are slowed for texts longer than those that a model was first trained on."""
+
+    NONE = "none"
+    LINEAR = "linear"  # all of them, by rope_factor
+    LLAMA3 = "llama3"  # the slow ones by rope_factor, the fast ones not at all, and those between by something between
+
+
 @dataclass(kw_only=True, slots=True)
 class ModelConfig:
-    """A decoder-only transformer with a reward head."""
+    """A decoder-only transformer with a reward head; by default Llama's architecture."""
 
     width: int = 128
     layers: int = 4
@@ -41,9 +64,30 @@ class ModelConfig:
     mlp_width: int = 384
     attention: AttentionKind = AttentionKind.AUTO
     attention_window: int | None = None  # how many positions back a token sees, itself counted; None: all of them
+    global_layers: tuple[int, ...] = ()  # layers (from 0) in which it sees all of them in spite of a window
     attention_softcap: float | None = None  # scores s become cap * tanh(s / cap), as in Gemma 2; None: as they are
+    attention_scale: float | None = None  # of query . key; None: one over the square root of the head size
+    query_key_norm: bool = False  # each head of them, before it is turned, as in Qwen3
+    projection_bias: bool = False  # of query, key and value
+    output_bias: bool = False  # of the matrix from the heads back to the width
     rope_theta: float = 10_000.0
+    local_rope_theta: float | None = None  # of layers with a window; None: the same, scaled alike
+    rope_scaling: RopeScaling = RopeScaling.NONE
+    rope_factor: float = 1.0
+    rope_low_frequency: float = 1.0  # of llama3: turns in rope_original_length below which a frequency is slow,
+    rope_high_frequency: float = 4.0  # and above which it is fast
+    rope_original_length: int = 8192
+    rotary_size: int | None = None  # how many numbers of a head are turned, the first; None: all
+    position_embeddings: int | None = None  # learned ones for so many positions, as in GPT-2, and nothing is turned
+    scaled_embedding: bool = False  # times the square root of the width, as in Gemma
+    norm: Norm = Norm.RMS
     norm_epsilon: float = 1e-6
+    norm_offset: bool = False  # the scale of an RMS norm is 1 + its parameter, as in Gemma
+    post_norms: bool = False  # norms after each branch too, as in Gemma 2
+    parallel_branches: bool = False  # attention and MLP read the same hidden states, as in GPT-NeoX
+    gated_mlp: bool = True
+    mlp_bias: bool = False
+    activation: Activation = Activation.SILU
     dropout: float = 0.0  # of embeddings and residual branches, in training alone
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
     remat: Remat = Remat.NONE

@@ -11,7 +11,10 @@ from random_batches import lively, random_batch, small_model_config
 
 from rmjax.model_config import ComputeDtype, Remat
 from rmjax.models.attention import dense_attention
-from rmjax.models.transformer import Backbone, RMSNorm, model_shape, rotate, rotation
+from rmjax.models.layers import RMSNorm
+from rmjax.models.rotary import frequencies, rotate, rotation
+from rmjax.models.shape import model_shape
+from rmjax.models.transformer import Backbone
 
 
 def backbone(**changes):
@@ -35,14 +38,15 @@ def rows_of(batch):
 @pytest.mark.parametrize("theta", [100.0, 10_000.0])
 def test_rotary_products_depend_on_the_distance_alone(theta):
     first, second = jax.random.normal(jax.random.PRNGKey(0), (2, 1, 1, 1, 8))
+    frequency = frequencies(model_shape(small_model_config(head_size=8, rope_theta=theta)), sees_all=True)
 
     def product(i, j):
-        at = [rotation(jnp.array([[position]]), 8, theta) for position in (i, j)]
+        at = [rotation(jnp.array([[position]]), frequency) for position in (i, j)]
         return float((rotate(first, at[0]) * rotate(second, at[1])).sum())
 
     np.testing.assert_allclose(product(7, 3), product(104, 100), atol=1e-4)
     assert abs(product(7, 3) - product(7, 4)) > 1e-3
-    np.testing.assert_array_equal(rotate(first, rotation(jnp.array([[0]]), 8, theta)), first)
+    np.testing.assert_array_equal(rotate(first, rotation(jnp.array([[0]]), frequency)), first)
 
 
 def test_rms_norm_equals_its_formula_and_is_float32_inside():

@@ -1,7 +1,7 @@
 """The arithmetic that a reward model must do, counted from its shape: a multiplication and an addition are two."""
 
 from rmjax.model_config import ModelConfig
-from rmjax.models.transformer import ModelShape
+from rmjax.models.shape import ModelShape
 
 Shape = ModelConfig | ModelShape
 
@@ -9,7 +9,8 @@ Shape = ModelConfig | ModelShape
 def matrix_parameters(shape: Shape) -> int:
     """The numbers of all matrices that every token is multiplied with; embedding, norms and reward head are not."""
     heads = 2 * shape.attention_heads + 2 * shape.key_value_heads
-    return shape.layers * shape.width * (heads * shape.head_size + 3 * shape.mlp_width)
+    mlp = (3 if shape.gated_mlp else 2) * shape.mlp_width
+    return shape.layers * shape.width * (heads * shape.head_size + mlp)
 
 
 def forward_flops(shape: Shape, *, tokens: float, visible_pairs: float) -> float:

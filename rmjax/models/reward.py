@@ -13,7 +13,9 @@ from rmjax.batches.batch import PreferenceBatch
 from rmjax.model_config import ModelConfig
 from rmjax.models.attention import Attention, dense_attention
 from rmjax.models.axes import named
-from rmjax.models.transformer import Backbone, ModelShape, RMSNorm, model_shape
+from rmjax.models.layers import make_norm
+from rmjax.models.shape import ModelShape, model_shape
+from rmjax.models.transformer import Backbone
 
 Params = dict[str, Any]
 
@@ -53,7 +55,7 @@ class RewardModel(nn.Module):
         hidden = backbone(tokens, positions, visible_until)
         # Only the tokens that are read go through the final norm and the head.
         read = jnp.take_along_axis(hidden, response_end[:, :, None], axis=1)
-        read = RMSNorm(shape.norm_epsilon, jnp.dtype(jnp.float32), name="final_norm")(read)
+        read = make_norm(shape, "final_norm", jnp.dtype(jnp.float32))(read)
         outputs = max(1, len(shape.reward_heads))
         initializer = named(HEAD_INITIALIZER, "read", "reward")
         head = nn.Dense(outputs, use_bias=False, dtype=jnp.float32, kernel_init=initializer, name="reward_head")
