@@ -4,7 +4,7 @@ r"""What does a reward model of the shape of Llama 3.2 1B take, and how fast cou
     python -m rmjax.train --config=experiments/llama32_1b.py --workdir=gs://BUCKET/runs/llama32_1b
 
 Hardware: a v5litepod-8. The dimensions are the published ones; the weights are new.
-It was compiled for that slice (BUILD.md has the figures), not run on one.
+It was compiled for that slice, not run on one.
 """
 
 from experiments import llama_base

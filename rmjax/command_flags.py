@@ -29,7 +29,7 @@ def parse(arguments: list[str]) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         raise UserError(_unknown_flag(error)) from error
     except flags.Error as error:
-        raise _first_reported(error) or UserError(f"{error} (--help shows the flags)") from error
+        raise _first_reported(error) or UserError(f"{error} ({_hint(error)})") from error
     except (KeyError, TypeError) as error:
         if not (wrong := _unknown_field(arguments)):
             raise
@@ -58,6 +58,13 @@ def _find_siblings(arguments: list[str]) -> None:
             package = package.parent
         if package != file.parent and str(package) not in sys.path:
             sys.path.insert(0, str(package))
+
+
+def _hint(error: flags.Error) -> str:
+    """What helps against a value that a flag can't take."""
+    if re.search(r"=none: ", str(error), re.IGNORECASE):
+        return "no flag can say None; leave it out, and have None in the experiment's file"
+    return "--help shows the flags"
 
 
 def _first_reported(error: BaseException | None) -> ReportedError | None:

@@ -203,8 +203,8 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     yield "data.validation_fraction", split, "in (0, 1), or else data.validation must name what to validate on"
     smallest = least_row_length(text)
     right = (
-        f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row, "
-        + _OR_CHOSEN
+        f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row "
+        "(lower these limits for shorter ones), " + _OR_CHOSEN
     )
     yield "batch.row_length", batch.row_length is None or batch.row_length >= smallest, right
     microbatches, groups = config.parallel.microbatches, model.key_value_heads

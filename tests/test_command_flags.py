@@ -44,6 +44,10 @@ def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ExperimentConfig
         (["--config=base.py", "--config.steps.x=1"], "--config.steps.x=1: the config has no such field; did you mean"),
         (["--config=base.py", "--config.data.train.x=1"], "--config.data.train.x=1: the config has no such field; did"),
         (["--config=base.py", "--config.steps=many"], "flag --config.steps=many: invalid literal for int"),
+        (
+            ["--config=base.py", "--config.batch.row_length=None"],
+            "flag --config.batch.row_length=None: invalid literal for int() with base 10: 'None' (no flag can say",
+        ),
         (["--config=from_json.py:base.py"], "base.py can't be read as a config: the config is not JSON"),
         (["--config=from_json.py"], "'' is no file; right would be --config=experiments/from_json.py:WORKDIR"),
         (["--cofnig=base.py"], "Unknown command line flag 'cofnig'. Did you mean: config"),

@@ -41,7 +41,7 @@ WRONG = [
     (
         "batch.row_length",
         511,
-        r"at least .* = 512, so that every pair fits a row, or None, in the experiment's file",
+        r"at least .* = 512, so that every pair fits a row \(lower these limits .*\), or None, in",
     ),
     ("parallel.microbatches", 3, None),
     ("model.key_value_heads", 3, None),

@@ -98,6 +98,12 @@ def test_the_lines_of_a_sweep():
     assert in_a_line(LAYOUT, "not compiled").endswith("float32  not compiled")
 
 
+def test_a_dry_run_does_not_ask_for_data():
+    config = llama32_1b.get_config()
+    config.data.train = ()
+    check(config)
+
+
 def test_rows_that_are_left_to_the_data_are_refused_where_there_are_none():
     config = llama32_1b.get_config()
     check(config)

@@ -55,10 +55,10 @@ def _plan_of_chosen_length(lengths: GroupLengths, config: BatchConfig) -> RowPla
             break  # there is no more than that to save
     fewest = min(map(_token_slots, plans))
     chosen = next(plan for plan in plans if fewest >= (1 - _WORTH) * _token_slots(plan))
+    tried = ", ".join(f"{_needed(distinct, plan):.1f} % in rows of {plan.shape.length}" for plan in plans)
     logging.info(
-        "rows of %d tokens chosen for comparisons of up to %d: %.1f %% of their token slots are needed (%s)",
-        chosen.shape.length, longest, _needed(distinct, chosen),
-        ", ".join(f"{_needed(distinct, plan):.1f} % in rows of {plan.shape.length}" for plan in plans),
+        "rows of %d tokens chosen for comparisons of up to %d: no longer ones would save %.0f %% of an epoch's token "
+        "slots, which hold a token laid for the first time to %s", chosen.shape.length, longest, 100 * _WORTH, tried,
     )  # fmt: skip
     return chosen
 

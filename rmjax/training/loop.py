@@ -191,7 +191,7 @@ def _batches(
     steps = pipeline.steps_in(start.epoch)
     logging.info(
         "rows of %d tokens for up to %d responses and %d comparisons; %d rows a step with %.1f comparisons on average, "
-        "%d steps in an epoch (%.1f %% of their tokens are no padding), %.1f epochs in all",
+        "%d steps in an epoch (%.1f %% of their token slots filled, with the last one's empty rows), %.1f epochs",
         shape.length, shape.responses, shape.comparisons, config.batch.rows, len(lengths.left) / steps,
         steps, 100 * pipeline.fill(start.epoch), config.steps / steps,
     )  # fmt: skip
