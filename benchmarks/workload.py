@@ -30,15 +30,7 @@ from rmjax.batches.packing import plan_epoch
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
-from rmjax.config import (
-    BatchConfig,
-    ExperimentConfig,
-    OnError,
-    OptimizerConfig,
-    TextConfig,
-    from_json,
-    to_json,
-)
+from rmjax.config import BatchConfig, ExperimentConfig, OnError, OptimizerConfig, TextConfig, from_json, to_json
 from rmjax.model_config import ModelConfig
 from rmjax.models.reward import Params, RewardModel, init
 from rmjax.preferences.groups import RowDefaults

@@ -119,7 +119,7 @@ def test_a_config_comes_back_and_its_differences_are_named():
         ("{", "the config is not JSON"),
         ("[" * 100_000, "the config is not JSON"),
         ("[]", r"config is \[\]; it must be an object"),
-        ('{"model": {"wide": 1}}', "config.model has no field 'wide'; its fields are attention, attention_heads, "),
+        ('{"model": {"wide": 1}}', "config.model has no field 'wide'; its fields are activation, attention, "),
         ('{"steps": "many"}', "config.steps is 'many'; it must be of type int"),
         ('{"steps": true}', "config.steps is True; it must be of type int"),
         ('{"data": {"train": "x"}}', "config.data.train is 'x'; it must be a list of strings"),

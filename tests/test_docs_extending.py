@@ -66,7 +66,7 @@ def test_the_commands_of_the_page_run_on_what_it_adds(extended: Path, number: in
     config = json.loads((workdir / "config.json").read_text())
     assert config["dimension"] == "politeness"
     assert config["loss"]["reward_decay"] == (0.01, 0.0)[number]
-    assert config["model"]["scaled_embedding"] is (False, True)[number]
+    assert config["model"]["embedding_norm"] is (False, True)[number]
     assert "0 comparisons skipped" in done.stderr
     assert len([line for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"loss"' in line]) == 2
 

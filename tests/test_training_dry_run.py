@@ -8,12 +8,7 @@ import pytest
 
 from experiments import llama31_8b, llama31_70b, llama32_1b
 from rmjax.batches.packing import RowShape
-from rmjax.config import (
-    ConfigError,
-    ParallelConfig,
-    Strategy,
-    validate,
-)
+from rmjax.config import ConfigError, ParallelConfig, Strategy, validate
 from rmjax.model_config import Remat
 from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
 from rmjax.training.chips import CHIPS, GIB, TopologyError, chip_of, devices_of, sending_bandwidth

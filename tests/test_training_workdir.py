@@ -12,12 +12,7 @@ import pytest
 
 from rmjax.batches.contract import RoleTemplate
 from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
-from rmjax.config import (
-    ExperimentConfig,
-    ParallelConfig,
-    Strategy,
-    TextConfig,
-)
+from rmjax.config import ExperimentConfig, ParallelConfig, Strategy, TextConfig
 from rmjax.errors import UserError
 from rmjax.evaluation import evaluate
 from rmjax.model_config import AttentionKind, Remat

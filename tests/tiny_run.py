@@ -4,14 +4,7 @@ import json
 import pathlib
 import random
 
-from rmjax.config import (
-    BatchConfig,
-    DataConfig,
-    ExperimentConfig,
-    LoggingConfig,
-    OptimizerConfig,
-    TextConfig,
-)
+from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, LoggingConfig, OptimizerConfig, TextConfig
 from rmjax.model_config import AttentionKind, ModelConfig
 
 WORDS = ("apple", "bird", "cloud", "door", "earth", "fire", "gold", "hill")

@@ -15,12 +15,7 @@ import numpy as np
 import optax
 
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.config import (
-    ConfigError,
-    ExperimentConfig,
-    Strategy,
-    validate,
-)
+from rmjax.config import ConfigError, DataConfig, ExperimentConfig, Strategy, validate
 from rmjax.model_config import Remat
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
