@@ -188,7 +188,8 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
     yield "model.attention_window", window is None or window >= 1, "at least 1, or None to see all"
     yield "model.attention_softcap", softcap is None or softcap > 0, "above 0, or None for none"
     for name in ("model.attention_scale", "model.local_rope_theta"):
-        yield name, (_get(config, name) or 1) > 0, "above 0, or None"
+        value = _get(config, name)
+        yield name, value is None or 0 < value < math.inf, "a finite number above 0, or None"
     clip = config.optimizer.clip_norm
     yield "optimizer.clip_norm", clip is None or clip > 0, "above 0, or None for no clipping"
     yield "text.vocabulary_size", config.text.vocabulary_size >= 258, "at least 258 (bytes, pad, end)"

@@ -52,6 +52,15 @@ WRONG = [
     ("parallel.tensor", 2, "1, as parallel.strategy is not 'mesh'"),
     ("model.head_size", 7, "even"),
     ("model.reward_heads", ("a", "a"), "names that differ"),
+    ("model.attention_scale", 0.0, "a finite number above 0, or None"),
+    ("model.local_rope_theta", -1.0, "a finite number above 0, or None"),
+    ("model.rope_factor", 0.0, "a finite number above 0"),
+    ("model.rope_low_frequency", 4.0, r"above 0 and below model\.rope_high_frequency = 4\.0"),
+    ("model.rotary_size", 34, r"even, in 2\.\.32, or None"),
+    ("model.rotary_size", 3, r"even, in 2\.\.32, or None"),
+    ("model.position_embeddings", 383, r"at least text\.max_prompt_tokens \+ text\.max_response_tokens = 384, or None"),
+    ("model.global_layers", (4,), r"numbers of layers, 0\.\.3"),
+    ("model.global_layers", (1,), r"empty, as model\.attention_window is None"),
 ]
 
 
@@ -102,11 +111,13 @@ def test_the_fraction_is_of_no_matter_where_the_validation_data_is_named(fractio
 
 def test_a_config_comes_back_and_its_differences_are_named():
     config = changed("data.on_error", OnError.SKIP)
+    config.model.global_layers = (0, 2)
     config.model.reward_heads = ("a", "b")
     config.optimizer.clip_norm = None
     assert from_json(to_json(config)) == config
     assert difference(ExperimentConfig(), config) == [
         "config.data.on_error: default -> skip",
+        "config.model.global_layers: () -> (0, 2)",
         "config.model.reward_heads: () -> ('a', 'b')",
         "config.optimizer.clip_norm: 1.0 -> None",
     ]
@@ -123,6 +134,10 @@ def test_a_config_comes_back_and_its_differences_are_named():
         ('{"steps": "many"}', "config.steps is 'many'; it must be of type int"),
         ('{"steps": true}', "config.steps is True; it must be of type int"),
         ('{"data": {"train": "x"}}', "config.data.train is 'x'; it must be a list of strings"),
+        (
+            '{"model": {"global_layers": ["1"]}}',
+            "config.model.global_layers is ['1']; it must be a list of whole numbers",
+        ),
         (
             '{"data": {"on_error": "hide"}}',
             "config.data.on_error is 'hide'; it must be one of 'default', 'error', 'skip'",

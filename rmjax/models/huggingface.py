@@ -1,0 +1,181 @@
+"""Parameters out of a folder in Hugging Face's format: a causal language model, or a reward model.
+
+They are read slice by slice, as the devices ask for them, so that the host never holds more than a share of one
+parameter, and each process reads only what lies on its devices.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Shaped
+from safetensors import safe_open
+
+from rmjax.arrays import Array
+from rmjax.model_config import ModelConfig
+from rmjax.models.huggingface_config import HuggingFaceError, model_config_of
+from rmjax.models.huggingface_names import FAMILIES, HEAD, Stored, part_of, stored_shape
+from rmjax.models.huggingface_names import Path as Names
+from rmjax.models.reward import HEAD_INITIALIZER, Params
+
+_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_LAYERS = ("backbone", "layers")
+_KERNEL = ("reward_head", "kernel")
+Slices = tuple[slice, ...]
+
+
+class HuggingFaceModel:
+    """A folder with ``config.json`` and safetensors files, whole or in shards.
+
+    Attributes:
+      config: the architecture.
+      vocabulary_size: rows of its embedding.
+
+    Raises:
+      HuggingFaceError: for a folder without these files, or an architecture that isn't supported.
+    """
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+        self.theirs = _read_json(self.folder / "config.json")
+        self.config: ModelConfig = model_config_of(self.theirs)
+        self.vocabulary_size = int(self.theirs["vocab_size"])
+        self._family = FAMILIES[self.theirs["model_type"]]
+        self._files = _files_of_tensors(self.folder)
+        headed = any(name.startswith(self._family.prefix) for name in self._files)
+        self._prefix = self._family.prefix if headed else ""
+
+    @property
+    def has_reward_head(self) -> bool:
+        """Whether it is a reward model; a causal language model gets a fresh head."""
+        return HEAD in self._files
+
+    def load(self, template: Params, key: Array) -> Params:
+        """The parameters of a RewardModel of this config, each in the dtype and place that the template has for it.
+
+        Args:
+          template: abstract arrays, as ``Parallel.abstract_params`` gives them; one that has no place gets the default.
+          key: of the fresh reward head of a language model.
+
+        Raises:
+          HuggingFaceError: with the names of all tensors that are missing, that nothing takes, or that have another
+            shape.
+        """
+        leaves, tree = jax.tree_util.tree_flatten_with_path(template)
+        wanted = {tuple(part.key for part in path): leaf for path, leaf in leaves}
+        self._check(wanted)
+        with contextlib.ExitStack() as stack:
+            reader = _Reader(self.folder, self._files, stack)
+            values = [self._placed(names, leaf, reader, key) for names, leaf in wanted.items()]
+        return jax.tree_util.tree_unflatten(tree, values)
+
+    def _placed(self, names: Names, leaf: Any, reader: "_Reader", key: Array) -> Array:
+        if names == _KERNEL and not self.has_reward_head:
+            fresh = jax.jit(HEAD_INITIALIZER, static_argnums=(1, 2), out_shardings=leaf.sharding)
+            return fresh(key, leaf.shape, leaf.dtype)
+
+        def read(index: Any) -> Shaped[np.ndarray, "..."]:
+            return self._read(names, leaf, reader, index)
+
+        if leaf.sharding is None:
+            return jnp.asarray(read(tuple(map(slice, leaf.shape))))
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
+
+    def _read(self, names: Names, leaf: Any, reader: "_Reader", index: Slices) -> Shaped[np.ndarray, "..."]:
+        """A slice of a parameter, that of stacked layers one layer after the other."""
+        stored = self._stored(names)
+        if names[: len(_LAYERS)] != _LAYERS:
+            return np.ascontiguousarray(reader.read(stored, stored.name, leaf.shape, index, self.config), leaf.dtype)
+        layers = range(*index[0].indices(self.config.layers))
+        shape = [len(range(*part.indices(size))) for part, size in zip(index, leaf.shape, strict=True)]
+        result = np.empty(shape, leaf.dtype)
+        for place, layer in enumerate(layers):
+            name = stored.name.format(layer)
+            result[place] = reader.read(stored, name, leaf.shape[1:], index[1:], self.config)
+        return result
+
+    def _stored(self, names: Names) -> Stored:
+        """Where a parameter lies, by its name with the prefix."""
+        if names == _KERNEL:
+            return Stored(HEAD, transposed=True)
+        below = names[: len(_LAYERS)] == _LAYERS
+        found = self._family.layer[names[len(_LAYERS) :]] if below else self._family.rest[names]
+        return Stored(self._prefix + found.name, found.transposed, found.fused, found.part)
+
+    def _check(self, wanted: dict[Names, Any]) -> None:
+        """That every parameter has its tensor, and every tensor its parameter."""
+        if self.has_reward_head:
+            outputs = wanted[_KERNEL].shape[1]
+            labels = _shape_of(self.folder, self._files, HEAD)[0]
+            if labels != outputs:
+                raise HuggingFaceError(f"{self.folder}: {HEAD} has {labels} rows, and the model {outputs} reward heads")
+        needed = set(itertools.chain.from_iterable(self._tensors(names) for names in wanted))
+        missing = sorted(needed - set(self._files))
+        unknown = sorted(name for name in set(self._files) - needed if not name.endswith(self._family.unused))
+        if missing or unknown:
+            words = [f"there is no {', '.join(missing)}"] if missing else []
+            words += [f"nothing takes {', '.join(unknown)}"] if unknown else []
+            raise HuggingFaceError(f"{self.folder}: {'; '.join(words)}")
+
+    def _tensors(self, names: Names) -> Iterator[str]:
+        if names == _KERNEL and not self.has_reward_head:
+            return
+        stored = self._stored(names)
+        for layer in range(self.config.layers if "{}" in stored.name else 1):
+            yield stored.name.format(layer)
+
+
+class _Reader:
+    """Slices of tensors, each file opened once."""
+
+    def __init__(self, folder: Path, files: dict[str, str], stack: contextlib.ExitStack):
+        self._files = files
+        self._open: Callable[[str], Any] = functools.cache(
+            lambda file: stack.enter_context(safe_open(folder / file, framework="numpy"))
+        )
+
+    def read(
+        self, stored: Stored, name: str, shape: tuple[int, ...], index: Slices, config: ModelConfig
+    ) -> Shaped[np.ndarray, "..."]:
+        """A slice of what a tensor holds for a parameter of ours, which has that shape."""
+        tensor = self._open(self._files[name]).get_slice(name)
+        theirs = tuple(tensor.get_shape())
+        if theirs != stored_shape(shape, stored):
+            right = stored_shape(shape, stored)
+            raise HuggingFaceError(
+                f"{self._files[name]}: {name} has shape {theirs}; by config.json it would be {right}"
+            )
+        if stored.fused is not None:
+            return part_of(tensor[:], stored, config)[index]
+        return tensor[index[::-1]].T if stored.transposed else tensor[index]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise HuggingFaceError(f"{path} doesn't exist; right would be a folder in Hugging Face's format") from None
+    except json.JSONDecodeError as error:
+        raise HuggingFaceError(f"{path} is not JSON: {error}") from error
+
+
+def _files_of_tensors(folder: Path) -> dict[str, str]:
+    """The file that each tensor lies in."""
+    if (folder / _INDEX).exists():
+        return dict(_read_json(folder / _INDEX)["weight_map"])
+    if not (folder / _SINGLE).exists():
+        raise HuggingFaceError(f"{folder} has neither {_SINGLE} nor {_INDEX}; other formats are not read")
+    with safe_open(folder / _SINGLE, framework="numpy") as file:
+        return dict.fromkeys(file.keys(), _SINGLE)
+
+
+def _shape_of(folder: Path, files: dict[str, str], name: str) -> list[int]:
+    with safe_open(folder / files[name], framework="numpy") as file:
+        return file.get_slice(name).get_shape()
