@@ -135,8 +135,8 @@ def test_a_config_comes_back_and_its_differences_are_named():
         ('{"steps": true}', "config.steps is True; it must be of type int"),
         ('{"data": {"train": "x"}}', "config.data.train is 'x'; it must be a list of strings"),
         (
-            '{"model": {"global_layers": ["1"]}}',
-            "config.model.global_layers is ['1']; it must be a list of whole numbers",
+            '{"model": {"global_layers": "1"}}',
+            "config.model.global_layers is '1'; it must be a list of whole numbers",
         ),
         (
             '{"data": {"on_error": "hide"}}',
