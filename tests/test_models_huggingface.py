@@ -90,6 +90,14 @@ def test_parameters_read_for_a_mesh_are_the_same_bits(name):
     assert min(shares) == 1 / 4
 
 
+def test_parameters_may_be_donated_to_a_step():
+    """Though the arrays take over memory that numpy has filled."""
+    _, params = loaded(GOLDEN / "gemma2")
+    _, again = loaded(GOLDEN / "gemma2")
+    twice = jax.jit(lambda params: jax.tree.map(lambda leaf: 2 * leaf, params), donate_argnums=0)(params)
+    jax.tree.map(lambda one, other: np.testing.assert_array_equal(one, 2 * np.asarray(other)), twice, again)
+
+
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_a_language_model_gets_a_fresh_head(name):
     theirs = HuggingFaceModel(GOLDEN / name)

@@ -4,16 +4,14 @@ They are read slice by slice, as the devices ask for them, so that the host neve
 parameter, and each process reads only what lies on its devices.
 """
 
-import contextlib
-import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 from safetensors import safe_open
@@ -28,6 +26,7 @@ from rmjax.models.reward import HEAD_INITIALIZER, Params
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _LAYERS = ("backbone", "layers")
 _KERNEL = ("reward_head", "kernel")
+_ALIGNMENT = 64  # bytes
 Slices = tuple[slice, ...]
 
 
@@ -71,35 +70,47 @@ class HuggingFaceModel:
         leaves, tree = jax.tree_util.tree_flatten_with_path(template)
         wanted = {tuple(part.key for part in path): leaf for path, leaf in leaves}
         self._check(wanted)
-        with contextlib.ExitStack() as stack:
-            reader = _Reader(self.folder, self._files, stack)
-            values = [self._placed(names, leaf, reader, key) for names, leaf in wanted.items()]
+        values = [self._placed(names, leaf, key) for names, leaf in wanted.items()]
         return jax.tree_util.tree_unflatten(tree, values)
 
-    def _placed(self, names: Names, leaf: Any, reader: "_Reader", key: Array) -> Array:
+    def _placed(self, names: Names, leaf: Any, key: Array) -> Array:
         if names == _KERNEL and not self.has_reward_head:
             fresh = jax.jit(HEAD_INITIALIZER, static_argnums=(1, 2), out_shardings=leaf.sharding)
             return fresh(key, leaf.shape, leaf.dtype)
 
         def read(index: Any) -> Shaped[np.ndarray, "..."]:
-            return self._read(names, leaf, reader, index)
+            return self._read(names, leaf, index)
 
         if leaf.sharding is None:
-            return jnp.asarray(read(tuple(map(slice, leaf.shape))))
+            return jax.device_put(read(tuple(map(slice, leaf.shape))), may_alias=True)
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
 
-    def _read(self, names: Names, leaf: Any, reader: "_Reader", index: Slices) -> Shaped[np.ndarray, "..."]:
+    def _read(self, names: Names, leaf: Any, index: Slices) -> Shaped[np.ndarray, "..."]:
         """A slice of a parameter, that of stacked layers one layer after the other."""
-        stored = self._stored(names)
+        stored, shape = self._stored(names), leaf.shape
+        result = _empty(
+            tuple(len(range(*part.indices(size))) for part, size in zip(index, shape, strict=True)), leaf.dtype
+        )
         if names[: len(_LAYERS)] != _LAYERS:
-            return np.ascontiguousarray(reader.read(stored, stored.name, leaf.shape, index, self.config), leaf.dtype)
-        layers = range(*index[0].indices(self.config.layers))
-        shape = [len(range(*part.indices(size))) for part, size in zip(index, leaf.shape, strict=True)]
-        result = np.empty(shape, leaf.dtype)
-        for place, layer in enumerate(layers):
-            name = stored.name.format(layer)
-            result[place] = reader.read(stored, name, leaf.shape[1:], index[1:], self.config)
+            result[...] = self._tensor(stored, stored.name, shape, index)
+            return result
+        for place, layer in enumerate(range(*index[0].indices(self.config.layers))):
+            result[place] = self._tensor(stored, stored.name.format(layer), shape[1:], index[1:])
         return result
+
+    def _tensor(self, stored: Stored, name: str, shape: tuple[int, ...], index: Slices) -> Shaped[np.ndarray, "..."]:
+        """A slice of what a tensor holds for a parameter of ours, which has that shape.
+
+        Its file is opened for it alone: while it is open all that was read of it stays in memory.
+        """
+        with safe_open(self.folder / self._files[name], framework="numpy") as file:
+            tensor = file.get_slice(name)
+            theirs, right = tuple(tensor.get_shape()), stored_shape(shape, stored)
+            if theirs != right:
+                raise HuggingFaceError(f"{name} has shape {theirs}; by config.json it would be {right}")
+            if stored.fused is not None:
+                return part_of(tensor[:], stored, self.config)[index]
+            return tensor[index[::-1]].T if stored.transposed else tensor[index]
 
     def _stored(self, names: Names) -> Stored:
         """Where a parameter lies, by its name with the prefix."""
@@ -132,29 +143,12 @@ class HuggingFaceModel:
             yield stored.name.format(layer)
 
 
-class _Reader:
-    """Slices of tensors, each file opened once."""
-
-    def __init__(self, folder: Path, files: dict[str, str], stack: contextlib.ExitStack):
-        self._files = files
-        self._open: Callable[[str], Any] = functools.cache(
-            lambda file: stack.enter_context(safe_open(folder / file, framework="numpy"))
-        )
-
-    def read(
-        self, stored: Stored, name: str, shape: tuple[int, ...], index: Slices, config: ModelConfig
-    ) -> Shaped[np.ndarray, "..."]:
-        """A slice of what a tensor holds for a parameter of ours, which has that shape."""
-        tensor = self._open(self._files[name]).get_slice(name)
-        theirs = tuple(tensor.get_shape())
-        if theirs != stored_shape(shape, stored):
-            right = stored_shape(shape, stored)
-            raise HuggingFaceError(
-                f"{self._files[name]}: {name} has shape {theirs}; by config.json it would be {right}"
-            )
-        if stored.fused is not None:
-            return part_of(tensor[:], stored, config)[index]
-        return tensor[index[::-1]].T if stored.transposed else tensor[index]
+def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Memory that begins where a CPU device can take it as it is, without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffer = np.empty(size + _ALIGNMENT, np.uint8)
+    begin = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[begin : begin + size].view(dtype).reshape(shape)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
