@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STEPS ?= 600
 WORKDIR ?= runs/quick_helpfulness_$(STEPS)
 
-.PHONY: setup train test test-tpu test-gpu lint clean
+.PHONY: setup train test test-tpu test-gpu test-peers lint clean
 
 setup: $(VENV)/ready
 
@@ -39,6 +39,14 @@ $(TPU_VENV)/ready: requirements.txt requirements-dev.txt requirements-tpu.txt
 # On an NVIDIA GPU, with jax's CUDA plugin in the environment (BUILD.md).
 test-gpu: setup
 	RMJAX_TEST_PLATFORM=cuda $(BIN)/pytest tests/test_gpu_*.py
+
+# Against transformers, in an environment of its own.
+test-peers: setup .venv-peers/ready
+	$(BIN)/pytest tests/test_peers_*.py
+
+.venv-peers/ready: benchmarks/setup_peers.sh benchmarks/requirements-peers.txt
+	PYTHON=$(PYTHON) benchmarks/setup_peers.sh
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check

@@ -21,11 +21,11 @@ VARIANTS = {
         "local_rope_theta": 50.0, "rope_scaling": RopeScaling.LINEAR, "rope_factor": 4.0,
     },
     "gpt2": _BIASES | {
-        "norm": Norm.LAYER, "key_value_heads": 4, "position_embeddings": 64, "gated_mlp": False,
+        "norm": Norm.LAYER, "key_value_heads": 4, "head_size": 4, "position_embeddings": 64, "gated_mlp": False,
         "activation": Activation.GELU_TANH,
     },
     "gpt_neox": _BIASES | {
-        "norm": Norm.LAYER, "key_value_heads": 4, "rotary_size": 2, "gated_mlp": False, "parallel_branches": True,
-        "activation": Activation.GELU,
+        "norm": Norm.LAYER, "key_value_heads": 4, "head_size": 4, "rotary_size": 2, "gated_mlp": False,
+        "parallel_branches": True, "activation": Activation.GELU,
     },
 }  # fmt: skip

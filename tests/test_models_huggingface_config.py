@@ -83,7 +83,8 @@ def test_gemmas_alternate():
     second, third = model_config_of(GEMMA2_2B), model_config_of(GEMMA3_1B)
     assert (second.attention_window, second.global_layers) == (4096, tuple(range(1, 26, 2)))
     assert (third.attention_window, third.global_layers) == (512, (5, 11, 17, 23))
-    assert (second.attention_softcap, second.attention_scale, third.attention_softcap) == (50.0, 1 / 16, None)
+    assert (second.attention_softcap, second.attention_scale, third.attention_softcap) == (50.0, None, None)
+    assert model_config_of(GEMMA2_2B | {"query_pre_attn_scalar": 144}).attention_scale == 1 / 12  # as the 27B has it
     assert (third.rope_theta, third.local_rope_theta, third.rope_scaling) == (1e6, 1e4, RopeScaling.NONE)
     assert third.query_key_norm
     assert not second.query_key_norm

@@ -36,7 +36,7 @@ def test_packed_equals_alone(name, kind):
 
 
 CHANGES = [(name, field) for name, changes in VARIANTS.items() for field in changes]
-OF_OTHER_SHAPE = {"key_value_heads"}
+OF_OTHER_SHAPE = {"key_value_heads", "head_size"}
 WITH_ANOTHER = {"rope_factor": {"rope_scaling": RopeScaling.NONE}, "rope_original_length": {"rope_original_length": 4}}
 
 

@@ -19,11 +19,10 @@ from safetensors import safe_open
 from rmjax.arrays import Array
 from rmjax.model_config import ModelConfig
 from rmjax.models.huggingface_config import HuggingFaceError, model_config_of
-from rmjax.models.huggingface_names import FAMILIES, HEAD, Stored, part_of, stored_shape
+from rmjax.models.huggingface_names import FAMILIES, HEAD, INDEX, SINGLE, Stored, part_of, stored_shape
 from rmjax.models.huggingface_names import Path as Names
 from rmjax.models.reward import HEAD_INITIALIZER, Params
 
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _LAYERS = ("backbone", "layers")
 _KERNEL = ("reward_head", "kernel")
 _ALIGNMENT = 64  # bytes
@@ -162,12 +161,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _files_of_tensors(folder: Path) -> dict[str, str]:
     """The file that each tensor lies in."""
-    if (folder / _INDEX).exists():
-        return dict(_read_json(folder / _INDEX)["weight_map"])
-    if not (folder / _SINGLE).exists():
-        raise HuggingFaceError(f"{folder} has neither {_SINGLE} nor {_INDEX}; other formats are not read")
-    with safe_open(folder / _SINGLE, framework="numpy") as file:
-        return dict.fromkeys(file.keys(), _SINGLE)
+    if (folder / INDEX).exists():
+        return dict(_read_json(folder / INDEX)["weight_map"])
+    if not (folder / SINGLE).exists():
+        raise HuggingFaceError(f"{folder} has neither {SINGLE} nor {INDEX}; other formats are not read")
+    with safe_open(folder / SINGLE, framework="numpy") as file:
+        return dict.fromkeys(file.keys(), SINGLE)
 
 
 def _shape_of(folder: Path, files: dict[str, str], name: str) -> list[int]:

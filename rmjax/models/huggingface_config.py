@@ -87,7 +87,8 @@ def _gemma2(theirs: HfConfig) -> ModelConfig:
     config = _gemma(theirs)
     config.post_norms = True
     config.attention_softcap = theirs.get("attn_logit_softcapping")
-    config.attention_scale = theirs["query_pre_attn_scalar"] ** -0.5
+    squared = theirs["query_pre_attn_scalar"]
+    config.attention_scale = None if squared == config.head_size else squared**-0.5
     _set_windows(config, theirs, [layer % 2 == 0 for layer in range(config.layers)])
     return config
 
@@ -129,6 +130,7 @@ def _gpt2(theirs: HfConfig) -> ModelConfig:
 def _gpt_neox(theirs: HfConfig) -> ModelConfig:
     config = _shape(theirs, epsilon="layer_norm_eps")
     config.norm, config.key_value_heads = Norm.LAYER, config.attention_heads
+    config.head_size = config.width // config.attention_heads
     config.parallel_branches = bool(theirs.get("use_parallel_residual", True))
     share = _rope(theirs).get("partial_rotary_factor", theirs.get("rotary_pct", 1.0))
     config.rotary_size = int(config.head_size * share)

@@ -55,6 +55,7 @@ class Family:
 
 
 HEAD = "score.weight"  # of every ...ForSequenceClassification of these families
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
 def _linear(theirs: str, *ours: str) -> dict[Path, Stored]:
@@ -165,3 +166,11 @@ def stored_shape(shape: tuple[int, ...], stored: Stored) -> tuple[int, ...]:
     if stored.fused is not None:
         shape = (*shape[:-1], 3 * shape[-1])
     return shape[::-1] if stored.transposed else shape
+
+
+def fuse(parts: list[np.ndarray], fused: Fused, heads: int) -> np.ndarray:
+    """The tensor that holds query, key and value, which are transposed already: the inverse of ``part_of``."""
+    if fused is Fused.COLUMNS:
+        return np.concatenate(parts, axis=-1)
+    by_head = [part.reshape(heads, 1, -1, *part.shape[1:]) for part in parts]
+    return np.concatenate(by_head, axis=1).reshape(-1, *parts[0].shape[1:])

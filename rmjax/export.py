@@ -1,0 +1,26 @@
+"""Exports a trained reward model in Hugging Face's format: ``python -m rmjax.export --workdir=DIR --output=FOLDER``.
+
+The folder holds a ``…ForSequenceClassification`` with one label in safetensors, the tokenizer and its chat template. A
+text to score ends in the end token: prompt, response and ``<|end|>`` joined, or messages by the template.
+"""
+
+from absl import flags
+
+from rmjax.command import run
+from rmjax.scoring.export import export
+from rmjax.training.machine import use_machine
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "The folder that is made; it must not exist.", required=True)
+_STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
+_HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
+
+
+def main() -> None:
+    use_machine()
+    print(export(_WORKDIR.value, _OUTPUT.value, step=_STEP.value, head=_HEAD.value, dtype=_DTYPE.value))
+
+
+if __name__ == "__main__":
+    run(main)
