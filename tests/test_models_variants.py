@@ -31,7 +31,7 @@ def test_packed_equals_alone(name, kind):
     batch = to_batch(rng, rows, length=128, responses=15, comparisons=1)
     packed = np.asarray(rewards(model, params, batch))
     alone = rewards_alone(model, params, [path for trees in rows for path in lay(trees).paths])
-    assert alone.std() > 0.2
+    assert alone.std() > 0.1  # ten thousand times the tolerance
     np.testing.assert_allclose(packed[batch.response_id >= 0], alone, atol=1e-5)
 
 
