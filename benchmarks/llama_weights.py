@@ -9,23 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from rmjax.batches.tokenizer import END_TOKEN, PAD_TOKEN
 from rmjax.model_config import ModelConfig
+from rmjax.models.huggingface_export import tensors_of
+from rmjax.models.huggingface_names import HEAD, LAYERS, LLAMA, Names
 from rmjax.models.reward import Params
 
 Arrays = dict[str, np.ndarray]
-
-_MATRICES = {
-    "self_attn.q_proj": ("attention_branch", "query"),
-    "self_attn.k_proj": ("attention_branch", "key"),
-    "self_attn.v_proj": ("attention_branch", "value"),
-    "self_attn.o_proj": ("attention_branch", "output"),
-    "mlp.gate_proj": ("mlp_branch", "gate"),
-    "mlp.up_proj": ("mlp_branch", "up"),
-    "mlp.down_proj": ("mlp_branch", "down"),
-}
-_NORMS = {"input_layernorm": "attention_norm", "post_attention_layernorm": "mlp_norm"}
 
 
 def llama_config(model: ModelConfig, vocabulary_size: int, *, longest: int) -> dict[str, Any]:
@@ -54,37 +46,23 @@ SPECIAL_TOKENS = {"pad_token": PAD_TOKEN, "eos_token": END_TOKEN}
 
 def to_llama(params: Params) -> Arrays:
     """The parameters under Llama's names, float32."""
-    backbone = params["backbone"]
-    layers = backbone["layers"]
-    arrays = {
-        "model.embed_tokens.weight": _copied(backbone["embedding"]["embedding"]),
-        "model.norm.weight": _copied(params["final_norm"]["scale"]),
-        "score.weight": _copied(np.asarray(params["reward_head"]["kernel"]).T),
-    }
-    for theirs, (branch, ours) in _MATRICES.items():
-        for number, kernel in enumerate(np.asarray(layers[branch][ours]["kernel"])):
-            arrays[f"model.layers.{number}.{theirs}.weight"] = _copied(kernel.T)
-    for theirs, ours in _NORMS.items():
-        for number, scale in enumerate(np.asarray(layers[ours]["scale"])):
-            arrays[f"model.layers.{number}.{theirs}.weight"] = _copied(scale)
-    return arrays
+    layers = len(params["backbone"]["layers"]["attention_norm"]["scale"])
+    return dict(tensors_of(LLAMA, ModelConfig(layers=layers), params, head=0, dtype=np.dtype(np.float32)))
 
 
 def from_llama(arrays: Mapping[str, np.ndarray]) -> Params:
     """The inverse of ``to_llama``."""
     count = 1 + max(int(name.split(".")[2]) for name in arrays if name.startswith("model.layers."))
-
-    def stacked(theirs: str) -> np.ndarray:
-        return np.stack([arrays[f"model.layers.{number}.{theirs}.weight"] for number in range(count)])
-
-    layers: dict[str, Any] = {ours: {"scale": stacked(theirs)} for theirs, ours in _NORMS.items()}
-    for theirs, (branch, ours) in _MATRICES.items():
-        layers.setdefault(branch, {})[ours] = {"kernel": _copied(stacked(theirs).transpose(0, 2, 1))}
-    return {
-        "backbone": {"embedding": {"embedding": arrays["model.embed_tokens.weight"]}, "layers": layers},
-        "final_norm": {"scale": arrays["model.norm.weight"]},
-        "reward_head": {"kernel": _copied(arrays["score.weight"].T)},
-    }
+    found: dict[Names, np.ndarray] = {("reward_head", "kernel"): _copied(arrays[HEAD].T)}
+    for names, stored in LLAMA.rest.items():
+        if (name := LLAMA.prefix + stored.name) in arrays:
+            found[names] = arrays[name]
+    for names, stored in LLAMA.layer.items():
+        name = LLAMA.prefix + stored.name
+        if name.format(0) in arrays:
+            layers = [arrays[name.format(number)] for number in range(count)]
+            found[LAYERS + names] = _copied(np.stack([layer.T if stored.transposed else layer for layer in layers]))
+    return unflatten_dict(found)
 
 
 def _copied(array: Any) -> np.ndarray:

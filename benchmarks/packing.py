@@ -129,9 +129,7 @@ def waiting(config: ExperimentConfig, pipeline: PreferencePipeline) -> Answer:
 
 def make_config(row_length: int) -> ExperimentConfig:
     """The experiment whose step is timed, as ``benchmarks.throughput`` has it but for the shape of its rows."""
-    model = workload.MODELS[_MODEL.value]
-    config = ExperimentConfig(model=dataclasses.replace(model, unroll=model.layers))
-    config.optimizer = workload.optimizer_of_trl()
+    config = workload.trained_as_trl(_MODEL.value)
     config.batch.row_length = row_length
     config.batch.rows = max(1, _ROW_TOKENS.value // _LONG) * (_LONG // row_length)
     return config

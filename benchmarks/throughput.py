@@ -24,7 +24,7 @@ rmjax's pace, as a share of ``matmul_gflops``; ``pairs_per_second_at_matmul_rate
 
 import json
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from absl import app, flags
 
@@ -98,12 +98,10 @@ def peak(windows: list[Answer]) -> float:
 
 def make_config(name: str, pairs: workload.Pairs) -> ExperimentConfig:
     """rmjax's experiment, with TRL's optimizer."""
-    shape = workload.MODELS[name]
-    config = ExperimentConfig(seed=_SEED.value, model=replace(shape, unroll=shape.layers))
+    config = workload.trained_as_trl(name, seed=_SEED.value)
     devices = device_count(_THREADS.value)
     config.batch = workload.choose_batch(pairs, _ROW_LENGTH.value, _ROWS.value, devices=devices)
     config.text.max_prompt_tokens = config.text.max_response_tokens = workload.LONGEST
-    config.optimizer = workload.optimizer_of_trl()
     return config
 
 

@@ -210,6 +210,12 @@ def epoch_rows(lengths: GroupLengths, batch: BatchConfig) -> int:
     return plan_epoch(lengths, choose_row_shape(lengths, batch), seed=0, epoch=0).rows
 
 
+def trained_as_trl(name: str, *, seed: int = 0) -> ExperimentConfig:
+    """rmjax's experiment with a model, all its layers unrolled, and TRL's optimizer; the batch is left to be chosen."""
+    model = MODELS[name]
+    return ExperimentConfig(seed=seed, model=dataclasses.replace(model, unroll=model.layers), optimizer=optimizer_of_trl())
+
+
 def optimizer_of_trl() -> OptimizerConfig:
     """As TRL's defaults have it, but for weight decay, which is none on both sides."""
     return OptimizerConfig(learning_rate=LEARNING_RATE, b2=0.999, weight_decay=0.0)

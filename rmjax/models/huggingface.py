@@ -13,17 +13,26 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Shaped
 from safetensors import safe_open
 
 from rmjax.arrays import Array
 from rmjax.model_config import ModelConfig
 from rmjax.models.huggingface_config import HuggingFaceError, model_config_of
-from rmjax.models.huggingface_names import FAMILIES, HEAD, INDEX, SINGLE, Stored, part_of, stored_shape
-from rmjax.models.huggingface_names import Path as Names
+from rmjax.models.huggingface_names import (
+    FAMILIES,
+    HEAD,
+    INDEX,
+    LAYERS,
+    SINGLE,
+    Names,
+    Stored,
+    part_of,
+    stored_shape,
+)  # fmt: skip
 from rmjax.models.reward import HEAD_INITIALIZER, Params
 
-_LAYERS = ("backbone", "layers")
 _KERNEL = ("reward_head", "kernel")
 _ALIGNMENT = 64  # bytes
 Slices = tuple[slice, ...]
@@ -66,11 +75,9 @@ class HuggingFaceModel:
           HuggingFaceError: with the names of all tensors that are missing, that nothing takes, or that have another
             shape.
         """
-        leaves, tree = jax.tree_util.tree_flatten_with_path(template)
-        wanted = {tuple(part.key for part in path): leaf for path, leaf in leaves}
+        wanted = flatten_dict(template)
         self._check(wanted)
-        values = [self._placed(names, leaf, key) for names, leaf in wanted.items()]
-        return jax.tree_util.tree_unflatten(tree, values)
+        return unflatten_dict({names: self._placed(names, leaf, key) for names, leaf in wanted.items()})
 
     def _placed(self, names: Names, leaf: Any, key: Array) -> Array:
         if names == _KERNEL and not self.has_reward_head:
@@ -90,7 +97,7 @@ class HuggingFaceModel:
         result = _empty(
             tuple(len(range(*part.indices(size))) for part, size in zip(index, shape, strict=True)), leaf.dtype
         )
-        if names[: len(_LAYERS)] != _LAYERS:
+        if names[: len(LAYERS)] != LAYERS:
             result[...] = self._tensor(stored, stored.name, shape, index)
             return result
         for place, layer in enumerate(range(*index[0].indices(self.config.layers))):
@@ -115,8 +122,8 @@ class HuggingFaceModel:
         """Where a parameter lies, by its name with the prefix."""
         if names == _KERNEL:
             return Stored(HEAD, transposed=True)
-        below = names[: len(_LAYERS)] == _LAYERS
-        found = self._family.layer[names[len(_LAYERS) :]] if below else self._family.rest[names]
+        below = names[: len(LAYERS)] == LAYERS
+        found = self._family.layer[names[len(LAYERS) :]] if below else self._family.rest[names]
         return Stored(self._prefix + found.name, found.transposed, found.fused, found.part)
 
     def _check(self, wanted: dict[Names, Any]) -> None:

@@ -21,7 +21,7 @@ ACTIVATIONS = {
     "gelu_fast": Activation.GELU_TANH,
     "gelu_pytorch_tanh": Activation.GELU_TANH,
 }
-_SLIDING = "sliding_attention"
+SLIDING, FULL = "sliding_attention", "full_attention"  # kinds of layers
 
 
 class HuggingFaceError(UserError):
@@ -100,9 +100,9 @@ def _gemma3(theirs: HfConfig) -> ModelConfig:
     every = theirs.get("sliding_window_pattern", 6)
     _set_windows(config, theirs, [(layer + 1) % every > 0 for layer in range(config.layers)])
     by_layer = theirs.get("rope_parameters") or {}
-    local = by_layer.get(_SLIDING, {}).get("rope_theta") if _SLIDING in by_layer else theirs["rope_local_base_freq"]
-    if _SLIDING in by_layer:
-        _only(by_layer[_SLIDING], "rope_type", None, "default")
+    local = by_layer.get(SLIDING, {}).get("rope_theta") if SLIDING in by_layer else theirs["rope_local_base_freq"]
+    if SLIDING in by_layer:
+        _only(by_layer[SLIDING], "rope_type", None, "default")
     config.local_rope_theta = float(local)
     return config
 
@@ -177,7 +177,7 @@ def _rope(theirs: HfConfig) -> HfConfig:
         scaling = theirs.get("rope_scaling") or {}
         theta = theirs.get("rope_theta", theirs.get("rotary_emb_base", 10_000.0))
         return {"rope_theta": theta, **scaling, "rope_type": scaling.get("rope_type", scaling.get("type", "default"))}
-    return found.get("full_attention", found)
+    return found.get(FULL, found)
 
 
 def _set_rope(config: ModelConfig, theirs: HfConfig) -> None:
@@ -199,8 +199,8 @@ def _set_rope(config: ModelConfig, theirs: HfConfig) -> None:
 def _set_windows(config: ModelConfig, theirs: HfConfig, sliding: list[bool]) -> None:
     """Windows by layer: as ``layer_types`` says, or, in files from before it, as ``sliding``."""
     kinds = theirs.get("layer_types")
-    sliding = sliding if kinds is None else [kind == _SLIDING for kind in kinds]
-    unknown = {*(kinds or ())} - {_SLIDING, "full_attention"}
+    sliding = sliding if kinds is None else [kind == SLIDING for kind in kinds]
+    unknown = {*(kinds or ())} - {SLIDING, FULL}
     if unknown or len(sliding) != config.layers:
         raise HuggingFaceError(f"config.json: layer_types is {kinds!r}; right would be one of two kinds for each layer")
     window = theirs.get("sliding_window") if any(sliding) else None

@@ -9,22 +9,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 from rmjax.model_config import Activation, ModelConfig, Norm, RopeScaling
-from rmjax.models.huggingface_config import ACTIVATIONS, HuggingFaceError, model_config_of
-from rmjax.models.huggingface_names import FAMILIES, HEAD, INDEX, SINGLE, Family, Stored, fuse
-from rmjax.models.huggingface_names import Path as Names
+from rmjax.models.huggingface_config import ACTIVATIONS, FULL, SLIDING, HuggingFaceError, model_config_of
+from rmjax.models.huggingface_names import FAMILIES, HEAD, INDEX, LAYERS, SINGLE, Family, Names, Stored, fuse
 from rmjax.models.reward import Params
 
 Theirs = dict[str, Any]
 SHARD_BYTES = 5_000_000_000
 _NOT_THE_ARCHITECTURE = ("attention", "dropout", "compute_dtype", "remat", "unroll", "reward_heads")
 _NAMES = {kind: name for name, kind in reversed(ACTIVATIONS.items())} | {Activation.GELU_TANH: "gelu_pytorch_tanh"}
-_SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
 def theirs_of(config: ModelConfig, vocabulary_size: int, *, longest: int) -> Theirs:
@@ -103,7 +101,7 @@ def _gemma2(config: ModelConfig) -> Theirs:
 def _gemma3(config: ModelConfig) -> Theirs:
     theirs = _gemma2(config)
     local = {"rope_type": "default", "rope_theta": config.local_rope_theta or config.rope_theta}
-    return theirs | {"rope_parameters": {_FULL: theirs["rope_parameters"], _SLIDING: local}}
+    return theirs | {"rope_parameters": {FULL: theirs["rope_parameters"], SLIDING: local}}
 
 
 def _gpt2(config: ModelConfig) -> Theirs:
@@ -127,7 +125,7 @@ def _gpt_neox(config: ModelConfig) -> Theirs:
 
 def _windows(config: ModelConfig) -> Theirs:
     every = config.attention_window is None
-    kinds = [_FULL if every or layer in config.global_layers else _SLIDING for layer in range(config.layers)]
+    kinds = [FULL if every or layer in config.global_layers else SLIDING for layer in range(config.layers)]
     return {"sliding_window": config.attention_window, "layer_types": kinds}
 
 
@@ -155,7 +153,7 @@ def write_weights(
       head: which reward head becomes ``score.weight``.
       dtype: of all tensors.
     """
-    tensors = _tensors(FAMILIES[kind], config, params, head, jnp.dtype(dtype))
+    tensors = tensors_of(FAMILIES[kind], config, params, head=head, dtype=jnp.dtype(dtype))
     held: list[list[str]] = []
     size = 0
     for number, shard in enumerate(_shards(tensors, shard_bytes), 1):
@@ -186,32 +184,33 @@ def _shards(tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int) -> Iter
     yield shard
 
 
-def _tensors(
-    family: Family, config: ModelConfig, params: Params, head: int, dtype: jnp.dtype
+def tensors_of(
+    family: Family, config: ModelConfig, params: Params, *, head: int, dtype: jnp.dtype
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and value of each, layer by layer."""
-    yield from _of_table(family, family.rest, params, None, config, dtype)
+    """Name and value of each tensor, layer by layer and last the reward head, each made when it is asked for."""
+    found: dict[Names, Any] = flatten_dict(params)  # pyright: ignore[reportAssignmentType] empty nodes aren't kept
+    yield from _of_table(family.prefix, family.rest, found, config, dtype)
     for layer in range(config.layers):
-        yield from _of_table(family, family.layer, params["backbone"]["layers"], layer, config, dtype)
+        of_layer = {names: found[LAYERS + names][layer] for names in family.layer if LAYERS + names in found}
+        yield from _of_table(family.prefix, family.layer, of_layer, config, dtype, layer)
     yield HEAD, np.ascontiguousarray(np.asarray(params["reward_head"]["kernel"])[:, head : head + 1].T, dtype)
 
 
 def _of_table(
-    family: Family,
+    prefix: str,
     table: Mapping[Names, Stored],
-    params: Params,
-    layer: int | None,
+    params: Mapping[Names, Any],
     config: ModelConfig,
     dtype: jnp.dtype,
+    layer: int | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The tensors of a table that the model has parameters for."""
-    found = {tuple(part.key for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     fused: dict[str, list[np.ndarray]] = {}
     for names, stored in table.items():
-        if names not in found:
+        if names not in params:
             continue
-        array = np.asarray(found[names] if layer is None else found[names][layer]).astype(dtype)
-        array, name = array.T if stored.transposed else array, family.prefix + stored.name.format(layer)
+        array = np.asarray(params[names]).astype(dtype)
+        array, name = array.T if stored.transposed else array, prefix + stored.name.format(layer)
         if stored.fused is None:
             yield name, np.ascontiguousarray(array)
             continue

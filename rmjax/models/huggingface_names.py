@@ -11,8 +11,8 @@ import numpy as np
 
 from rmjax.model_config import ModelConfig
 
-Path = tuple[str, ...]
-QUERY, KEY, VALUE = range(3)
+Names = tuple[str, ...]  # of a parameter, from the root of the tree
+LAYERS: Names = ("backbone", "layers")
 
 
 class Fused(enum.Enum):
@@ -49,8 +49,8 @@ class Family:
     """
 
     prefix: str
-    layer: dict[Path, Stored]
-    rest: dict[Path, Stored]
+    layer: dict[Names, Stored]
+    rest: dict[Names, Stored]
     unused: tuple[str, ...]
 
 
@@ -58,11 +58,11 @@ HEAD = "score.weight"  # of every ...ForSequenceClassification of these families
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
-def _linear(theirs: str, *ours: str) -> dict[Path, Stored]:
-    return {(*ours, "kernel"): Stored(f"{theirs}.weight", transposed=True), (*ours, "bias"): Stored(f"{theirs}.bias")}
+def _linear(theirs: str, *ours: str, transposed: bool = True) -> dict[Names, Stored]:
+    return {(*ours, "kernel"): Stored(f"{theirs}.weight", transposed), (*ours, "bias"): Stored(f"{theirs}.bias")}
 
 
-def _norm(theirs: str, *ours: str) -> dict[Path, Stored]:
+def _norm(theirs: str, *ours: str) -> dict[Names, Stored]:
     return {(*ours, "scale"): Stored(f"{theirs}.weight"), (*ours, "bias"): Stored(f"{theirs}.bias")}
 
 
@@ -100,24 +100,20 @@ GEMMA2 = Family(
 )
 
 
-def _fused(theirs: str, fused: Fused, *, transposed: bool) -> dict[Path, Stored]:
-    found: dict[Path, Stored] = {}
-    for part, name in ((QUERY, "query"), (KEY, "key"), (VALUE, "value")):
+def _fused(theirs: str, fused: Fused, *, transposed: bool) -> dict[Names, Stored]:
+    found: dict[Names, Stored] = {}
+    for part, name in enumerate(("query", "key", "value")):
         found["attention_branch", name, "kernel"] = Stored(f"{theirs}.weight", transposed, fused, part)
         found["attention_branch", name, "bias"] = Stored(f"{theirs}.bias", False, fused, part)
     return found
 
 
-def _conv1d(theirs: str, *ours: str) -> dict[Path, Stored]:
-    return {(*ours, "kernel"): Stored(f"{theirs}.weight"), (*ours, "bias"): Stored(f"{theirs}.bias")}
-
-
 GPT2 = Family(
     prefix="transformer.",
     layer=_fused("h.{}.attn.c_attn", Fused.COLUMNS, transposed=False)
-    | _conv1d("h.{}.attn.c_proj", "attention_branch", "output")
-    | _conv1d("h.{}.mlp.c_fc", "mlp_branch", "up")
-    | _conv1d("h.{}.mlp.c_proj", "mlp_branch", "down")
+    | _linear("h.{}.attn.c_proj", "attention_branch", "output", transposed=False)
+    | _linear("h.{}.mlp.c_fc", "mlp_branch", "up", transposed=False)
+    | _linear("h.{}.mlp.c_proj", "mlp_branch", "down", transposed=False)
     | _norm("h.{}.ln_1", "attention_norm")
     | _norm("h.{}.ln_2", "mlp_norm"),
     rest={
