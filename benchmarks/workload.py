@@ -213,7 +213,9 @@ def epoch_rows(lengths: GroupLengths, batch: BatchConfig) -> int:
 def trained_as_trl(name: str, *, seed: int = 0) -> ExperimentConfig:
     """rmjax's experiment with a model, all its layers unrolled, and TRL's optimizer; the batch is left to be chosen."""
     model = MODELS[name]
-    return ExperimentConfig(seed=seed, model=dataclasses.replace(model, unroll=model.layers), optimizer=optimizer_of_trl())
+    return ExperimentConfig(
+        seed=seed, model=dataclasses.replace(model, unroll=model.layers), optimizer=optimizer_of_trl()
+    )
 
 
 def optimizer_of_trl() -> OptimizerConfig:

@@ -63,6 +63,8 @@ def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(ExportError, match="there exists already; right would be the name of a new folder"):
         export(workdir, tmp_path / "there", head="a")
+    with pytest.raises(ExportError, match="gs://bucket/out is no folder of this machine"):
+        export(workdir, "gs://bucket/out", head="a")
     config = untrained_config()
     config.model.norm = Norm.LAYER
     other = write_run(tmp_path / "other", config)

@@ -1,6 +1,7 @@
 """A trained reward model as a folder that transformers, and what is built on it, loads."""
 
 import json
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -39,10 +40,12 @@ def export(
       shard_bytes: the most that one file of weights holds.
 
     Raises:
-      ExportError: where the output exists, or the head isn't among the model's.
+      ExportError: where the output exists or is in a bucket, or the head isn't among the model's.
       HuggingFaceError: for an architecture that transformers doesn't have.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_trained``.
     """
+    if "://" in os.fspath(output):
+        raise ExportError(f"{output} is no folder of this machine; right would be one, to be copied from there")
     output = Path(output)
     if output.exists():
         raise ExportError(f"{output} exists already; right would be the name of a new folder")
