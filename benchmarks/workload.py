@@ -24,9 +24,10 @@ from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.sides import Side, use_threads
 from benchmarks.trl_options import LEARNING_RATE
 from rmjax.batches.choose_row import choose_row_shape
-from rmjax.batches.contract import RoleTemplate, TextContract
+from rmjax.batches.contract import TextContract
 from rmjax.batches.lengths import GroupLengths, measure
 from rmjax.batches.packing import plan_epoch
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer

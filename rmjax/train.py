@@ -13,7 +13,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from rmjax.batches.contract import remedied_in_training
+from rmjax.batches.limits import remedied_in_training
 from rmjax.command import run
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.training.loop import TrainResult, train

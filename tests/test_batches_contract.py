@@ -7,10 +7,12 @@ import re
 
 import pytest
 
-from rmjax.batches.contract import LimitError, ResponseTooLongError, RoleTemplate, TextContract
+from rmjax.batches.contract import TextContract
 from rmjax.batches.lengths import measure
+from rmjax.batches.limits import LimitError, ResponseTooLongError
 from rmjax.batches.packing import plan_epoch
 from rmjax.batches.row_shape import RowShape
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, TextConfig, validate

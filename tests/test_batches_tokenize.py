@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from rmjax.batches.choose_row import choose_row_shape
-from rmjax.batches.contract import ResponseTooLongError, RoleTemplate, SystemTurnTooLongError, TextContract, remedies
+from rmjax.batches.contract import TextContract
 from rmjax.batches.lengths import measure
+from rmjax.batches.limits import ResponseTooLongError, SystemTurnTooLongError, remedies
 from rmjax.batches.packing import plan_epoch
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import survey, tokenize, tokenize_responses
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, OnError, TextConfig

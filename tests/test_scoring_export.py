@@ -8,7 +8,7 @@ import pytest
 from test_models_huggingface import loaded
 from untrained import random_text, untrained_config, write_run
 
-from rmjax.batches.contract import RoleTemplate
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import load_tokenizer
 from rmjax.evaluation.rewards import RewardComputer

@@ -12,7 +12,7 @@ from absl import logging
 from random_batches import lively
 from untrained import random_text, untrained_config, untrained_contract, write_run
 
-from rmjax.batches.contract import ResponseTooLongError
+from rmjax.batches.limits import ResponseTooLongError
 from rmjax.config import OnError
 from rmjax.models import reward
 from rmjax.preferences.record import Message, RowError

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import pytest
 
-from rmjax.batches.contract import RoleTemplate
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
 from rmjax.config import ExperimentConfig, ParallelConfig, Strategy, TextConfig
 from rmjax.errors import UserError

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import optax
 
-from rmjax.batches.contract import RoleTemplate, TextContract
+from rmjax.batches.contract import TextContract
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ExperimentConfig, TextConfig
 from rmjax.model_config import ModelConfig

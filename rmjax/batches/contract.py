@@ -4,157 +4,16 @@ Every conversation is tokenized as one text and ends in the end token. Limits ne
 so a reward belongs to a prompt and a response alone.
 """
 
-import contextlib
-import dataclasses
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import tokenizers
 
+from rmjax.batches.limits import ResponseTooLongError, SystemTurnTooLongError
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenizer import END_TOKEN, TokenizerError
-from rmjax.config import ExperimentConfig, TextConfig, least_row_length
-from rmjax.errors import remedied
-from rmjax.preferences.record import Message, RowError, Text
-
-
-class LimitError(RowError):
-    """A text with more tokens than a limit of the contract; what helps against it depends on the command.
-
-    Attributes:
-      setting: the field of the config that is the limit.
-      tokens: what the text has.
-      most: the limit that would do for all texts that are known to be too long in the same way.
-      count: how many they are.
-    """
-
-    def __init__(
-        self, *, origin: str, field: str, kind: str, setting: str, tokens: int, limit: int, right: str, most: int
-    ):
-        found = f"{tokens} tokens, the model's limit {setting} is {limit}"
-        super().__init__(origin=origin, field=field, kind=kind, found=found, right=right)
-        self.setting = setting
-        self.tokens = tokens
-        self.most = most
-        self.count = 1
-
-    def survey(self, groups: Iterable["EncodedGroup"]) -> None:
-        """Looks for all faults of the same kind; the groups are all there are, that of this fault too."""
-        faults = {fault for group in groups for fault in group.faults if isinstance(fault, type(self))}
-        self.most, self.count = max(fault.most for fault in faults), len(faults)
-
-    def flags(self, config: ExperimentConfig) -> str:
-        """The flags of training with which the config takes the texts, its rows lengthened where they are too short."""
-        least = least_row_length(dataclasses.replace(config.text, **{self.setting.removeprefix("text."): self.most}))
-        too_short = config.batch.row_length is not None and config.batch.row_length < least
-        longer = f" --config.batch.row_length={least}" if too_short else ""
-        return f"--config.{self.setting}={self.most}{longer}"
-
-
-def remedied_in_training(config: ExperimentConfig) -> contextlib.AbstractContextManager[None]:
-    """Adds to the error of a row that can't be used what helps against it where a model is trained by this config."""
-    return remedied(RowError, lambda error: remedies(error, config))
-
-
-def remedies(error: RowError, config: ExperimentConfig) -> str:
-    """The same in words."""
-    if not isinstance(error, LimitError):
-        return "--config.data.on_error=skip skips and counts such rows"
-    them = "it" if error.count == 1 else f"all {error.count} such texts"
-    return f"{error.flags(config)} takes {them}, --config.data.on_error=skip skips {them}"
-
-
-class ResponseTooLongError(LimitError):
-    """A response with more tokens, the end token included, than ``text.max_response_tokens``."""
-
-    def __init__(self, *, origin: str, field: str, tokens: int, limit: int):
-        super().__init__(
-            origin=origin, field=field, kind="response too long", setting="text.max_response_tokens", tokens=tokens,
-            limit=limit, right="a shorter response", most=tokens,
-        )  # fmt: skip
-
-
-class SystemTurnTooLongError(LimitError):
-    """A system turn, which is never cut, with more tokens than ``text.max_prompt_tokens``; ``prompt`` is how many the
-    whole prompt has, for a limit just above the system turn would leave nothing of the rest."""
-
-    def __init__(self, *, origin: str, tokens: int, limit: int, prompt: int):
-        super().__init__(
-            origin=origin, field="prompt", kind="system turn too long", setting="text.max_prompt_tokens",
-            tokens=tokens, limit=limit, right="a shorter system turn", most=prompt,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoleTemplate:
-    """How the messages of a conversation become text; the default renders them as HH transcripts.
-
-    Plain strings are not touched by it.
-
-    Attributes:
-      turns: for each role its name, and the text before and after a turn's content.
-      generation_prompt: what ends every prompt; a turn of ``assistant_role`` begins with it.
-      assistant_role: the role of a response's first turn.
-      system_role: leading turns of this role are kept when a prompt is cut.
-      beginning: the name of a token (a BOS) that begins every conversation; empty for none.
-    """
-
-    turns: tuple[tuple[str, str, str], ...] = (
-        ("system", "\n\nSystem: ", ""),
-        ("user", "\n\nHuman: ", ""),
-        ("assistant", "\n\nAssistant: ", ""),
-    )
-    generation_prompt: str = "\n\nAssistant:"
-    assistant_role: str = "assistant"
-    system_role: str = "system"
-    beginning: str = ""
-
-    def __post_init__(self):
-        before, _ = self._around(self.assistant_role, "")
-        if not before.startswith(self.generation_prompt):
-            raise ValueError(
-                f"generation_prompt is {self.generation_prompt!r}; it must begin a turn of {self.assistant_role!r}, "
-                f"which begins with {before!r}"
-            )
-
-    def render_turns(self, messages: Sequence[Message], *, origin: str = "", field: str = "prompt") -> str:
-        """The turns, one after the other; an unknown role is a RowError."""
-        parts = []
-        for message in messages:
-            before, after = self._around(message.role, origin, field)
-            parts.append(before + message.content + after)
-        return "".join(parts)
-
-    def render_system(self, messages: Sequence[Message]) -> str:
-        """The leading system turns, empty where there is none."""
-        count = 0
-        while count < len(messages) and messages[count].role == self.system_role:
-            count += 1
-        return self.render_turns(messages[:count])
-
-    def render_response(self, messages: Sequence[Message], *, origin: str = "", field: str = "response") -> str:
-        """What follows the generation prompt: the first turn is the assistant's, further turns may come after it."""
-        if not messages or messages[0].role != self.assistant_role:
-            found = f"first role {messages[0].role!r}" if messages else "no messages"
-            right = f"a response that begins with a turn of role {self.assistant_role!r}"
-            raise RowError(origin=origin, field=field, kind="wrong role", found=found, right=right)
-        return self.render_turns(messages, origin=origin, field=field).removeprefix(self.generation_prompt)
-
-    def to_json(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in self.__dataclass_fields__})
-
-    @classmethod
-    def from_json(cls, text: str) -> "RoleTemplate":
-        values = json.loads(text)
-        values["turns"] = tuple((role, before, after) for role, before, after in values["turns"])
-        return cls(**values)
-
-    def _around(self, role: str, origin: str, field: str = "role") -> tuple[str, str]:
-        for name, before, after in self.turns:
-            if name == role:
-                return before, after
-        known = ", ".join(repr(name) for name, _, _ in self.turns)
-        raise RowError(origin=origin, field=field, kind="unknown role", found=repr(role), right=f"one of {known}")
+from rmjax.config import TextConfig
+from rmjax.preferences.record import RowError, Text
 
 
 @dataclass(frozen=True, kw_only=True)

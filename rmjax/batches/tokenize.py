@@ -8,7 +8,8 @@ from itertools import islice
 import numpy as np
 from absl import logging
 
-from rmjax.batches.contract import EncodedGroup, LimitError, TextContract
+from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.limits import LimitError
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ConfigError, OnError
 from rmjax.preferences.record import Comparison, Preference, Text
@@ -80,7 +81,7 @@ def tokenize_responses(
 
 def survey(error: LimitError, preferences: Iterable[Preference], contract: TextContract) -> None:
     """Lets an error that ``tokenize`` raised know of all texts that are too long as its own is."""
-    error.survey(encoded for _, encoded in _encoded(preferences, contract))
+    error.survey(fault for _, encoded in _encoded(preferences, contract) for fault in encoded.faults)
 
 
 def warn_of_cut_prompts(name: str, cut: int, limit: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from etils import epath
 
-from rmjax.batches.contract import RoleTemplate, TextContract
+from rmjax.batches.contract import TextContract
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenizer import END_TOKEN, PAD_TOKEN, save_tokenizer, vocabulary_size_of
 from rmjax.errors import UserError
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights

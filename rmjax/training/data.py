@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from absl import logging
 from etils import epath
 
-from rmjax.batches.contract import LimitError, RoleTemplate, TextContract
+from rmjax.batches.contract import TextContract
+from rmjax.batches.limits import LimitError
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import survey, tokenize, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer

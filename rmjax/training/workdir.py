@@ -11,7 +11,8 @@ from etils import epath
 from tokenizers import Tokenizer
 
 from rmjax import config_json
-from rmjax.batches.contract import RoleTemplate, TextContract
+from rmjax.batches.contract import TextContract
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
 from rmjax.errors import UserError
