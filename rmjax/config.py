@@ -70,7 +70,9 @@ class DataConfig:
 class TextConfig:
     """The text half of the scoring contract: tokenizer and limits, which never depend on a response's siblings."""
 
-    tokenizer: str | None = None  # a tokenizer.json; None: byte-level BPE is trained on the training texts
+    # A tokenizer.json with our special tokens, or a model of Hugging Face's, by its folder or OWNER/NAME, for tokenizer
+    # and chat template; None: those of config.pretrained, or else byte-level BPE is trained on the training texts.
+    tokenizer: str | None = None
     vocabulary_size: int = 4096  # of the tokenizer that is trained
     max_prompt_tokens: int = 256  # a longer prompt keeps its last tokens
     max_response_tokens: int = 128  # the end token counts; a longer response is an error or a counted skip
@@ -146,6 +148,9 @@ class ExperimentConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+    # A model in Hugging Face's format that training begins with, by its folder or its id on the hub (OWNER/NAME, or
+    # OWNER/NAME@REVISION): its weights, its tokenizer, and its architecture in the place of config.model's own.
+    pretrained: str | None = None
 
 
 def validate(config: ExperimentConfig) -> None:
@@ -192,6 +197,8 @@ def _checks_of_numbers(config: ExperimentConfig) -> Iterator[_Check]:
         yield name, value is None or 0 < value < math.inf, "a finite number above 0, or None"
     clip = config.optimizer.clip_norm
     yield "optimizer.clip_norm", clip is None or clip > 0, "above 0, or None for no clipping"
+    rows = config.model.vocabulary_size
+    yield "model.vocabulary_size", rows is None or rows >= 2, "at least 2, or None for what the tokenizer needs"
     yield "text.vocabulary_size", config.text.vocabulary_size >= 258, "at least 258 (bytes, pad, end)"
 
 

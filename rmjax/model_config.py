@@ -91,5 +91,10 @@ class ModelConfig:
     dropout: float = 0.0  # of embeddings and residual branches, in training alone
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
     remat: Remat = Remat.NONE
+    vocabulary_size: int | None = None  # rows of the embedding; None: as many as the tokenizer's ids need
     unroll: int = 1  # layers in each turn of the scan over layers: more run faster on a CPU and compile longer
     reward_heads: tuple[str, ...] = ()  # one output for each named dimension; empty: one output for all comparisons
+
+
+# The fields that say how a model is computed, trained or read; all others are its architecture, which its weights fix.
+NOT_ARCHITECTURE = ("attention", "dropout", "compute_dtype", "remat", "vocabulary_size", "unroll", "reward_heads")

@@ -7,14 +7,15 @@ import re
 
 import pytest
 
-from rmjax.batches.contract import TextContract
+from rmjax.batches.contract import TextContract, text_from_json, text_to_json
+from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.lengths import measure
 from rmjax.batches.limits import LimitError, ResponseTooLongError
 from rmjax.batches.packing import plan_epoch
 from rmjax.batches.row_shape import RowShape
 from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import tokenize
-from rmjax.batches.tokenizer import train_tokenizer
+from rmjax.batches.tokenizer import SpecialTokens, train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, TextConfig, validate
 from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source
 
@@ -223,8 +224,12 @@ def test_a_template_is_plain_data():
     template = RoleTemplate(
         turns=(("user", "<u>", "</u>"), ("assistant", "<a>", "</a>")), generation_prompt="<a>", system_role="none"
     )
-    assert RoleTemplate.from_json(template.to_json()) == template
-    assert json.loads(RoleTemplate().to_json())["generation_prompt"] == "\n\nAssistant:"
+    special = SpecialTokens(end="</s>", pad="<pad>", beginning="<s>", read_in_text=True)
+    jinja = JinjaTemplate(source="{{ bos_token }}", variables=(("bos_token", "<s>"),))
+    for each in (template, RoleTemplate(), jinja):
+        for tokens in (special, SpecialTokens()):
+            assert text_from_json(text_to_json(each, tokens)) == (each, tokens)
+    assert json.loads(text_to_json(RoleTemplate(), special))["roles"]["generation_prompt"] == "\n\nAssistant:"
     assert rendered(template, turns(("user", "q")), turns(("assistant", "r"))) == "<u>q</u><a>r</a>"
     with pytest.raises(ValueError, match="generation_prompt is 'x'; it must begin a turn of 'assistant'"):
         RoleTemplate(generation_prompt="x")

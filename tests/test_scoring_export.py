@@ -88,6 +88,6 @@ def test_the_template_names_its_roles_and_quotes_what_it_must():
     template = RoleTemplate(
         turns=(("system", "<s>'\"\n", ""), ("assistant", "\nA: ", "\\é")), generation_prompt="\nA:", beginning="<b>"
     )
-    found = chat_template(template)
+    found = chat_template(template, "<|end|>")
     for part in ("<b>", r"\nA: ", "add_generation_prompt", "the roles are system, assistant"):
         assert part in found

@@ -176,7 +176,7 @@ def test_the_contract_comes_back(tmp_path: pathlib.Path):
         assert contract.template == stored
         limits = (contract.max_prompt_tokens, contract.max_response_tokens)
         assert limits == (config.text.max_prompt_tokens, config.text.max_response_tokens)
-    (tmp_path / "template.json").write_text('{"turns": 3}')
+    (tmp_path / "template.json").write_text('{"roles": 3}')
     with pytest.raises(WorkdirError, match=r"template\.json can't be read as a template: "):
         read_contract(tmp_path, config)
     (tmp_path / "template.json").unlink()

@@ -1,17 +1,55 @@
 """How the messages of a conversation become text."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from rmjax.preferences.record import Message, RowError
+
+Ids = Callable[[str], list[int]]
+
+
+@runtime_checkable
+class Template(Protocol):
+    """Renders the messages of a conversation."""
+
+    @property
+    def beginning(self) -> str:
+        """The name of a token that is laid before the rendered text; empty for none."""
+        ...
+
+    @property
+    def writes_end(self) -> bool:
+        """Whether the text of a conversation is whole as it is rendered, so that no end token is laid after it."""
+        ...
+
+    def render(
+        self, prompt: Sequence[Message], responses: Sequence[Sequence[Message]], *, origin: str = ""
+    ) -> tuple[str, list[str]]:
+        """The prompt as it stands before a response is written, and the conversation with each response.
+
+        What can't be rendered is a RowError.
+        """
+        ...
+
+    def kept(self, prompt: Sequence[Message], ids: Ids) -> int:
+        """How many tokens of the rendered prompt are never cut: what stands before it, and its system turn."""
+        ...
+
+
+def check_first_role(response: Sequence[Message], role: str, *, origin: str, field: str) -> None:
+    """RowError where a response doesn't begin with a turn of the role."""
+    if not response or response[0].role != role:
+        found = f"first role {response[0].role!r}" if response else "no messages"
+        right = f"a response that begins with a turn of role {role!r}"
+        raise RowError(origin=origin, field=field, kind="wrong role", found=found, right=right)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoleTemplate:
     """How the messages of a conversation become text; the default renders them as HH transcripts.
 
-    Plain strings are not touched by it.
+    Plain strings are not touched by it, and the end token is laid after what it renders.
 
     Attributes:
       turns: for each role its name, and the text before and after a turn's content.
@@ -39,6 +77,24 @@ class RoleTemplate:
                 f"which begins with {before!r}"
             )
 
+    @property
+    def writes_end(self) -> bool:
+        return False
+
+    def render(
+        self, prompt: Sequence[Message], responses: Sequence[Sequence[Message]], *, origin: str = ""
+    ) -> tuple[str, list[str]]:
+        texts = [
+            self.render_response(response, origin=origin, field=f"responses[{index}]")
+            for index, response in enumerate(responses)
+        ]
+        before = self.render_turns(prompt, origin=origin, field="prompt") + self.generation_prompt
+        return before, [before + text for text in texts]
+
+    def kept(self, prompt: Sequence[Message], ids: Ids) -> int:
+        system = self.render_system(prompt)
+        return len(ids(system)) if system else 0
+
     def render_turns(self, messages: Sequence[Message], *, origin: str = "", field: str = "prompt") -> str:
         """The turns, one after the other; an unknown role is a RowError."""
         parts = []
@@ -56,20 +112,8 @@ class RoleTemplate:
 
     def render_response(self, messages: Sequence[Message], *, origin: str = "", field: str = "response") -> str:
         """What follows the generation prompt: the first turn is the assistant's, further turns may come after it."""
-        if not messages or messages[0].role != self.assistant_role:
-            found = f"first role {messages[0].role!r}" if messages else "no messages"
-            right = f"a response that begins with a turn of role {self.assistant_role!r}"
-            raise RowError(origin=origin, field=field, kind="wrong role", found=found, right=right)
+        check_first_role(messages, self.assistant_role, origin=origin, field=field)
         return self.render_turns(messages, origin=origin, field=field).removeprefix(self.generation_prompt)
-
-    def to_json(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in self.__dataclass_fields__})
-
-    @classmethod
-    def from_json(cls, text: str) -> "RoleTemplate":
-        values = json.loads(text)
-        values["turns"] = tuple((role, before, after) for role, before, after in values["turns"])
-        return cls(**values)
 
     def _around(self, role: str, origin: str, field: str = "role") -> tuple[str, str]:
         for name, before, after in self.turns:

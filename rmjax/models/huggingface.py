@@ -34,6 +34,7 @@ from rmjax.models.huggingface_names import (
 from rmjax.models.reward import HEAD_INITIALIZER, Params
 
 _KERNEL = ("reward_head", "kernel")
+_EMBEDDING = ("backbone", "embedding", "embedding")
 _ALIGNMENT = 64  # bytes
 Slices = tuple[slice, ...]
 
@@ -97,6 +98,13 @@ class HuggingFaceModel:
         result = _empty(
             tuple(len(range(*part.indices(size))) for part, size in zip(index, shape, strict=True)), leaf.dtype
         )
+        if names == _EMBEDDING:  # with rows of zeros for tokens that a tokenizer was given later
+            first, end, _ = index[0].indices(shape[0])
+            there = max(first, min(end, self.vocabulary_size))
+            rows = (slice(first, there), *index[1:])
+            result[: there - first] = self._tensor(stored, stored.name, (self.vocabulary_size, shape[1]), rows)
+            result[there - first :] = 0
+            return result
         if names[: len(LAYERS)] != LAYERS:
             result[...] = self._tensor(stored, stored.name, shape, index)
             return result

@@ -14,14 +14,13 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from rmjax.model_config import Activation, ModelConfig, Norm, RopeScaling
+from rmjax.model_config import NOT_ARCHITECTURE, Activation, ModelConfig, Norm, RopeScaling
 from rmjax.models.huggingface_config import ACTIVATIONS, FULL, SLIDING, HuggingFaceError, model_config_of
 from rmjax.models.huggingface_names import FAMILIES, HEAD, INDEX, LAYERS, SINGLE, Family, Names, Stored, fuse
 from rmjax.models.reward import Params
 
 Theirs = dict[str, Any]
 SHARD_BYTES = 5_000_000_000
-_NOT_THE_ARCHITECTURE = ("attention", "dropout", "compute_dtype", "remat", "unroll", "reward_heads")
 _NAMES = {kind: name for name, kind in reversed(ACTIVATIONS.items())} | {Activation.GELU_TANH: "gelu_pytorch_tanh"}
 
 
@@ -32,7 +31,7 @@ def theirs_of(config: ModelConfig, vocabulary_size: int, *, longest: int) -> The
       HuggingFaceError: where none of them computes what the model computes.
     """
     common = {"vocab_size": vocabulary_size, "max_position_embeddings": longest, "tie_word_embeddings": False}
-    plain = dataclasses.replace(config, **{name: getattr(ModelConfig(), name) for name in _NOT_THE_ARCHITECTURE})
+    plain = dataclasses.replace(config, **{name: getattr(ModelConfig(), name) for name in NOT_ARCHITECTURE})
     for kind, (name, describe) in _ARCHITECTURES.items():
         theirs = common | describe(config) | {"model_type": kind, "architectures": [f"{name}ForSequenceClassification"]}
         try:

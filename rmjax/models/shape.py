@@ -48,6 +48,7 @@ class ModelShape:
     dropout: float
     compute_dtype: ComputeDtype
     remat: Remat
+    vocabulary_size: int | None
     unroll: int
     reward_heads: tuple[str, ...]
 

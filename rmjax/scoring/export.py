@@ -10,10 +10,12 @@ from typing import Any
 from etils import epath
 
 from rmjax.batches.contract import TextContract
-from rmjax.batches.template import RoleTemplate
-from rmjax.batches.tokenizer import END_TOKEN, PAD_TOKEN, save_tokenizer, vocabulary_size_of
+from rmjax.batches.jinja_template import JinjaTemplate
+from rmjax.batches.template import RoleTemplate, Template
+from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
+from rmjax.training.pretrained import embedding_rows
 from rmjax.training.trained import TrainedModel, load_trained
 
 
@@ -53,7 +55,7 @@ def export(
     trained = load_trained(workdir, step)
     number = _number_of(head, trained.config.model.reward_heads)
     longest = trained.contract.max_prompt_tokens + trained.contract.max_response_tokens
-    theirs = theirs_of(trained.config.model, vocabulary_size_of(trained.contract.tokenizer), longest=longest)
+    theirs = theirs_of(trained.config.model, embedding_rows(trained.config.model, trained.contract), longest=longest)
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.parent / f".{output.name}.{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
@@ -82,15 +84,15 @@ def _number_of(head: str | None, heads: tuple[str, ...]) -> int:
 
 def _classifier(trained: TrainedModel, head: str | None) -> dict[str, Any]:
     """What config.json says of the head and the special tokens."""
-    tokenizer, heads = trained.contract.tokenizer, trained.config.model.reward_heads
+    contract, heads = trained.contract, trained.config.model.reward_heads
     label = head or (heads[0] if heads else "reward")
     return {
         "num_labels": 1,
         "id2label": {"0": label},
         "label2id": {label: 0},
-        "pad_token_id": tokenizer.token_to_id(PAD_TOKEN),
-        "eos_token_id": tokenizer.token_to_id(END_TOKEN),
-        "bos_token_id": None,
+        "pad_token_id": contract.tokenizer.token_to_id(contract.special.pad),
+        "eos_token_id": contract.tokenizer.token_to_id(contract.special.end),
+        "bos_token_id": contract.tokenizer.token_to_id(contract.special.beginning),
     }
 
 
@@ -98,18 +100,22 @@ def _write_tokenizer(folder: Path, contract: TextContract, longest: int) -> None
     save_tokenizer(contract.tokenizer, folder / "tokenizer.json")
     about = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "pad_token": PAD_TOKEN,
-        "eos_token": END_TOKEN,
+        **(dict(contract.template.variables) if isinstance(contract.template, JinjaTemplate) else {}),
+        "pad_token": contract.special.pad,
+        "eos_token": contract.special.end,
         "model_max_length": longest,
         "clean_up_tokenization_spaces": False,
-        "chat_template": chat_template(contract.template),
+        "chat_template": chat_template(contract.template, contract.special.end),
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-def chat_template(template: RoleTemplate) -> str:
+def chat_template(template: Template, end: str) -> str:
     """The Jinja template that renders messages as the contract does: a whole conversation with the end token, or with
     ``add_generation_prompt`` a prompt."""
+    if isinstance(template, JinjaTemplate):
+        return template.source
+    assert isinstance(template, RoleTemplate)
     cases = [
         f"{{% {'elif' if number else 'if'} message['role'] == {role!r} %}}"
         f"{{{{ {before!r} + message['content'] + {after!r} }}}}"
@@ -119,7 +125,7 @@ def chat_template(template: RoleTemplate) -> str:
     wrong = f"{{% else %}}{{{{ raise_exception({f'the roles are {known}'!r}) }}}}{{% endif %}}"
     ending = (
         f"{{% if add_generation_prompt %}}{{{{ {template.generation_prompt!r} }}}}"
-        f"{{% else %}}{{{{ {END_TOKEN!r} }}}}{{% endif %}}"
+        f"{{% else %}}{{{{ {end!r} }}}}{{% endif %}}"
     )
     turns = f"{{% for message in messages %}}{''.join(cases)}{wrong}{{% endfor %}}"
     return f"{{{{ {template.beginning!r} }}}}{turns}{ending}"

@@ -10,13 +10,15 @@ from etils import epath
 
 from rmjax.batches.contract import TextContract
 from rmjax.batches.limits import LimitError
+from rmjax.batches.pretrained import PretrainedText, load_pretrained_text
 from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import survey, tokenize, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.batches.tokenizer import load_tokenizer, train_tokenizer
+from rmjax.batches.tokenizer import OWN_TOKENS, load_tokenizer, train_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
+from rmjax.hub import folder_of
 from rmjax.preferences.record import Preference
 from rmjax.training.processes import process_zero_first
 from rmjax.training.workdir import check_data, has_checkpoint, has_contract, read_contract, write_contract
@@ -126,13 +128,20 @@ def _all(config: ExperimentConfig, specs: tuple[str, ...]) -> tuple[Preference, 
 def _contract(config: ExperimentConfig, workdir: epath.Path, train: Iterable[Preference]) -> TextContract:
     """The contract that the workdir holds; at a run's first start it is made and stored there."""
     if not has_contract(workdir) and not has_checkpoint(workdir):  # of no use with another tokenizer
-        template = RoleTemplate()
-        if config.text.tokenizer is not None:
-            tokenizer = load_tokenizer(config.text.tokenizer)
-        else:
-            tokenizer = train_tokenizer(_texts(train, template), config.text.vocabulary_size)
-        write_contract(workdir, tokenizer, template)
+        write_contract(workdir, *_text_of(config, train))
     return read_contract(workdir, config)
+
+
+def _text_of(config: ExperimentConfig, train: Iterable[Preference]) -> PretrainedText:
+    """Tokenizer, template and special tokens: somebody else's, a file of ours, or those of the training texts."""
+    name = config.text.tokenizer or config.pretrained
+    template = RoleTemplate()
+    if name is None:
+        tokenizer = train_tokenizer(_texts(train, template), config.text.vocabulary_size)
+        return PretrainedText(tokenizer, template, OWN_TOKENS)
+    if name == config.text.tokenizer and not epath.Path(name).is_dir() and name.endswith(".json"):
+        return PretrainedText(load_tokenizer(name), template, OWN_TOKENS)
+    return load_pretrained_text(folder_of(name, weights=False))
 
 
 def _texts(preferences: Iterable[Preference], template: RoleTemplate) -> Iterator[str]:

@@ -32,7 +32,7 @@ def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None
     """Compiles the step of a run for a slice of TPUs.
 
     Args:
-      config: of an experiment whose strategy is the mesh; ``text.vocabulary_size`` is that of the model.
+      config: of an experiment whose strategy is the mesh; of ``text.vocabulary_size`` words, if the model says nothing.
       topology: as the TPU compiler names it, ``v5e:4x4``.
       lengths: of the pairs that the rows will hold.
 
@@ -94,7 +94,8 @@ def _parts(config: ExperimentConfig, topology: str) -> tuple[MeshParallel, Rewar
     parallel = MeshParallel(config, devices, make_mesh(config.parallel, devices))
     parallel.check_rows()
     attention = choose_attention(config.model.attention, devices[0])
-    model = parallel.fit(RewardModel(config.model, config.text.vocabulary_size, attention))
+    words = config.model.vocabulary_size or config.text.vocabulary_size
+    model = parallel.fit(RewardModel(config.model, words, attention))
     return parallel, model, make_optimizer(config.optimizer, config.steps)
 
 

@@ -20,7 +20,6 @@ from rmjax.batches.choose_row import choose_row_shape
 from rmjax.batches.lengths import measure
 from rmjax.batches.pipeline import DataState, PreferencePipeline
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ExperimentConfig, validate
 from rmjax.files import check_bucket
 from rmjax.models.reward import Params, RewardModel, parameter_count
@@ -33,6 +32,7 @@ from rmjax.training.metrics_writer import MetricsWriter, check_sinks
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
+from rmjax.training.pretrained import embedding_rows, pretrained_params, with_architecture
 from rmjax.training.processes import ended_by_a_lost_process
 from rmjax.training.progress import Progress, in_words
 from rmjax.training.state import TrainState, all_finite
@@ -98,6 +98,8 @@ def train(
       Preempted: (a SystemExit) after a SIGTERM, when everything has been saved.
     """
     validate(config)
+    check_bucket(workdir)
+    config = with_architecture(config, workdir)
     _warn_of_warmup(config)
     check_sinks(config.logging)
     check_bucket(config.text.tokenizer or "")
@@ -107,7 +109,7 @@ def train(
         folder = open_workdir(workdir, config)
         record_start(folder)
         data = prepare_data(config, folder)
-    model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer))
+    model = make_model(config.model, embedding_rows(config.model, data.contract))
     with (
         Checkpoints(folder / CHECKPOINTS, best_by=config.best_by) as checkpoints,
         ended_by_a_lost_process(checkpoints.last_good),
@@ -128,7 +130,10 @@ def _train(
 ) -> None:
     """From the newest checkpoint to the last step."""
     optimizer = make_optimizer(config.optimizer, config.steps)
-    state, data_state = _restore(checkpoints, parallel, parallel.new_state(model, optimizer, config.seed))
+    begins = checkpoints.latest_step() is None
+    params = pretrained_params(config, model, parallel) if begins else None
+    state = parallel.new_state(model, optimizer, config.seed, params)
+    state, data_state = _restore(checkpoints, parallel, state)
     logging.info("the model has %d parameters", parameter_count(state.params))
     start = int(state.step)
     if start >= config.steps:

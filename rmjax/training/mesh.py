@@ -106,8 +106,10 @@ class MeshParallel(Parallel):
 
         return rewards
 
-    def new_state(self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-        return self._jit_new_state(model, optimizer)(seed)
+    def new_state(
+        self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int, params: Params | None = None
+    ) -> TrainState:
+        return self._jit_new_state(model, optimizer)(seed, params)
 
     def abstract_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> TrainState:
         """Shapes, dtypes and places of a state: what the optimizer holds for a parameter lies where that does."""
@@ -174,7 +176,7 @@ class MeshParallel(Parallel):
     def _jit_new_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> Any:
         places = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state(model, optimizer))
         new = functools.partial(new_state, model, optimizer)
-        return jax.jit(new, static_argnums=0, out_shardings=places)
+        return jax.jit(new, static_argnums=0, donate_argnums=1, out_shardings=places)
 
     def _jit_train(self, step: TrainStep, state: TrainState) -> Any:
         places = jax.tree.map(lambda leaf: leaf.sharding, state)

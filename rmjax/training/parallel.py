@@ -22,7 +22,7 @@ from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ConfigError, ExperimentConfig, Strategy
 from rmjax.model_config import AttentionKind, ModelConfig
 from rmjax.models.attention_choice import choose_attention, has_kernels
-from rmjax.models.reward import RewardModel
+from rmjax.models.reward import Params, RewardModel
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.state import TrainState, new_state
 from rmjax.training.step import StepResult, TrainStep
@@ -87,8 +87,10 @@ class Replicated(Parallel):
 
         return rewards
 
-    def new_state(self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-        state = new_state(model, optimizer, seed)
+    def new_state(
+        self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int, params: Params | None = None
+    ) -> TrainState:
+        state = new_state(model, optimizer, seed, params)
         if self._pmap:
             return jax.device_put(state, NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec()))
         return jax.device_put(state, self._sharding)

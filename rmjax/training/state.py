@@ -29,10 +29,12 @@ class TrainState(flax.struct.PyTreeNode):
     key: UInt32[Array, "2"]
 
 
-def new_state(model: RewardModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """The state before the first step: a function of the seed."""
+def new_state(
+    model: RewardModel, optimizer: optax.GradientTransformation, seed: int, params: Params | None = None
+) -> TrainState:
+    """The state before the first step: a function of the seed, but for parameters that it begins with."""
     init_key, key = jax.random.split(jax.random.PRNGKey(seed))
-    params = init(model, init_key)
+    params = init(model, init_key) if params is None else params
     return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params), key=key)
 
 

@@ -69,8 +69,13 @@ class Parallel(abc.ABC):
         """
 
     @abc.abstractmethod
-    def new_state(self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-        """The state before the first step, laid out as it comes out of a step: so that all steps are compiled once."""
+    def new_state(
+        self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int, params: Params | None = None
+    ) -> TrainState:
+        """The state before the first step, laid out as it comes out of a step: so that all steps are compiled once.
+
+        Parameters that it is to begin with lie where ``abstract_params`` says, and are donated.
+        """
 
     @abc.abstractmethod
     def put(self, batch: PreferenceBatch) -> PreferenceBatch:

@@ -7,11 +7,11 @@ from absl import logging
 from etils import epath
 
 from rmjax.batches.contract import TextContract
-from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import BestBy, ExperimentConfig
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model_here, make_parallel_here
+from rmjax.training.pretrained import embedding_rows
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
 _NONE_YET = "{} has no checkpoint yet; the first is saved after config.evaluate_every steps"
@@ -53,7 +53,7 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     folder = workdir / CHECKPOINTS
     if not folder.exists():
         raise CheckpointError(_NONE_YET.format(workdir))
-    model = make_model_here(config.model, vocabulary_size_of(contract.tokenizer))
+    model = make_model_here(config.model, embedding_rows(config.model, contract))
     template = make_parallel_here(config).abstract_params(model)
     found, params = _restored(folder, config.best_by, step, template)
     return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)

@@ -11,9 +11,9 @@ from etils import epath
 from tokenizers import Tokenizer
 
 from rmjax import config_json
-from rmjax.batches.contract import TextContract
-from rmjax.batches.template import RoleTemplate
-from rmjax.batches.tokenizer import load_tokenizer, save_tokenizer
+from rmjax.batches.contract import TextContract, text_from_json, text_to_json
+from rmjax.batches.template import Template
+from rmjax.batches.tokenizer import OWN_TOKENS, SpecialTokens, load_tokenizer, save_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig, difference, from_json, to_json
 from rmjax.errors import UserError
 from rmjax.files import check_bucket, in_bucket, write_text
@@ -139,10 +139,12 @@ def has_contract(workdir: epath.PathLike) -> bool:
     return (epath.Path(workdir) / TOKENIZER).exists()
 
 
-def write_contract(workdir: epath.PathLike, tokenizer: Tokenizer, template: RoleTemplate) -> None:
+def write_contract(
+    workdir: epath.PathLike, tokenizer: Tokenizer, template: Template, special: SpecialTokens = OWN_TOKENS
+) -> None:
     """Stores the run's tokenizer and how its model sees messages as text, by one process alone."""
     if jax.process_index() == 0:
-        write_text(epath.Path(workdir) / TEMPLATE, template.to_json() + "\n")
+        write_text(epath.Path(workdir) / TEMPLATE, text_to_json(template, special) + "\n")
         save_tokenizer(tokenizer, epath.Path(workdir) / TOKENIZER)  # last: where there is a tokenizer, the rest is too
 
 
@@ -156,11 +158,11 @@ def read_contract(workdir: epath.PathLike, config: ExperimentConfig) -> TextCont
     for path in (tokenizer, template):
         if not path.exists():
             raise WorkdirError(f"{path} is missing: without the {path.stem} of the run its model can't read text")
-    contract = TextContract.from_config(config.text, load_tokenizer(tokenizer))
     try:
-        return dataclasses.replace(contract, template=RoleTemplate.from_json(template.read_text()))
+        found, special = text_from_json(template.read_text())
     except (ValueError, TypeError, KeyError) as error:
-        raise WorkdirError(f"{template} can't be read as a template: {error}") from error
+        raise WorkdirError(f"{template} can't be read as a template: {error!r}") from error
+    return TextContract.from_config(config.text, load_tokenizer(tokenizer, special), found, special)
 
 
 def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:

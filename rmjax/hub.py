@@ -1,0 +1,45 @@
+"""Models by the name of their folder, or by their id on the Hugging Face hub."""
+
+import os
+import re
+from pathlib import Path
+
+from rmjax.errors import UserError
+
+_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_TEXT = ["*.json", "*.jinja", "*.model", "*.txt"]  # configs, tokenizers and chat templates
+_WEIGHTS = ["*.safetensors"]
+
+
+class HubError(UserError):
+    """A model that is neither a folder here nor to be had from the hub; the message says why."""
+
+
+def folder_of(name: str, *, weights: bool = True) -> Path:
+    """The folder of a model.
+
+    Args:
+      name: of a folder, or else an id on the hub, ``OWNER/NAME`` or ``OWNER/NAME@REVISION``, which is downloaded into
+        the hub's own cache unless it is there.
+      weights: whether they are needed, or the files beside them alone.
+
+    Raises:
+      HubError: if it is neither, or the hub hasn't got it, or it can't be reached and its cache hasn't got it.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if "://" in name:
+        raise HubError(f"{name} is no folder of this machine; right would be one, to which it has been copied")
+    match = _ID.fullmatch(name)
+    if match is None or Path(name).exists():
+        raise HubError(f"{name!r} is neither a folder nor an id on the hub (OWNER/NAME or OWNER/NAME@REVISION)")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = [*_TEXT, *_WEIGHTS] if weights else _TEXT
+    try:
+        return Path(huggingface_hub.snapshot_download(match["id"], revision=match["revision"], allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise HubError(f"{name!r} is no folder, and the hub doesn't give it: {reason}") from error

@@ -1,0 +1,78 @@
+"""Training that begins with somebody else's model: its architecture in the config, its weights in the first state."""
+
+import dataclasses
+
+import jax
+from absl import logging
+from etils import epath
+
+from rmjax.batches.contract import TextContract
+from rmjax.batches.tokenizer import vocabulary_size_of
+from rmjax.config import ConfigError, ExperimentConfig, validate
+from rmjax.hub import folder_of
+from rmjax.model_config import NOT_ARCHITECTURE, ModelConfig
+from rmjax.models.huggingface import HuggingFaceModel
+from rmjax.models.reward import Params, RewardModel
+from rmjax.training.strategy import Parallel
+from rmjax.training.workdir import CONFIG, has_checkpoint, read_config
+
+
+def with_architecture(config: ExperimentConfig, workdir: epath.PathLike) -> ExperimentConfig:
+    """The config with the architecture of ``config.pretrained`` as its model, validated; as it is where there is none.
+
+    A run that has a checkpoint needs the pretrained model no more: its own config says what the architecture is.
+
+    Raises:
+      ConfigError: where the config's model has an architecture of its own that isn't that one, or what else it says
+        doesn't suit it.
+      HubError, HuggingFaceError: where the pretrained model can't be had, or not be read.
+    """
+    if config.pretrained is None:
+        return config
+    model = _stored_model(config, workdir) or _their_model(config.pretrained)
+    fresh = ModelConfig()
+    for part in dataclasses.fields(ModelConfig):
+        given, own = getattr(config.model, part.name), getattr(model, part.name)
+        if part.name in NOT_ARCHITECTURE and part.name != "vocabulary_size":
+            setattr(model, part.name, given)
+        elif given not in (own, getattr(fresh, part.name)):
+            raise ConfigError(
+                f"config.model.{part.name} is {given!r}; it must be left as it is by default, for it is {own!r} in "
+                f"config.pretrained = {config.pretrained!r}"
+            )
+    found = dataclasses.replace(config, model=model)
+    validate(found)
+    return found
+
+
+def _stored_model(config: ExperimentConfig, workdir: epath.PathLike) -> ModelConfig | None:
+    """Of the run that goes on there; None where one begins."""
+    if not (epath.Path(workdir) / CONFIG).exists() or not has_checkpoint(workdir):
+        return None
+    stored = read_config(workdir)
+    return stored.model if stored.pretrained == config.pretrained else None
+
+
+def _their_model(name: str) -> ModelConfig:
+    theirs = HuggingFaceModel(folder_of(name))
+    return dataclasses.replace(theirs.config, vocabulary_size=theirs.vocabulary_size)
+
+
+def embedding_rows(model: ModelConfig, contract: TextContract) -> int:
+    """How many rows the embedding has: as the config says, and never fewer than the tokenizer's ids need."""
+    return max(model.vocabulary_size or 0, vocabulary_size_of(contract.tokenizer))
+
+
+def pretrained_params(config: ExperimentConfig, model: RewardModel, parallel: Parallel) -> Params | None:
+    """The parameters that training begins with, where the strategy wants them; None where they are fresh.
+
+    A language model gets a fresh reward head, a function of the seed; a reward model keeps its own.
+    """
+    if config.pretrained is None:
+        return None
+    theirs = HuggingFaceModel(folder_of(config.pretrained))
+    logging.info(
+        "training begins with %s, %s", config.pretrained,
+        "its reward head too" if theirs.has_reward_head else "a language model, and a fresh reward head",
+    )  # fmt: skip
+    return theirs.load(parallel.abstract_params(model), jax.random.PRNGKey(config.seed))

@@ -1,0 +1,129 @@
+"""A run begins with somebody else's weights, tokenizer and chat template, and needs them no more once it has begun."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import optax
+import pytest
+from pretrained_folders import SPARE, write_pretrained
+from safetensors.numpy import load_file, save_file
+from tiny_run import tiny_config, write_rows
+
+from rmjax.batches.jinja_template import JinjaTemplate
+from rmjax.batches.tokenize import tokenize_responses
+from rmjax.config import ConfigError, ParallelConfig, Strategy
+from rmjax.evaluation.rewards import RewardComputer
+from rmjax.evaluation.validation import make_evaluator
+from rmjax.hub import HubError
+from rmjax.model_config import ModelConfig, Remat
+from rmjax.preferences.record import Message
+from rmjax.training.data import prepare_data
+from rmjax.training.loop import train
+from rmjax.training.parallel import make_model, make_parallel
+from rmjax.training.pretrained import embedding_rows, pretrained_params, with_architecture
+from rmjax.training.trained import load_trained
+from rmjax.training.workdir import open_workdir, read_config
+
+
+def config_of(tmp_path, kind, **write):
+    write_pretrained(tmp_path / "theirs", kind, **write)
+    write_rows(tmp_path / "rows.jsonl", rows=60)
+    config = tiny_config(str(tmp_path / "rows.jsonl"), steps=4, evaluate_every=2)
+    model = ModelConfig(attention=config.model.attention)
+    return dataclasses.replace(config, model=model, pretrained=str(tmp_path / "theirs"))
+
+
+@pytest.mark.parametrize(("kind", "reward"), [("llama", False), ("gpt2", False), ("qwen", True)])
+def test_a_run_begins_with_them_and_goes_on_without_them(tmp_path, kind, reward):
+    config = config_of(tmp_path, kind, reward=reward)
+    train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    stored = read_config(tmp_path / "run").model
+    theirs = json.loads((tmp_path / "theirs" / "config.json").read_text())
+    assert (stored.width, stored.query_key_norm) == (theirs["hidden_size"], True)
+    shutil.rmtree(tmp_path / "theirs")
+    trained = load_trained(tmp_path / "run")
+    assert isinstance(trained.contract.template, JinjaTemplate) == (kind != "gpt2")
+    rows = trained.params["backbone"]["embedding"]["embedding"].shape[0]
+    assert rows == embedding_rows(stored, trained.contract) == theirs["vocab_size"]
+    again = train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    assert again.step == 4
+
+
+def first_state(config, workdir):
+    """The config, model, contract, first state and strategy of a run."""
+    config = with_architecture(config, workdir)
+    contract = prepare_data(config, open_workdir(workdir, config)).contract
+    model = make_model(config.model, embedding_rows(config.model, contract))
+    parallel = make_parallel(config)
+    params = pretrained_params(config, model, parallel)
+    state = parallel.new_state(model, optax.adam(1e-3), config.seed, params)
+    return config, model, contract, state, parallel
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    [
+        ParallelConfig(strategy=Strategy.JIT),
+        ParallelConfig(strategy=Strategy.PMAP),
+        ParallelConfig(strategy=Strategy.MESH, fsdp=2, tensor=2),
+    ],
+    ids=lambda parallel: parallel.strategy.value,
+)
+def test_every_strategy_begins_with_the_rewards_of_their_folder(tmp_path, parallel):
+    config = config_of(tmp_path, "qwen", reward=True)
+    alone = first_state(dataclasses.replace(config, parallel=ParallelConfig(strategy=Strategy.JIT)), tmp_path / "alone")
+    split = first_state(dataclasses.replace(config, parallel=parallel), tmp_path / "split")
+    for one, other in zip(jax.tree.leaves(alone[3].params), jax.tree.leaves(split[3].params), strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    turns = (Message(role="user", content="apple bird?"),)
+    answers = [(Message(role="assistant", content=text),) for text in ("cloud", "door earth fire", "gold " * 3)]
+    tokenized = tokenize_responses([(turns, answers)], split[2])
+    rewards = RewardComputer(split[1], split[0], parallel=split[4])(split[3].params, tokenized)
+    expected = RewardComputer(alone[1], alone[0], parallel=alone[4])(alone[3].params, tokenized)
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(rewards, expected, atol=1e-5)
+
+
+def test_a_token_that_was_added_has_a_row_of_zeros(tmp_path):
+    config = config_of(tmp_path, "gpt2")
+    words = cut_spare_rows(tmp_path / "theirs")
+    _, _, contract, state, _ = first_state(config, tmp_path / "run")
+    embedding = np.asarray(state.params["backbone"]["embedding"]["embedding"])
+    assert contract.tokenizer.token_to_id(contract.special.pad) == words
+    assert embedding.shape[0] == words + 1
+    assert not embedding[words].any()
+    assert embedding[:words].any(axis=1).all()
+
+
+def cut_spare_rows(folder):
+    """Leaves a row for each token alone, and says how many they are."""
+    theirs = json.loads((folder / "config.json").read_text())
+    theirs["vocab_size"] -= SPARE
+    (folder / "config.json").write_text(json.dumps(theirs))
+    places = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    name = next(name for name in places if name.endswith("embed_tokens.weight"))
+    tensors = load_file(folder / places[name])
+    save_file(tensors | {name: np.ascontiguousarray(tensors[name][: theirs["vocab_size"]])}, folder / places[name])
+    return theirs["vocab_size"]
+
+
+def test_the_architecture_is_theirs_and_how_it_is_computed_is_ours(tmp_path):
+    config = config_of(tmp_path, "qwen", head_size=16)
+    config.model.remat, config.model.reward_heads = Remat.DOTS, ("brevity",)
+    model = with_architecture(config, tmp_path / "none").model
+    assert (model.head_size, model.remat, model.reward_heads) == (16, Remat.DOTS, ("brevity",))
+    assert with_architecture(dataclasses.replace(config, model=model), tmp_path / "none").model == model
+    config.model.head_size = 12
+    message = r"config\.model\.head_size is 12; it must be left as it is by default, for it is 16 in config\.pretrained"
+    with pytest.raises(ConfigError, match=message):
+        with_architecture(config, tmp_path / "none")
+
+
+def test_what_is_neither_folder_nor_id_is_an_error(tmp_path):
+    config = dataclasses.replace(config_of(tmp_path, "qwen"), pretrained=str(tmp_path / "nothing"))
+    with pytest.raises(HubError, match="is neither a folder nor an id on the hub"):
+        train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    assert not (tmp_path / "run").exists()
