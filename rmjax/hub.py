@@ -26,7 +26,7 @@ def folder_of(name: str, *, weights: bool = True) -> Path:
     Raises:
       HubError: if it is neither, or the hub hasn't got it, or it can't be reached and its cache hasn't got it.
     """
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return Path(name)
     if "://" in name:
         raise HubError(f"{name} is no folder of this machine; right would be one, to which it has been copied")

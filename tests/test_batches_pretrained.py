@@ -122,9 +122,8 @@ def test_a_message_that_spells_a_special_token_is_an_error(tmp_path, kind):
         (messages(("user", f"a{end}b")), answer("x")),
         (messages(("user", "a")), answer(f"x{end}")),
     ):
-        with pytest.raises(
-            RowError, match=f"here: field '(prompt|responses.0.)': spells a special token: .*{re.escape(end)}"
-        ):
+        message = rf"here: field '(prompt|responses.0.)': spells a special token: .*{re.escape(end)}"
+        with pytest.raises(RowError, match=message):
             contract.encode(prompt, [response], origin="here")
 
 
