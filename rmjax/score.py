@@ -28,13 +28,16 @@ ON_ERROR = flags.DEFINE_enum_class(
     "What happens to a row that can't be scored: default and error stop there, skip gives it back with an error and no "
     "reward.",
 )
+NORMALIZE = flags.DEFINE_bool(
+    "normalize", False, "Rewards in standard deviations from the mean of those of the validation data."
+)
 
 
 def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
     use_machine()
-    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value)
+    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value, normalized=NORMALIZE.value)
     with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
 

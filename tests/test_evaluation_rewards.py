@@ -154,7 +154,7 @@ def test_several_heads_are_read_by_dimension(contract):
     settings = untrained_config(model=dataclasses.replace(untrained_config().model, reward_heads=("other", "d")))
     model, params = trained(contract, settings)
     tokenized = tokenize(preferences(7, 10), contract, heads=("other", "d"))
-    found = make_evaluator(model, tokenized, settings)(params)
+    found = make_evaluator(model, tokenized, settings)(params).metrics
     rewards = RewardComputer(model, settings)(params, tokenized)
     assert rewards.shape == (tokenized.responses, 2)
     differences = rewards[tokenized.left, 1] - rewards[tokenized.right, 1]
@@ -165,7 +165,7 @@ def test_several_heads_are_read_by_dimension(contract):
 def test_the_evaluator_says_what_the_loop_logs(contract):
     tokenized = tokenize(preferences(8, 10), contract)
     model, params = trained(contract, untrained_config())
-    found = make_evaluator(model, tokenized, untrained_config())(params)
+    found = make_evaluator(model, tokenized, untrained_config())(params).metrics
     assert set(found) == {"accuracy", "nll", "ece", "comparisons"}
     assert found["comparisons"] == 10
     assert found["nll"] == pytest.approx(np.log(2), abs=0.2)

@@ -50,7 +50,7 @@ class Listener:
         self.tokenized = tokenized
         compute, evaluate = RewardComputer(model, config), make_evaluator(model, tokenized, config)
 
-        def listen(params: Any) -> dict[str, float]:
+        def listen(params: Any) -> Any:
             self.rewards.append(compute(params, tokenized))
             return evaluate(params)
 
@@ -124,7 +124,7 @@ def test_rewards_that_are_not_finite_stop_the_run_at_their_step(tmp_path: pathli
     def make_overflowing(model: RewardModel, tokenized: TokenizedPreferences, config: ExperimentConfig):
         evaluate, steps = make_evaluator(model, tokenized, config), iter((7, 14))
 
-        def overflow(params: Any) -> dict[str, float]:
+        def overflow(params: Any) -> Any:
             scale = 1.0 if next(steps) == 7 else jnp.inf
             return evaluate(jax.tree.map(lambda array: array * scale, params))
 
@@ -213,7 +213,7 @@ def test_the_handler_of_sigterm_is_given_back_and_the_run_goes_on_where_it_left(
     def make_terminating(model: RewardModel, tokenized: TokenizedPreferences, config: ExperimentConfig):
         evaluate = make_evaluator(model, tokenized, config)
 
-        def terminate(params: Any) -> dict[str, float]:
+        def terminate(params: Any) -> Any:
             os.kill(os.getpid(), signal.SIGTERM)
             return evaluate(params)
 

@@ -12,6 +12,7 @@ from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ConfigError, ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
 from rmjax.errors import UserError
+from rmjax.evaluation.golden import trusted_computer
 from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
@@ -104,7 +105,7 @@ def evaluate(
         logging.info("%s: evaluating step %d", workdir, trained.step)
         own = trained.config.data
         sets = sets or DataSets(data_dir=data_dir or own.data_dir, manual_dir=manual_dir or own.manual_dir)
-        compute = RewardComputer(trained.model, trained.config)
+        compute = trusted_computer(trained)
         for spec in specs:
             evaluations.append(evaluate_one(workdir, trained, compute, spec, sets, on_error=on_error))
             each(evaluations[-1])

@@ -14,10 +14,12 @@ from jaxtyping import Float32
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenize import tokenize_responses, warn_of_cut_prompts
 from rmjax.config import OnError
-from rmjax.evaluation.rewards import RewardComputer
+from rmjax.errors import UserError
+from rmjax.evaluation.golden import trusted_computer
 from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
+from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel, load_trained
 
 Reward = float | dict[str, float]
@@ -27,23 +29,40 @@ ROWS_AT_ONCE = 1024
 CHARACTERS_AT_ONCE = 8_000_000  # what bounds the memory where rows are long
 
 
+class NormalizationError(UserError):
+    """Rewards that can't be normalized: the message says why."""
+
+
 class RewardScorer:
     """Scores responses one at a time: a reward depends on the prompt, the response and the model, on nothing else.
 
     Of a prompt that is longer than the model's limit the last tokens are read; a warning says so once a call.
     The reward of a model with one reward head is a float, that of one with several a dict by the head's name.
+
+    Args:
+      trained: the model.
+      normalized: gives rewards in standard deviations from the mean of those that the model gave the validation data.
+
+    Raises:
+      GoldenScoreError: where the model doesn't give its golden scores.
+      NormalizationError: where rewards can't be normalized, as the step was saved without validation.
     """
 
-    def __init__(self, trained: TrainedModel):
+    def __init__(self, trained: TrainedModel, *, normalized: bool = False):
         self.trained = trained
+        self._normalized = normalized
+        if normalized:
+            check_spread(trained)
         self.contract: TextContract = trained.contract
         self._heads = trained.config.model.reward_heads
-        self._compute = RewardComputer(trained.model, trained.config)
+        self._compute = trusted_computer(trained)
 
     @classmethod
-    def from_workdir(cls, workdir: epath.PathLike, step: int | None = None) -> "RewardScorer":
+    def from_workdir(
+        cls, workdir: epath.PathLike, step: int | None = None, *, normalized: bool = False
+    ) -> "RewardScorer":
         """The scorer of a run's best checkpoint, or of that of a step."""
-        return cls(load_trained(workdir, step))
+        return cls(load_trained(workdir, step), normalized=normalized)
 
     def score(self, prompt: Prompt, responses: Sequence[Prompt]) -> list[Reward]:
         """The reward of each response to the prompt.
@@ -94,9 +113,14 @@ class RewardScorer:
         return None
 
     def _reward(self, value: Float32[np.ndarray, "heads"]) -> Reward:
-        if len(self._heads) > 1:
-            return dict(zip(self._heads, value.tolist(), strict=True))
-        return float(value[0])
+        values = [
+            self.normalize(number, head) if self._normalized else number for head, number in enumerate(value.tolist())
+        ]
+        return dict(zip(self._heads, values, strict=True)) if len(self._heads) > 1 else values[0]
+
+    def normalize(self, reward: float, head: int = 0) -> float:
+        """In standard deviations from the mean of the rewards of the validation data on that head."""
+        return check_spread(self.trained).normalized(reward, head)
 
 
 def score_file(scorer: RewardScorer, source: str, target: str, *, on_error: OnError = OnError.DEFAULT) -> Counter[str]:
@@ -156,6 +180,17 @@ def _score_chunk(
         stream.write(rows.to_line(row | answer))
     stream.flush()
     return cut
+
+
+def check_spread(trained: TrainedModel) -> ScoringRecord:
+    """The record that rewards are normalized by; NormalizationError where there is none, or nothing to divide by."""
+    if trained.record is None:
+        raise NormalizationError(
+            f"step {trained.step} was saved without validation: the spread of its rewards isn't known"
+        )
+    if not all(trained.record.deviation):
+        raise NormalizationError(f"the rewards of the validation data at step {trained.step} are all equal")
+    return trained.record
 
 
 def _parsed(line: bytes, origin: str, on_error: OnError) -> tuple[dict[str, Any], rows.Request | RowError]:

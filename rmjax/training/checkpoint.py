@@ -31,11 +31,13 @@ from rmjax.files import absolute, write_text
 from rmjax.training.orbax_logs import quiet_orbax
 from rmjax.training.parallel import default_placement
 from rmjax.training.processes import process_zero_first
+from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.state import TrainState
 
 LATEST = 2  # so many of the newest are kept, beside the best
 _BETTER = {BestBy.ACCURACY: 1.0, BestBy.NLL: -1.0}  # the sign with which more is better
 SLICE_BYTES = 1 << 20
+_RECORD = "scoring"  # among the metrics of a step, so that it comes and goes with the step
 DISCARDED = ".discarded"  # checkpoints on their way out lie here: a rename is whole, a deletion can be cut short
 
 
@@ -78,7 +80,7 @@ class Checkpoints:
         self._best_by = best_by
         self._manager = ocp.CheckpointManager(self.directory, options=_options(best_by, read_only))
         found = {step: self._manager.metrics(step) for step in self._manager.all_steps()}
-        self._validations: dict[int, dict[str, float] | None] = found
+        self._validations: dict[int, dict[str, Any] | None] = found
         self._writing: int | None = None  # the step that was saved last
         self._discard()
 
@@ -105,12 +107,24 @@ class Checkpoints:
         """The validation metrics of a step; None where it was saved without validation."""
         self._require(step)
         found = self._validations.get(step)
-        return None if found is None else {name: value for name, value in found.items() if name != "step"}
+        return None if found is None else {name: found[name] for name in found if name not in ("step", _RECORD)}
+
+    def record(self, step: int) -> ScoringRecord | None:
+        """What a step that was validated says of its rewards; None where it was saved without validation."""
+        self._require(step)
+        found = (self._validations.get(step) or {}).get(_RECORD)
+        return None if found is None else ScoringRecord.from_json(found)
 
     def save(
-        self, step: int, state: TrainState, *, data: Mapping[str, int], validation: Mapping[str, float] | None
+        self,
+        step: int,
+        state: TrainState,
+        *,
+        data: Mapping[str, int],
+        validation: Mapping[str, float] | None,
+        record: ScoringRecord | None = None,
     ) -> None:
-        """Saves the state after ``step``, with its validation metrics where it was validated (that of ``best_by`` too).
+        """Saves the state after ``step``; where it was validated, with metrics (that of ``best_by`` too) and record.
 
         The caller has made sure that the state is finite (``all_finite``), before it validated the step.
 
@@ -118,7 +132,7 @@ class Checkpoints:
           CheckpointWriteError: if this checkpoint, or the one before it, can't be written.
           ConfigError: if the validation lacks the metric of ``best_by``.
         """
-        metrics = None if validation is None else self._judged(step, validation)
+        metrics = None if validation is None else self._judged(step, validation, record)
         self.wait()
         self._writing = step
         with self._explained():
@@ -134,10 +148,10 @@ class Checkpoints:
         self._validations[step] = metrics
         self._discard()
 
-    def add_validation(self, step: int, validation: Mapping[str, float]) -> None:
+    def add_validation(self, step: int, validation: Mapping[str, float], record: ScoringRecord | None = None) -> None:
         """Gives a step that was saved without validation its metrics, as if it had been saved with them."""
         self._require(step)
-        metrics = self._judged(step, validation)
+        metrics = self._judged(step, validation, record)
         with process_zero_first(f"validation of step {step}"):
             if jax.process_index() == 0:  # where Orbax has metrics, and whole or not at all
                 write_text(self.directory / str(step) / "metrics" / "metrics", json.dumps(metrics))
@@ -203,14 +217,14 @@ class Checkpoints:
         self.wait()
         self._manager.close()
 
-    def _judged(self, step: int, validation: Mapping[str, float]) -> dict[str, float]:
+    def _judged(self, step: int, validation: Mapping[str, float], record: ScoringRecord | None) -> dict[str, Any]:
         """The metrics as they are stored, by which the step can be ranked."""
         if self._best_by.value not in validation:
             raise ConfigError(
                 f"config.best_by is {self._best_by.name}, but validation gave {', '.join(validation) or 'nothing'}; "
                 f"it must give {self._best_by.value}, or config.best_by must be one of these"
             )
-        return {**validation, "step": step}
+        return {**validation, "step": step} | ({} if record is None else {_RECORD: record.to_json()})
 
     def _require(self, step: int) -> None:
         steps = self.steps()

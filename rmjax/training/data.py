@@ -21,6 +21,7 @@ from rmjax.datasets.split import split_by_prompt
 from rmjax.hub import folder_of
 from rmjax.preferences.record import Preference
 from rmjax.training.processes import process_zero_first
+from rmjax.training.scoring_record import Conversation, golden_conversations
 from rmjax.training.workdir import check_data, has_checkpoint, has_contract, read_contract, write_contract
 
 FEW = 100  # validation comparisons: their accuracy is known to about 10 points there
@@ -33,6 +34,7 @@ class TrainingData:
     contract: TextContract
     train: TokenizedPreferences
     validation: TokenizedPreferences
+    golden: tuple[Conversation, ...]
 
 
 def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
@@ -50,10 +52,12 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
         contract = _contract(config, workdir, train)
     heads, on_error = config.model.reward_heads, config.data.on_error
     try:
+        tokenized = tokenize(validation, contract, heads=heads, on_error=on_error)
         data = TrainingData(
             contract=contract,
             train=tokenize(train, contract, heads=heads, on_error=on_error),
-            validation=tokenize(validation, contract, heads=heads, on_error=on_error),
+            validation=tokenized,
+            golden=golden_conversations(tokenized, validation),
         )
     except LimitError as error:
         survey(error, itertools.chain(train, validation), contract)

@@ -34,13 +34,14 @@ from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
 from rmjax.training.pretrained import embedding_rows, pretrained_params, with_architecture
 from rmjax.training.processes import ended_by_a_lost_process
-from rmjax.training.progress import Progress, in_words
+from rmjax.training.progress import Progress, in_words, warn_of_warmup
+from rmjax.training.scoring_record import ScoringRecord, Validation, make_record
 from rmjax.training.state import TrainState, all_finite
 from rmjax.training.step import make_train_step
 from rmjax.training.strategy import CompiledStep, Parallel
 from rmjax.training.workdir import CHECKPOINTS, check_still_ours, open_workdir
 
-Evaluator = Callable[[Params], dict[str, float]]
+Evaluator = Callable[[Params], Validation]
 MakeEvaluator = Callable[[RewardModel, TokenizedPreferences, ExperimentConfig], Evaluator]
 
 
@@ -69,6 +70,7 @@ class _Run:
     parallel: Parallel
     take_step: CompiledStep
     evaluate: Evaluator
+    data: TrainingData
     meter: Meter
     writer: MetricsWriter
     checkpoints: Checkpoints
@@ -85,8 +87,8 @@ def train(
       config: validated first; a workdir of another config is refused.
       workdir: a folder, which is made where it doesn't exist.
       make_evaluator: given model, validation data and config, returns the function of the parameters that computes the
-        validation metrics; ``config.best_by`` names the one that the best checkpoint is chosen by. Rewards that are not
-        finite are a FloatingPointError of that function.
+        validation metrics and rewards; ``config.best_by`` names the metric that the best checkpoint is chosen by.
+        Rewards that are not finite are a FloatingPointError of that function.
       loss: of a batch's rewards.
 
     Raises:
@@ -100,7 +102,7 @@ def train(
     validate(config)
     check_bucket(workdir)
     config = with_architecture(config, workdir)
-    _warn_of_warmup(config)
+    warn_of_warmup(config)
     check_sinks(config.logging)
     check_bucket(config.text.tokenizer or "")
     parallel = make_parallel(config)
@@ -150,6 +152,7 @@ def _train(
             parallel=parallel,
             take_step=parallel.compile_train(make_train_step(parallel.fit(model), config, optimizer, loss)),
             evaluate=evaluate,
+            data=data,
             meter=Meter(),
             writer=writer,
             checkpoints=checkpoints,
@@ -158,15 +161,6 @@ def _train(
         )
         _loop(run, state, batches)
         checkpoints.wait()  # here, where a SIGTERM doesn't end the process before the last one is written
-
-
-def _warn_of_warmup(config: ExperimentConfig) -> None:
-    warmup = config.optimizer.warmup_steps
-    if config.steps <= warmup:
-        logging.warning(
-            "all of the %d steps are warmup, so the learning rate never reaches %g; --config.optimizer.warmup_steps=N "
-            "takes fewer than %d", config.steps, config.optimizer.learning_rate, warmup,
-        )  # fmt: skip
 
 
 def _restore(checkpoints: Checkpoints, parallel: Parallel, state: TrainState) -> tuple[TrainState, DataState]:
@@ -207,9 +201,9 @@ def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, Prefe
     """Takes the steps that are left."""
     steps, start = run.config.steps, int(state.step)
     if _lacks_validation(run.checkpoints, run.config):
-        validation = _validate(run, start, state)
+        validation, record = _validate(run, start, state)
         run.writer.flush()
-        run.checkpoints.add_validation(start, validation)
+        run.checkpoints.add_validation(start, validation, record)
     run.meter.restart_clock()
     for step in range(start + 1, steps + 1):
         data_state, batch = next(batches)
@@ -263,15 +257,15 @@ def _explained(run: _Run, error: NonFiniteError) -> NonFiniteError:
     )
 
 
-def _validate(run: _Run, step: int, state: TrainState) -> dict[str, float]:
-    """The validation metrics, written and shown; NonFiniteError where there can't be any."""
+def _validate(run: _Run, step: int, state: TrainState) -> tuple[dict[str, float], ScoringRecord]:
+    """The validation metrics, written and shown, and the record; NonFiniteError where there can't be any."""
     try:
-        validation = run.evaluate(state.params)
+        validation, rewards = run.evaluate(state.params)
     except FloatingPointError as error:
         raise _explained(run, NonFiniteError(step, f"validation after step {step}: {error}")) from None
     run.writer.write_validation(step, validation)
     run.progress.say(f"step {step}: validation {in_words(validation)}")
-    return validation
+    return validation, make_record(rewards, run.data.validation, run.data.golden)
 
 
 def _save(run: _Run, step: int, state: TrainState, data_state: DataState, *, validates: bool) -> None:
@@ -280,10 +274,11 @@ def _save(run: _Run, step: int, state: TrainState, data_state: DataState, *, val
     if not all_finite(state):  # the loss was, but what the optimizer made of its gradient isn't
         error = NonFiniteError(step, f"the parameters or the optimizer's state after step {step} are not finite")
         raise _explained(run, error)
-    validation = _validate(run, step, state) if validates else None
+    validation, record = _validate(run, step, state) if validates else (None, None)
     run.writer.flush()
     check_still_ours(run.checkpoints.directory.parent, run.config)
-    run.checkpoints.save(step, run.parallel.to_shared(state), data=data_state._asdict(), validation=validation)
+    shared, place = run.parallel.to_shared(state), data_state._asdict()
+    run.checkpoints.save(step, shared, data=place, validation=validation, record=record)
     run.meter.restart_clock()
 
 

@@ -9,6 +9,8 @@ import jax
 import tqdm
 from absl import logging
 
+from rmjax.config import ExperimentConfig
+
 LOG_SECONDS = 30.0
 
 
@@ -68,3 +70,13 @@ class Progress:
 def in_words(metrics: Mapping[str, float]) -> str:
     """Names and values, as commands print them."""
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def warn_of_warmup(config: ExperimentConfig) -> None:
+    """Logs it where a run is so short that it never gets to its learning rate."""
+    warmup = config.optimizer.warmup_steps
+    if config.steps <= warmup:
+        logging.warning(
+            "all of the %d steps are warmup, so the learning rate never reaches %g; --config.optimizer.warmup_steps=N "
+            "takes fewer than %d", config.steps, config.optimizer.learning_rate, warmup,
+        )  # fmt: skip

@@ -12,6 +12,7 @@ from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model_here, make_parallel_here
 from rmjax.training.pretrained import embedding_rows
+from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
 _NONE_YET = "{} has no checkpoint yet; the first is saved after config.evaluate_every steps"
@@ -27,6 +28,7 @@ class TrainedModel:
       model, params: ``rmjax.models.reward.rewards(model, params, batch)`` gives rewards.
       contract: makes tokens of text.
       step: the training step that the parameters are of.
+      record: of its rewards when it was validated; None where it wasn't.
     """
 
     config: ExperimentConfig
@@ -34,6 +36,7 @@ class TrainedModel:
     params: Params
     contract: TextContract
     step: int
+    record: ScoringRecord | None = None
 
 
 def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
@@ -55,12 +58,14 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
         raise CheckpointError(_NONE_YET.format(workdir))
     model = make_model_here(config.model, embedding_rows(config.model, contract))
     template = make_parallel_here(config).abstract_params(model)
-    found, params = _restored(folder, config.best_by, step, template)
-    return TrainedModel(config=config, model=model, params=params, contract=contract, step=found)
+    found, params, record = _restored(folder, config.best_by, step, template)
+    return TrainedModel(config=config, model=model, params=params, contract=contract, step=found, record=record)
 
 
-def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: Any) -> tuple[int, Params]:
-    """(which step, its parameters); a best one that was replaced while it was read is looked for again."""
+def _restored(
+    folder: epath.Path, best_by: BestBy, step: int | None, template: Any
+) -> tuple[int, Params, ScoringRecord | None]:
+    """(which step, its parameters, its record); a best one that was replaced while it was read is looked for again."""
     failed: int | None = None
     error: Exception | None = None
     for _ in range(_LOOKS):
@@ -75,7 +80,7 @@ def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: A
                     "the checkpoint of step %d was replaced while it was read; now it is step %d", failed, found
                 )
             try:
-                return found, checkpoints.restore_params(found, template)
+                return found, checkpoints.restore_params(found, template), checkpoints.record(found)
             except Exception as failure:  # Orbax has many words for a file that was deleted
                 failed, error = found, failure
     assert error is not None
