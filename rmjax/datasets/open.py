@@ -21,7 +21,7 @@ from rmjax.labeling.labeler import Labeler, find_labeler
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.merge import merge_prompts, merge_sets
 from rmjax.preferences.read import read_preferences
-from rmjax.preferences.record import Preference, PreferenceSet, Source
+from rmjax.preferences.record import PreferenceSet, Source
 
 OWN_BUILDERS = (HhRlhf, Synthetic)
 
@@ -57,9 +57,9 @@ def open_preferences(spec: str, data: DataConfig, *, dimension: str) -> Preferen
     defaults = RowDefaults(dimension=dimension, source=Source.HUMAN)
     if isinstance(parsed, FileSpec):
         found = read_preferences(parsed.path, defaults=defaults, on_error=data.on_error)
-        preferences, skipped = found.preferences, found.skipped
     else:
-        preferences, skipped = _read_dataset(parsed, data, defaults)
+        found = _read_dataset(parsed, data, defaults)
+    preferences, skipped = found.preferences, found.skipped
     if not preferences:
         raise DataSpecError(spec, f"it holds no preferences (skipped: {dict(skipped)})", "at least one usable row")
     if skipped:
@@ -68,7 +68,7 @@ def open_preferences(spec: str, data: DataConfig, *, dimension: str) -> Preferen
         preferences = tuple(labeler.judge(preference) for preference in preferences)
     if data.merge_prompts:
         preferences = merge_prompts(preferences)
-    return PreferenceSet(spec=spec, preferences=preferences, skipped=skipped)
+    return replace(found, spec=spec, preferences=preferences)
 
 
 def _find_labeler(spec: FileSpec | DatasetSpec) -> Labeler:
@@ -78,21 +78,23 @@ def _find_labeler(spec: FileSpec | DatasetSpec) -> Labeler:
         raise DataSpecError(spec.text, str(error), "one of these after the @") from None
 
 
-def _read_dataset(
-    spec: DatasetSpec, data: DataConfig, defaults: RowDefaults
-) -> tuple[tuple[Preference, ...], Counter[str]]:
+def _read_dataset(spec: DatasetSpec, data: DataConfig, defaults: RowDefaults) -> PreferenceSet:
     builder = prepare(lambda: _find_builder(spec, data), manual_dir=data.manual_dir)
     ranges = places(builder, spec)
     origins = [f"{_full_name(builder)}:{split}, record {place}" for split, part in ranges for place in part]
     records = serialized_examples(builder, spec, len(origins))
+    stated = builder.info.redistribution_info.license or None
     if not isinstance(builder, PreferencesBuilder):
-        return parse_examples(builder.info.features, zip(records, origins, strict=True), defaults, data.on_error)
+        examples = zip(records, origins, strict=True)
+        preferences, counts = parse_examples(builder.info.features, examples, defaults, data.on_error)
+        return PreferenceSet(spec=spec.text, preferences=preferences, skipped=counts, license=stated)
     skipped = _skipped_at_preparation(builder, ranges)
     for row in skipped:
         if data.on_error is OnError.ERROR or (data.on_error is OnError.DEFAULT and not row.by_default):
             raise row.error
     preferences = tuple(from_example(decode(record), origin) for record, origin in zip(records, origins, strict=True))
-    return preferences, Counter(row.error.kind for row in skipped)
+    counts = Counter(row.error.kind for row in skipped)
+    return PreferenceSet(spec=spec.text, preferences=preferences, skipped=counts, license=stated)
 
 
 def _full_name(builder: tfds.core.DatasetBuilder) -> str:

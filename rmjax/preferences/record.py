@@ -111,11 +111,13 @@ class PreferenceSet:
       spec: the data spec as it was given.
       preferences: the records.
       skipped: how many rows were skipped, by kind of fault.
+      license: of the data, where whoever publishes them states one.
     """
 
     spec: str
     preferences: tuple[Preference, ...]
     skipped: Counter[str] = field(default_factory=Counter)
+    license: str | None = None
 
     def __len__(self) -> int:
         return len(self.preferences)

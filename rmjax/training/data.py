@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from absl import logging
 from etils import epath
@@ -19,7 +20,7 @@ from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
 from rmjax.hub import folder_of
-from rmjax.preferences.record import Preference
+from rmjax.preferences.record import Preference, PreferenceSet
 from rmjax.training.processes import process_zero_first
 from rmjax.training.scoring_record import Conversation, golden_conversations
 from rmjax.training.workdir import check_data, has_checkpoint, has_contract, read_contract, write_contract
@@ -48,7 +49,7 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
       WorkdirError: where the data have changed since the run's first start.
     """
     with process_zero_first("data"):  # it prepares data sets and trains the tokenizer; the others find both
-        train, validation = _open(config)
+        train, validation, about = _open(config)
         contract = _contract(config, workdir, train)
     heads, on_error = config.model.reward_heads, config.data.on_error
     try:
@@ -71,7 +72,7 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
             "0.5), which no checkpoint can be the best at; at least one must have a preferred response"
         )
     _warn_of_few(decided, config)
-    check_data(workdir, {"train": data.train.digest(), "validation": data.validation.digest()})
+    check_data(workdir, {"train": data.train.digest(), "validation": data.validation.digest()}, about)
     return data
 
 
@@ -113,20 +114,26 @@ def _warn_of_few(comparisons: int, config: ExperimentConfig) -> None:
     )  # fmt: skip
 
 
-def _open(config: ExperimentConfig) -> tuple[tuple[Preference, ...], tuple[Preference, ...]]:
-    """(training preferences, validation preferences)."""
+def _open(
+    config: ExperimentConfig,
+) -> tuple[tuple[Preference, ...], tuple[Preference, ...], list[dict[str, Any]]]:
+    """(training preferences, validation preferences, what there is to say of both)."""
     data = config.data
-    train = _all(config, data.train)
+    opened = open_many(data.train, data, dimension=config.dimension)
+    train = tuple(itertools.chain.from_iterable(opened))
     if data.validation:
-        return train, _all(config, data.validation)
+        others = open_many(data.validation, data, dimension=config.dimension)
+        validation = tuple(itertools.chain.from_iterable(others))
+        return train, validation, [_about(entry) for entry in (*opened, *others)]
     train, validation = split_by_prompt(train, data.validation_fraction, seed=config.seed)
     logging.info("split by prompt: %d preferences to train on, %d to validate on", len(train), len(validation))
-    return train, validation
+    return train, validation, [_about(entry) for entry in opened]
 
 
-def _all(config: ExperimentConfig, specs: tuple[str, ...]) -> tuple[Preference, ...]:
-    sets = open_many(specs, config.data, dimension=config.dimension)
-    return tuple(preference for found in sets for preference in found)
+def _about(opened: PreferenceSet) -> dict[str, Any]:
+    """What a model card says of a data set."""
+    judged = Counter(f"{entry.dimension}/{entry.source.value}" for entry in opened)
+    return {"spec": opened.spec, "license": opened.license, "prompts judged": dict(judged)}
 
 
 def _contract(config: ExperimentConfig, workdir: epath.Path, train: Iterable[Preference]) -> TextContract:

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 from absl import logging
@@ -26,6 +27,7 @@ TOKENIZER = "tokenizer.json"
 TEMPLATE = "template.json"
 DATA = "data.json"
 CHECKPOINTS = "checkpoints"
+_ABOUT = "about"
 _STEPS = "The steps of a run can't be changed, for the schedule of its learning rate may be made for them. "
 
 
@@ -165,7 +167,19 @@ def read_contract(workdir: epath.PathLike, config: ExperimentConfig) -> TextCont
     return TextContract.from_config(config.text, load_tokenizer(tokenizer, special), found, special)
 
 
-def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:
+def read_about_data(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    """What was noted of the run's data at its first start: of each spec its license and who judged how many prompts."""
+    path = epath.Path(workdir) / DATA
+    return json.loads(path.read_text()).get(_ABOUT, []) if path.exists() else []
+
+
+def read_about_data(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    """What was noted of the run's data at its first start: of each spec its license and who judged how many prompts."""
+    path = epath.Path(workdir) / DATA
+    return json.loads(path.read_text()).get(_ABOUT, []) if path.exists() else []
+
+
+def check_data(workdir: epath.PathLike, digests: Mapping[str, str], about: Sequence[Mapping[str, Any]] = ()) -> None:
     """Notes at a run's first start what its data are, and refuses other data later.
 
     All processes must come here: those after the first compare theirs with what process 0 noted.
@@ -173,6 +187,7 @@ def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:
     Args:
       workdir: the run's folder.
       digests: of the tokenized preferences, by name.
+      about: what there is to say of the data, noted too.
 
     Raises:
       WorkdirError: if they are not those of the run's first start.
@@ -183,7 +198,7 @@ def check_data(workdir: epath.PathLike, digests: Mapping[str, str]) -> None:
             if has_checkpoint(workdir):
                 raise WorkdirError(f"{workdir} holds checkpoints but no {DATA}, so nobody can tell what data they saw")
             if jax.process_index() == 0:
-                write_text(path, json.dumps(digests, indent=2) + "\n")
+                write_text(path, json.dumps({**digests, _ABOUT: list(about)}, indent=2) + "\n")
             return
         noted = json.loads(path.read_text())
     if changed := [name for name, digest in digests.items() if noted.get(name) != digest]:
