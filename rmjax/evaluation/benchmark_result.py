@@ -71,7 +71,7 @@ class BenchmarkResult:
     def to_json(self) -> str:
         """The line: one JSON object; partial numbers are under ``partial`` and null elsewhere."""
         line: dict[str, Any] = {name: getattr(self, name) for name in ("model", "benchmark", "data", "step", "head")}
-        line["complete"] = self.complete
+        line |= {"complete": self.complete, next(iter(self.rule.totals)): None}
         parts = {
             "sections": (self.scores.sections, self.rule.sections),
             "subsets": (self.scores.subsets, {subset: (subset,) for subset in self.rule.published}),
@@ -104,15 +104,12 @@ class BenchmarkResult:
 
 def in_words(result: BenchmarkResult) -> str:
     """The result as one line for people."""
-    totals = result.scores.totals
-    first = next(iter(result.rule.totals))
-    overall = f"{first} {totals[first]:.4f}" if first in totals else f"no {first} score"
+    totals = {next(iter(result.rule.totals)): None} | result.scores.totals
     parts = result.scores.sections or result.scores.subsets
-    said = f"{overall} ({', '.join(f'{name} {value:.4f}' for name, value in parts.items())})"
-    where = f"{result.model} on {result.benchmark}"
-    if result.complete:
-        return f"{where}: {said}"
-    why = [*(f"{subset} is missing" for subset in result.missing)]
+    said = f"{result.model} on {result.benchmark}: {'' if result.complete else 'PARTIAL, not the published score: '}"
+    said += ", ".join(f"no {name} score" if value is None else f"{name} {value:.4f}" for name, value in totals.items())
+    said += f" ({', '.join(f'{name} {value:.4f}' for name, value in parts.items())})"
+    why = [f"{subset} is missing" for subset in result.missing]
     why += [f"{subset} has {found}" for subset, found in result.incomplete.items()]
     more = f", and {len(why) - 3} more" if len(why) > 3 else ""
-    return f"{where}: PARTIAL, not the benchmark's number: {said}; {', '.join(why[:3])}{more}"
+    return f"{said}; {', '.join(why[:3])}{more}" if why else said
