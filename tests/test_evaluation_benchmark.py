@@ -213,3 +213,4 @@ def test_the_command_writes_a_line_and_nothing_else_to_stdout(tmp_path, run, ser
         done = server.run(*wrong, **cached)
         assert done.returncode == 2
         assert "--head goes with --benchmark alone" in done.stderr
+        assert "no flag can say None" not in done.stderr  # it is said of flags that weren't given
