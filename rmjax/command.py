@@ -1,5 +1,6 @@
 """What the commands share: flags in, readable lines on stderr, and errors without a traceback where none helps."""
 
+import contextlib
 import errno
 import logging as standard_logging
 import os
@@ -7,8 +8,9 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from absl import app, flags, logging
 
@@ -48,6 +50,25 @@ def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
             raise
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
         sys.exit(_exit_code(error))
+
+
+@runtime_checkable
+class Result(Protocol):
+    """What a command finds, as a line of JSON."""
+
+    def to_json(self) -> str: ...
+
+
+@contextlib.contextmanager
+def results_alone() -> Iterator[Callable[[Result], None]]:
+    """Keeps stdout for results, whatever a library prints meanwhile; yields what writes one there."""
+    lines = sys.stdout
+
+    def write(result: Result) -> None:
+        print(result.to_json(), file=lines, flush=True)
+
+    with contextlib.redirect_stdout(sys.stderr):
+        yield write
 
 
 def _exit_code(error: ReportedError | OSError) -> int:

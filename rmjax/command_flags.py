@@ -62,7 +62,7 @@ def _find_siblings(arguments: list[str]) -> None:
 
 def _hint(error: flags.Error) -> str:
     """What helps against a value that a flag can't take."""
-    if re.search(r"=none: ", str(error), re.IGNORECASE):
+    if re.search(r"flag --\S+=none: ", str(error), re.IGNORECASE):
         return "no flag can say None; leave it out, and have None in the experiment's file"
     return "--help shows the flags"
 

@@ -35,9 +35,12 @@ Error = TypeVar("Error", bound=ReportedError)
 
 @contextlib.contextmanager
 def remedied(kind: type[Error], remedy: Callable[[Error], str]) -> Iterator[None]:
-    """Adds to the message of an error of that kind what helps against it in the command that is running."""
+    """Adds to the message of an error of that kind what helps against it in the command that is running.
+
+    An error that has a remedy already keeps it: whoever knew of it first, knew more.
+    """
     try:
         yield
     except kind as error:
-        error.remedy = remedy(error)
+        error.remedy = error.remedy or remedy(error)
         raise

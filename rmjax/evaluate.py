@@ -1,19 +1,19 @@
-"""Evaluates reward models on preferences: one JSON line on stdout for every model and data set, and a report.
+"""Evaluates reward models: one JSON line on stdout for every model and data set, and a report.
 
 python -m rmjax.evaluate --workdir=runs/helpfulness,runs/brevity --data=synthetic/helpfulness:test --report=report
+python -m rmjax.evaluate --workdir=runs/helpfulness --benchmark=reward_bench --data=reward-bench/data
 """
 
-import contextlib
 import itertools
-import sys
+from typing import Any
 
 from absl import flags
 
-from rmjax.command import run
+from rmjax.command import results_alone, run
 from rmjax.config import OnError
 from rmjax.errors import remedied
+from rmjax.evaluation.benchmark import Benchmark, evaluate_benchmark
 from rmjax.evaluation.evaluate import evaluate
-from rmjax.evaluation.measure import Evaluation
 from rmjax.preferences.record import RowError
 from rmjax.training.machine import use_machine
 
@@ -22,38 +22,38 @@ WORKDIRS = flags.DEFINE_multi(*_LISTS, "workdir", None, "The workdirs of the run
 DATA = flags.DEFINE_multi(*_LISTS, "data", None, "Data specs: name/config:split, a file, a glob.", required=True)
 REPORT = flags.DEFINE_string("report", None, "A folder for report.html, its pictures and results.jsonl.")
 STEP = flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the best by config.best_by if not given.")
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where prepared data sets lie; where the first run has them if not given."
-)
-MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir", None, "A folder of published files that are read instead of downloaded; the first run's if not given."
-)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where prepared data sets lie; as the first run has it if not given.")
+MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A folder of files that are read, not downloaded; likewise.")
 ON_ERROR = flags.DEFINE_enum_class(
     "on_error", None, OnError,
     "What happens to rows that can't be used: error stops at the first, skip counts them; default skips in published "
-    "files that are known to hold a few, and stops in all others. If not given, what each run did with its own rows.",
+    "files that are known to hold a few, and stops in all others. If not given, what each run did with its own rows; "
+    "of a benchmark, error.",
 )  # fmt: skip
+BENCHMARK = flags.DEFINE_enum_class("benchmark", None, Benchmark, "Whose files or folders --data are then.")
+HEAD = flags.DEFINE_string("head", None, "With --benchmark: the reward head that is read, of several.")
+
+
+@flags.multi_flags_validator(
+    ["benchmark", "head", "report", "data_dir", "manual_dir"],
+    "--head goes with --benchmark alone, and --report, --data_dir and --manual_dir go without it",
+)
+def _go_together(given: dict[str, Any]) -> bool:
+    others = ("head",) if given["benchmark"] is None else ("report", "data_dir", "manual_dir")
+    return all(given[name] is None for name in others)
 
 
 def main() -> None:
     use_machine()
-    lines = sys.stdout
-
-    def write(evaluation: Evaluation) -> None:
-        print(evaluation.to_json(), file=lines, flush=True)
-
+    runs, data = ([*itertools.chain(*flag.value)] for flag in (WORKDIRS, DATA))
+    common: dict[str, Any] = {"step": STEP.value, "on_error": ON_ERROR.value}
+    places = {"data_dir": DATA_DIR.value, "manual_dir": MANUAL_DIR.value, "report": REPORT.value}
     remedy = remedied(RowError, lambda _: "--on_error=skip skips and counts such comparisons and rows")
-    with contextlib.redirect_stdout(sys.stderr), remedy:  # stdout is for results alone, whatever a library prints
-        evaluate(
-            list(itertools.chain(*WORKDIRS.value)),
-            list(itertools.chain(*DATA.value)),
-            step=STEP.value,
-            data_dir=DATA_DIR.value,
-            manual_dir=MANUAL_DIR.value,
-            on_error=ON_ERROR.value,
-            report=REPORT.value,
-            each=write,
-        )
+    with results_alone() as write, remedy:
+        if BENCHMARK.value is None:
+            evaluate(runs, data, **places, **common, each=write)
+        else:
+            evaluate_benchmark(runs, data, benchmark=BENCHMARK.value, head=HEAD.value, **common, each=write)
 
 
 if __name__ == "__main__":

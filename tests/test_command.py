@@ -70,6 +70,27 @@ def test_an_error_says_what_helps_in_the_command_that_runs():
         raise ConfigError("7 is too long")
 
 
+def test_whoever_knew_first_what_helps_knew_more():
+    with (
+        pytest.raises(ConfigError, match=r"^7 is too long; have 3$"),
+        remedied(ConfigError, lambda error: "have less"),
+        remedied(ConfigError, lambda error: "have 3"),
+    ):
+        raise ConfigError("7 is too long")
+
+
+def test_results_have_stdout_alone(capsys):
+    class Found:
+        def to_json(self) -> str:
+            return '{"accuracy": 1}'
+
+    with command.results_alone() as write:
+        print("what a library says")
+        write(Found())
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ('{"accuracy": 1}\n', "what a library says\n")
+
+
 @pytest.mark.parametrize("rows", [1, 100_000])
 def test_a_reader_that_has_gone_ends_the_command_quietly(rows):
     """Output of one row is written when the command ends, that of many while it runs."""

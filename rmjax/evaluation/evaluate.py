@@ -95,8 +95,8 @@ def evaluate(
       DataSpecError, FileError, RowError: for data that can't be read.
       NonFiniteRewardsError: where a reward is NaN or infinite.
     """
-    _check_names("workdir", workdirs)
-    _check_names("data", specs)
+    check_names("workdir", workdirs)
+    check_names("data", specs)
     for path in (*workdirs, *specs, data_dir, manual_dir, report):
         check_bucket(path or "")
     evaluations, sets = [], None
@@ -121,7 +121,8 @@ def evaluate(
     return evaluations
 
 
-def _check_names(flag: str, given: Sequence[str]) -> None:
+def check_names(flag: str, given: Sequence[str]) -> None:
+    """EvaluationError where nothing was given, or an empty name, or one twice."""
     if not given or len(set(given)) != len(given) or not all(given):
         raise EvaluationError(f"--{flag} is {','.join(given)!r}; it must be one or more that differ from each other")
 

@@ -1,0 +1,184 @@
+"""Every model on a benchmark of the field: what ``python -m rmjax.evaluate --benchmark=…`` runs."""
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from absl import logging
+from jaxtyping import Float64
+
+from rmjax.batches.contract import LimitError, ResponseTooLongError, TextContract
+from rmjax.batches.tokenize import tokenize_responses, warn_of_cut_prompts
+from rmjax.config import OnError
+from rmjax.errors import remedied
+from rmjax.evaluation import reward_bench, reward_bench_2, rm_bench
+from rmjax.evaluation.benchmark_result import BenchmarkResult, in_words
+from rmjax.evaluation.benchmark_rows import BenchmarkData, read_benchmark
+from rmjax.evaluation.benchmark_rule import BenchmarkRow, BenchmarkRule, ScoredRow
+from rmjax.evaluation.evaluate import EvaluationError, check_names
+from rmjax.evaluation.rewards import RewardComputer
+from rmjax.files import check_bucket
+from rmjax.preferences.record import Message, RowError
+from rmjax.training.trained import TrainedModel, load_trained
+
+Request = tuple[tuple[Message, ...], tuple[tuple[Message, ...], ...]]
+SKIPPING = "--on_error=skip leaves such rows out, and the score is a partial one then"
+
+
+class Benchmark(enum.Enum):
+    """The benchmarks of the field that can be run."""
+
+    REWARD_BENCH = "reward_bench"
+    REWARD_BENCH_2 = "reward_bench_2"
+    RM_BENCH = "rm_bench"
+
+
+RULES: dict[Benchmark, BenchmarkRule] = {
+    Benchmark.REWARD_BENCH: reward_bench.RULE,
+    Benchmark.REWARD_BENCH_2: reward_bench_2.RULE,
+    Benchmark.RM_BENCH: rm_bench.RULE,
+}
+
+
+def evaluate_benchmark(
+    workdirs: Sequence[str],
+    paths: Sequence[str],
+    *,
+    benchmark: Benchmark,
+    head: str | None = None,
+    step: int | None = None,
+    on_error: OnError | None = None,
+    each: Callable[[BenchmarkResult], None] = lambda result: None,
+) -> list[BenchmarkResult]:
+    """Evaluates every model on a benchmark, one model at a time in memory.
+
+    Prompts and responses are read as messages of user and assistant, through each model's own text contract. Of a
+    prompt beyond the model's limit the last tokens are read, as always, and such prompts are counted.
+
+    Args:
+      workdirs: runs; of each the best checkpoint by the run's ``config.best_by``, unless ``step`` says otherwise.
+      paths: the published files, globs or folders of them, all together the benchmark.
+      benchmark: which one.
+      head: the reward head that is read; needed where a model has several.
+      step: the checkpoint of every run that is evaluated.
+      on_error: ``SKIP`` leaves rows out that can't be used, or have a response beyond a model's limit, and counts
+        them; else the first is an error.
+      each: called with every result as soon as it is there.
+
+    Returns:
+      The results, models in order.
+
+    Raises:
+      EvaluationError: for names given twice, for a head that a model doesn't have, and where no row is left.
+      FileError, RowError: for files that can't be read.
+      WorkdirError, CheckpointError: where there is no trained model.
+      NonFiniteRewardsError: where a reward is NaN or infinite.
+    """
+    check_names("workdir", workdirs)
+    check_names("data", paths)
+    for workdir in workdirs:
+        check_bucket(workdir)
+    on_error = on_error or OnError.ERROR
+    rule, results = RULES[benchmark], []
+    with remedied(RowError, lambda _: SKIPPING):
+        data = read_benchmark(paths, rule, on_error=on_error)
+    for workdir in workdirs:
+        trained = load_trained(workdir, step)
+        number = _head_number(workdir, trained.config.model.reward_heads, head)
+        logging.info("%s: evaluating step %d on %s", workdir, trained.step, benchmark.value)
+        scored, left_out, cut = score_rows(trained, data, number, on_error)
+        if not scored:
+            raise EvaluationError(f"model {workdir}: no row is left to evaluate, all were left out ({dict(left_out)})")
+        warn_of_cut_prompts(benchmark.value, cut, trained.contract.max_prompt_tokens)
+        result = BenchmarkResult(
+            model=workdir, benchmark=benchmark.value, data=tuple(paths), step=trained.step, head=head, rule=rule,
+            scores=rule.score(scored), rows=Counter(row.subset for row in scored), left_out=left_out, cut_prompts=cut,
+        )  # fmt: skip
+        results.append(result)
+        each(result)
+    for result in results:
+        logging.info("%s", in_words(result))
+    return results
+
+
+def score_rows(
+    trained: TrainedModel, data: BenchmarkData, head: int, on_error: OnError
+) -> tuple[list[ScoredRow], Counter[str], int]:
+    """(the rows with their rewards, those left out by kind of fault, how many prompts were cut).
+
+    Equal responses to a prompt are computed once, so that they have equal rewards to the last bit: the rules ask which
+    is greater.
+    """
+    requests = [_request(row) for row in data.rows]
+    origins = [row.origin for row in data.rows]
+    try:
+        tokenized = tokenize_responses(requests, trained.contract, origins=origins, on_error=on_error)
+    except LimitError as error:
+        raise _explained(error, trained, data.rows) from None
+    rewards = RewardComputer(trained.model, trained.config)(trained.params, tokenized)[:, head].astype(np.float64)
+    found: list[dict[int, float]] = [{} for _ in requests]
+    for (record, response), reward in zip(tokenized.response_origin.tolist(), rewards.tolist(), strict=True):
+        found[record][response] = reward
+    scored, left_out = [], Counter(data.left_out)
+    for row, (prompt, responses), values in zip(data.rows, requests, found, strict=True):
+        if len(values) == len(responses):
+            reward_of = {response: values[place] for place, response in enumerate(responses)}
+            scored.append(_scored(row, reward_of))
+        else:
+            left_out[_fault(trained.contract, prompt, responses, row.origin)] += 1
+    return scored, left_out, tokenized.cut_prompts
+
+
+def _request(row: BenchmarkRow) -> Request:
+    return row.prompt, tuple(dict.fromkeys((*row.chosen, *row.rejected)))
+
+
+def _scored(row: BenchmarkRow, reward_of: dict[tuple[Message, ...], float]) -> ScoredRow:
+    def rewards(responses: tuple[tuple[Message, ...], ...]) -> Float64[np.ndarray, "responses"]:
+        return np.array([reward_of[response] for response in responses], np.float64)
+
+    return ScoredRow(subset=row.subset, key=row.key, chosen=rewards(row.chosen), rejected=rewards(row.rejected))
+
+
+def _fault(
+    contract: TextContract, prompt: tuple[Message, ...], responses: tuple[tuple[Message, ...], ...], origin: str
+) -> str:
+    """The kind of the first fault of a row that was left out."""
+    (group,) = contract.encode_many([(prompt, responses, origin)])
+    return next(fault.kind for fault in group.faults if fault is not None)
+
+
+def _explained(error: LimitError, trained: TrainedModel, rows: Sequence[BenchmarkRow]) -> LimitError:
+    """The error with the field of the published row, and with what helps against it."""
+    groups = [(*_request(row), row.origin) for row in rows]
+    row = next(row for row in rows if row.origin == error.origin)
+    explained = error
+    if isinstance(error, ResponseTooLongError):
+        place = int(error.field.partition("[")[2].rstrip("]"))
+        explained = ResponseTooLongError(
+            origin=row.origin, field=_field(row, place), tokens=error.tokens, limit=trained.contract.max_response_tokens
+        )
+    explained.survey(trained.contract.encode_many(groups))
+    them = "it" if explained.count == 1 else f"all {explained.count} such texts"
+    explained.remedy = f"a model trained with {explained.flags(trained.config)} takes {them}; {SKIPPING}"
+    return explained
+
+
+def _field(row: BenchmarkRow, place: int) -> str:
+    """The field of a row that holds one of its distinct responses."""
+    response = _request(row)[1][place]
+    for name, responses in (("chosen", row.chosen), ("rejected", row.rejected)):
+        if response in responses:
+            return name if len(row.chosen) == len(row.rejected) == 1 else f"{name}[{responses.index(response)}]"
+    raise AssertionError("a request is made of the row's responses")
+
+
+def _head_number(workdir: str, heads: tuple[str, ...], head: str | None) -> int:
+    if head is None and len(heads) < 2:
+        return 0
+    if head not in heads:
+        found = f"has no reward head {head!r}" if head else "has several reward heads"
+        right = f"one of {', '.join(heads)}" if heads else "left out, it has a single one without a name"
+        raise EvaluationError(f"model {workdir} {found}; --head must be {right}")
+    return heads.index(head)
