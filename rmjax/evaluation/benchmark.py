@@ -17,7 +17,7 @@ from rmjax.evaluation.benchmark_result import BenchmarkResult, in_words
 from rmjax.evaluation.benchmark_rows import BenchmarkData, read_benchmark
 from rmjax.evaluation.benchmark_rule import BenchmarkRow, BenchmarkRule, ScoredRow
 from rmjax.evaluation.evaluate import EvaluationError, check_names
-from rmjax.evaluation.rewards import RewardComputer
+from rmjax.evaluation.golden import trusted_computer
 from rmjax.files import check_bucket
 from rmjax.preferences.record import Message, RowError
 from rmjax.training.trained import TrainedModel, load_trained
@@ -116,7 +116,7 @@ def score_rows(
         tokenized = tokenize_responses(requests, trained.contract, origins=origins, on_error=on_error)
     except LimitError as error:
         raise _explained(error, trained, data.rows) from None
-    rewards = RewardComputer(trained.model, trained.config)(trained.params, tokenized)[:, head].astype(np.float64)
+    rewards = trusted_computer(trained)(trained.params, tokenized)[:, head].astype(np.float64)
     found: list[dict[int, float]] = [{} for _ in requests]
     for (record, response), reward in zip(tokenized.response_origin.tolist(), rewards.tolist(), strict=True):
         found[record][response] = reward

@@ -173,12 +173,6 @@ def read_about_data(workdir: epath.PathLike) -> list[dict[str, Any]]:
     return json.loads(path.read_text()).get(_ABOUT, []) if path.exists() else []
 
 
-def read_about_data(workdir: epath.PathLike) -> list[dict[str, Any]]:
-    """What was noted of the run's data at its first start: of each spec its license and who judged how many prompts."""
-    path = epath.Path(workdir) / DATA
-    return json.loads(path.read_text()).get(_ABOUT, []) if path.exists() else []
-
-
 def check_data(workdir: epath.PathLike, digests: Mapping[str, str], about: Sequence[Mapping[str, Any]] = ()) -> None:
     """Notes at a run's first start what its data are, and refuses other data later.
 
