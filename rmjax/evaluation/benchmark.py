@@ -8,7 +8,8 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float64
 
-from rmjax.batches.contract import LimitError, ResponseTooLongError, TextContract
+from rmjax.batches.contract import TextContract
+from rmjax.batches.limits import LimitError, ResponseTooLongError
 from rmjax.batches.tokenize import tokenize_responses, warn_of_cut_prompts
 from rmjax.config import OnError
 from rmjax.errors import remedied
@@ -159,7 +160,7 @@ def _explained(error: LimitError, trained: TrainedModel, rows: Sequence[Benchmar
         explained = ResponseTooLongError(
             origin=row.origin, field=_field(row, place), tokens=error.tokens, limit=trained.contract.max_response_tokens
         )
-    explained.survey(trained.contract.encode_many(groups))
+    explained.survey(fault for group in trained.contract.encode_many(groups) for fault in group.faults)
     them = "it" if explained.count == 1 else f"all {explained.count} such texts"
     explained.remedy = f"a model trained with {explained.flags(trained.config)} takes {them}; {SKIPPING}"
     return explained
