@@ -1,7 +1,8 @@
 """Exports a trained reward model in Hugging Face's format: ``python -m rmjax.export --workdir=DIR --output=FOLDER``.
 
-The folder holds a ``…ForSequenceClassification`` with one label in safetensors, the tokenizer and its chat template. A
-text to score ends in the end token: prompt, response and ``<|end|>`` joined, or messages by the template.
+The folder holds a ``…ForSequenceClassification`` with one label in safetensors, the tokenizer and its chat template, a
+scoring contract with golden scores, and a model card. A plain text to score ends in the tokenizer's end token; messages
+are rendered by the chat template.
 """
 
 from absl import flags
@@ -14,12 +15,18 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", requi
 _OUTPUT = flags.DEFINE_string("output", None, "The folder that is made; it must not exist.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
 _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
+_REPORT = flags.DEFINE_string("report", None, "A report of rmjax.evaluate, whose results go into the model card.")
+_LICENSE = flags.DEFINE_string("license", None, "Of the model, for its card (an identifier such as apache-2.0).")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
 
 
 def main() -> None:
     use_machine()
-    print(export(_WORKDIR.value, _OUTPUT.value, step=_STEP.value, head=_HEAD.value, dtype=_DTYPE.value))
+    folder = export(
+        _WORKDIR.value, _OUTPUT.value, step=_STEP.value, head=_HEAD.value, dtype=_DTYPE.value, report=_REPORT.value,
+        license=_LICENSE.value,
+    )  # fmt: skip
+    print(folder)
 
 
 if __name__ == "__main__":

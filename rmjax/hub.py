@@ -7,6 +7,7 @@ from pathlib import Path
 from rmjax.errors import UserError
 
 _ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+HUB = "hf://"  # before an id, where a name without it would be a folder
 _TEXT = ["*.json", "*.jinja", "*.model", "*.txt"]  # configs, tokenizers and chat templates
 _WEIGHTS = ["*.safetensors"]
 
@@ -20,18 +21,19 @@ def folder_of(name: str, *, weights: bool = True) -> Path:
 
     Args:
       name: of a folder, or else an id on the hub, ``OWNER/NAME`` or ``OWNER/NAME@REVISION``, which is downloaded into
-        the hub's own cache unless it is there.
+        the hub's own cache unless it is there; after ``hf://`` it is an id whatever folders there are.
       weights: whether they are needed, or the files beside them alone.
 
     Raises:
       HubError: if it is neither, or the hub hasn't got it, or it can't be reached and its cache hasn't got it.
     """
-    if name and Path(name).is_dir():
+    plain = name.removeprefix(HUB)
+    if plain == name and name and Path(name).is_dir():
         return Path(name)
-    if "://" in name:
+    if "://" in plain:
         raise HubError(f"{name} is no folder of this machine; right would be one, to which it has been copied")
-    match = _ID.fullmatch(name)
-    if match is None or Path(name).exists():
+    match = _ID.fullmatch(plain)
+    if match is None or (plain == name and Path(name).exists()):
         raise HubError(f"{name!r} is neither a folder nor an id on the hub (OWNER/NAME or OWNER/NAME@REVISION)")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub

@@ -50,7 +50,7 @@ def test_an_exported_model_gives_the_same_rewards(tmp_path, heads, head, number)
     np.testing.assert_allclose(after, before, atol=1e-6)
     written = json.loads((folder / "config.json").read_text())
     assert (written["num_labels"], written["pad_token_id"], written["eos_token_id"]) == (1, 0, 1)
-    assert written["id2label"] == {"0": (*heads, "reward")[number]}
+    assert written["id2label"] == {"0": (*heads, "helpfulness")[number]}
     assert load_tokenizer(folder / "tokenizer.json").get_vocab() == trained.contract.tokenizer.get_vocab()
 
 

@@ -204,7 +204,7 @@ def test_a_bucket_without_its_packages_names_the_file_that_brings_them_before_an
     missing = ("gcsfs", "google.cloud.storage")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
     message = r"^gs://bucket/run is in a bucket, and gcsfs and google\.cloud\.storage can't .*requirements-gcs\.txt"
-    monkeypatch.setattr(evaluate, "load_trained", lambda *_: pytest.fail("a model was loaded first"))
+    monkeypatch.setattr(evaluate, "load_model", lambda *_: pytest.fail("a model was loaded first"))
     with_tokenizer = ExperimentConfig(text=TextConfig(tokenizer="gs://bucket/run"))
     for reach in (
         lambda path: open_workdir(path, ExperimentConfig()),

@@ -21,7 +21,8 @@ from rmjax.evaluation.evaluate import EvaluationError, check_names
 from rmjax.evaluation.golden import trusted_computer
 from rmjax.files import check_bucket
 from rmjax.preferences.record import Message, RowError
-from rmjax.training.trained import TrainedModel, load_trained
+from rmjax.training.portable import load_model
+from rmjax.training.trained import TrainedModel
 
 Request = tuple[tuple[Message, ...], tuple[tuple[Message, ...], ...]]
 SKIPPING = "--on_error=skip leaves such rows out, and the score is a partial one then"
@@ -85,7 +86,7 @@ def evaluate_benchmark(
     with remedied(RowError, lambda _: SKIPPING):
         data = read_benchmark(paths, rule, on_error=on_error)
     for workdir in workdirs:
-        trained = load_trained(workdir, step)
+        trained = load_model(workdir, step)
         number = _head_number(workdir, trained.config.model.reward_heads, head)
         logging.info("%s: evaluating step %d on %s", workdir, trained.step, benchmark.value)
         scored, left_out, cut = score_rows(trained, data, number, on_error)

@@ -18,7 +18,8 @@ from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.files import check_bucket
 from rmjax.preferences.record import PreferenceSet, sources
-from rmjax.training.trained import TrainedModel, load_trained
+from rmjax.training.portable import load_model
+from rmjax.training.trained import TrainedModel
 
 
 class EvaluationError(UserError):
@@ -76,7 +77,8 @@ def evaluate(
     """Evaluates every model on every data set, one model at a time in memory.
 
     Args:
-      workdirs: runs; of each the best checkpoint by the run's ``config.best_by``, unless ``step`` says otherwise.
+      workdirs: runs, or models in Hugging Face's format; of each run the best checkpoint by its ``config.best_by``,
+        unless ``step`` says otherwise.
       specs: data specs. What they were judged on may differ from what a model was trained on: that is the
         cross-dimension matrix. Rows that name no dimension are taken to be of each model's own.
       step: the checkpoint of every run that is evaluated.
@@ -101,7 +103,7 @@ def evaluate(
         check_bucket(path or "")
     evaluations, sets = [], None
     for workdir in workdirs:
-        trained = load_trained(workdir, step)
+        trained = load_model(workdir, step)
         logging.info("%s: evaluating step %d", workdir, trained.step)
         own = trained.config.data
         sets = sets or DataSets(data_dir=data_dir or own.data_dir, manual_dir=manual_dir or own.manual_dir)

@@ -4,6 +4,8 @@ What they tell apart: another tokenizer or chat template, a reward head that was
 implementation that computes something else.
 """
 
+import dataclasses
+
 import numpy as np
 from absl import logging
 from jaxtyping import Float
@@ -36,12 +38,16 @@ def trusted_computer(trained: TrainedModel) -> RewardComputer:
     if trained.record is None:
         logging.info("step %d was saved without validation, so there are no golden scores to hold it to", trained.step)
     else:
-        check_golden(trained, trained.record, compute)
+        check_golden(trained, trained.record, compute, tolerance(trained.record, trained.config.model.compute_dtype))
     return compute
 
 
-def check_golden(trained: TrainedModel, record: ScoringRecord, compute: RewardComputer) -> None:
-    """GoldenScoreError where a conversation has other tokens, or other rewards, than when the record was made."""
+def check_golden(trained: TrainedModel, record: ScoringRecord, compute: RewardComputer, bound: float) -> ScoringRecord:
+    """The record with the golden rewards as the model gives them now.
+
+    GoldenScoreError where a conversation has other tokens than when the record was made, or a reward that differs by
+    more than ``bound``, as a share of the reward where that is more than one.
+    """
     requests = [(golden.prompt, (golden.response,)) for golden in record.golden]
     try:
         tokenized = tokenize_responses(requests, trained.contract)
@@ -49,9 +55,14 @@ def check_golden(trained: TrainedModel, record: ScoringRecord, compute: RewardCo
         raise GoldenScoreError(f"a golden conversation can't be read any more: {error}") from error
     for number, golden in enumerate(record.golden):
         _check_tokens(golden, tokenized.conversation(number).tolist())
-    bound = tolerance(record, trained.config.model.compute_dtype)
-    for golden, rewards in zip(record.golden, compute(trained.params, tokenized), strict=True):
-        _check_rewards(golden, rewards.astype(np.float64), bound)
+    rewards = compute(trained.params, tokenized).astype(np.float64)
+    for golden, found in zip(record.golden, rewards, strict=True):
+        _check_rewards(golden, found, bound)
+    golden = tuple(
+        dataclasses.replace(golden, rewards=tuple(found.tolist()))
+        for golden, found in zip(record.golden, rewards, strict=True)
+    )
+    return dataclasses.replace(record, golden=golden, device=str(describe_devices()["kind"]))
 
 
 def _check_tokens(golden: GoldenScore, found: list[int]) -> None:

@@ -13,6 +13,7 @@ from rmjax.evaluation import plots
 from rmjax.evaluation.measure import Evaluation
 from rmjax.evaluation.plots import SMOOTHED_FROM, TrainingCurve
 from rmjax.files import written_whole
+from rmjax.hub import HUB
 from rmjax.training.metrics_writer import METRICS
 
 PICTURES = {
@@ -108,9 +109,9 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
 
 def read_curve(workdir: str) -> TrainingCurve | None:
     """The training curve of a run from its ``metrics.jsonl``; None where there is none."""
-    path = epath.Path(workdir) / METRICS
-    if not path.exists():
+    if workdir.startswith(HUB) or not (epath.Path(workdir) / METRICS).exists():
         return None
+    path = epath.Path(workdir) / METRICS
     points: dict[str, list[tuple[int, float]]] = {"loss": [], "accuracy": [], "validation": []}
     for text in path.read_text().splitlines(keepends=True):
         if not text.endswith("\n"):

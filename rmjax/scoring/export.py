@@ -1,9 +1,11 @@
 """A trained reward model as a folder that transformers, and what is built on it, loads."""
 
+import contextlib
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,15 @@ from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.template import RoleTemplate, Template
 from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
+from rmjax.evaluation.golden import OTHER_DEVICE, SAME_DEVICE, check_golden
+from rmjax.evaluation.rewards import RewardComputer
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
+from rmjax.scoring.card import model_card, read_results
+from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable
 from rmjax.training.pretrained import embedding_rows
-from rmjax.training.trained import TrainedModel, load_trained
+from rmjax.training.scoring_record import ScoringRecord
+from rmjax.training.trained import TrainedModel
+from rmjax.training.workdir import read_about_data
 
 
 class ExportError(UserError):
@@ -30,6 +38,8 @@ def export(
     step: int | None = None,
     head: str | None = None,
     dtype: str = "float32",
+    report: epath.PathLike | None = None,
+    license: str | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Path:
     """Writes the model of a run as a ``…ForSequenceClassification`` with its tokenizer, whole or not at all.
@@ -40,37 +50,55 @@ def export(
       step: the checkpoint; the best by ``config.best_by`` if not given.
       head: the reward head that is exported; needed where the model has several.
       dtype: of the weights, ``float32`` or ``bfloat16``.
+      report: of ``rmjax.evaluate``, whose results on this model go into the model card.
+      license: of the model, for its card.
       shard_bytes: the most that one file of weights holds.
 
     Raises:
       ExportError: where the output exists or is in a bucket, or the head isn't among the model's.
+      CardError: where the report has no results of this workdir.
+      GoldenScoreError: where the model, read back from its folder, doesn't give its golden scores.
       HuggingFaceError: for an architecture that transformers doesn't have.
-      WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_trained``.
+      WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_model``.
     """
     if "://" in os.fspath(output):
         raise ExportError(f"{output} is no folder of this machine; right would be one, to be copied from there")
     output = Path(output)
     if output.exists():
         raise ExportError(f"{output} exists already; right would be the name of a new folder")
-    trained = load_trained(workdir, step)
-    number = _number_of(head, trained.config.model.reward_heads)
+    trained = load_model(workdir, step)
+    results = [] if report is None else read_results(report, os.fspath(workdir))
+    heads = trained.config.model.reward_heads
+    number = _number_of(head, heads)
+    dimension = heads[number] if heads else trained.config.dimension
     longest = trained.contract.max_prompt_tokens + trained.contract.max_response_tokens
     theirs = theirs_of(trained.config.model, embedding_rows(trained.config.model, trained.contract), longest=longest)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.parent / f".{output.name}.{uuid.uuid4().hex[:8]}"
-    temporary.mkdir()
-    try:
-        written = theirs | _classifier(trained, head) | {"dtype": dtype}
-        (temporary / "config.json").write_text(json.dumps(written, indent=2) + "\n")
-        _write_tokenizer(temporary, trained.contract, longest)
+    with _made_whole(output) as folder:
+        written = theirs | _classifier(trained.contract, dimension) | {"dtype": dtype}
+        (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
+        _write_tokenizer(folder, trained.contract, longest)
         write_weights(
-            temporary, theirs["model_type"], trained.config.model, trained.params,
+            folder, theirs["model_type"], trained.config.model, trained.params,
             head=number, dtype=dtype, shard_bytes=shard_bytes,
         )  # fmt: skip
-        temporary.rename(output)
+        record = _write_contract(folder, trained, number, dimension, dtype)
+        data = [] if is_portable(workdir) else read_about_data(workdir)
+        card = model_card(trained, dimension=dimension, data=data, results=results, record=record, license=license)
+        (folder / "README.md").write_text(card)
+    return output
+
+
+@contextlib.contextmanager
+def _made_whole(folder: Path) -> Iterator[Path]:
+    """A new folder that takes its name when the block ends without an error, and is gone otherwise."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return output
 
 
 def _number_of(head: str | None, heads: tuple[str, ...]) -> int:
@@ -82,18 +110,32 @@ def _number_of(head: str | None, heads: tuple[str, ...]) -> int:
     return heads.index(head)
 
 
-def _classifier(trained: TrainedModel, head: str | None) -> dict[str, Any]:
+def _classifier(contract: TextContract, label: str) -> dict[str, Any]:
     """What config.json says of the head and the special tokens."""
-    contract, heads = trained.contract, trained.config.model.reward_heads
-    label = head or (heads[0] if heads else "reward")
+    tokenizer, special = contract.tokenizer, contract.special
     return {
         "num_labels": 1,
         "id2label": {"0": label},
         "label2id": {label: 0},
-        "pad_token_id": contract.tokenizer.token_to_id(contract.special.pad),
-        "eos_token_id": contract.tokenizer.token_to_id(contract.special.end),
-        "bos_token_id": contract.tokenizer.token_to_id(contract.special.beginning),
+        "pad_token_id": tokenizer.token_to_id(special.pad),
+        "eos_token_id": tokenizer.token_to_id(special.end),
+        "bos_token_id": tokenizer.token_to_id(special.beginning),
     }
+
+
+def _write_contract(folder: Path, trained: TrainedModel, head: int, dimension: str, dtype: str) -> ScoringRecord | None:
+    """Writes the scoring contract, with golden scores as the weights in the folder give them, which are held to those
+    of the checkpoint: as close as rounding explains, that of the weights too."""
+    path = folder / CONTRACT
+    path.write_text(contract_to_json(trained, dimension, None))
+    if trained.record is None:
+        return None
+    exported = load_portable(folder)
+    bound = SAME_DEVICE if dtype == "float32" else OTHER_DEVICE
+    record = trained.record.of_head(head)
+    record = check_golden(exported, record, RewardComputer(exported.model, exported.config), bound)
+    path.write_text(contract_to_json(trained, dimension, record))
+    return record
 
 
 def _write_tokenizer(folder: Path, contract: TextContract, longest: int) -> None:

@@ -19,8 +19,9 @@ from rmjax.evaluation.golden import trusted_computer
 from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
+from rmjax.training.portable import load_model
 from rmjax.training.scoring_record import ScoringRecord
-from rmjax.training.trained import TrainedModel, load_trained
+from rmjax.training.trained import TrainedModel
 
 Reward = float | dict[str, float]
 Prompt = str | Sequence[Message | Mapping[str, str]]
@@ -61,8 +62,8 @@ class RewardScorer:
     def from_workdir(
         cls, workdir: epath.PathLike, step: int | None = None, *, normalized: bool = False
     ) -> "RewardScorer":
-        """The scorer of a run's best checkpoint, or of that of a step."""
-        return cls(load_trained(workdir, step), normalized=normalized)
+        """The scorer of a run's best checkpoint, or of that of a step, or of a model in Hugging Face's format."""
+        return cls(load_model(workdir, step), normalized=normalized)
 
     def score(self, prompt: Prompt, responses: Sequence[Prompt]) -> list[Reward]:
         """The reward of each response to the prompt.

@@ -85,6 +85,11 @@ class ScoringRecord:
         spread = {name: tuple(values[name]) for name in ("mean", "deviation")}
         return cls(golden=golden, **spread, responses=values["responses"], device=values["device"])
 
+    def of_head(self, head: int) -> "ScoringRecord":
+        """The same of one head alone."""
+        golden = tuple(dataclasses.replace(entry, rewards=(entry.rewards[head],)) for entry in self.golden)
+        return dataclasses.replace(self, golden=golden, mean=(self.mean[head],), deviation=(self.deviation[head],))
+
     def normalized(self, reward: float, head: int) -> float:
         """In standard deviations from the mean; NaN where the rewards it was measured on are all equal."""
         deviation = self.deviation[head]

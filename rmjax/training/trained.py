@@ -1,6 +1,6 @@
 """A trained model from its workdir, with all that scoring needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from absl import logging
@@ -29,6 +29,7 @@ class TrainedModel:
       contract: makes tokens of text.
       step: the training step that the parameters are of.
       record: of its rewards when it was validated; None where it wasn't.
+      validation: the metrics of that; empty where it wasn't.
     """
 
     config: ExperimentConfig
@@ -37,6 +38,7 @@ class TrainedModel:
     contract: TextContract
     step: int
     record: ScoringRecord | None = None
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
@@ -58,14 +60,13 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
         raise CheckpointError(_NONE_YET.format(workdir))
     model = make_model_here(config.model, embedding_rows(config.model, contract))
     template = make_parallel_here(config).abstract_params(model)
-    found, params, record = _restored(folder, config.best_by, step, template)
-    return TrainedModel(config=config, model=model, params=params, contract=contract, step=found, record=record)
+    found = _restored(folder, config.best_by, step, template)
+    return TrainedModel(config=config, model=model, contract=contract, **found)
 
 
-def _restored(
-    folder: epath.Path, best_by: BestBy, step: int | None, template: Any
-) -> tuple[int, Params, ScoringRecord | None]:
-    """(which step, its parameters, its record); a best one that was replaced while it was read is looked for again."""
+def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: Any) -> dict[str, Any]:
+    """The fields of a TrainedModel that are the step's; a best one that was replaced while it was read is looked for
+    again."""
     failed: int | None = None
     error: Exception | None = None
     for _ in range(_LOOKS):
@@ -80,7 +81,12 @@ def _restored(
                     "the checkpoint of step %d was replaced while it was read; now it is step %d", failed, found
                 )
             try:
-                return found, checkpoints.restore_params(found, template), checkpoints.record(found)
+                return {
+                    "step": found,
+                    "params": checkpoints.restore_params(found, template),
+                    "record": checkpoints.record(found),
+                    "validation": checkpoints.validation(found) or {},
+                }
             except Exception as failure:  # Orbax has many words for a file that was deleted
                 failed, error = found, failure
     assert error is not None

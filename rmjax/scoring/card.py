@@ -1,0 +1,165 @@
+"""The model card of an exported reward model: what it was trained on, what was measured, how it is scored."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from rmjax.batches.jinja_template import JinjaTemplate
+from rmjax.errors import UserError
+from rmjax.training.scoring_record import ScoringRecord
+from rmjax.training.trained import TrainedModel
+
+RESULTS = "results.jsonl"  # of a report of ``rmjax.evaluate``
+_MEASURED = ("accuracy", "accuracy_low", "accuracy_high", "ece", "nll", "length_baseline_accuracy")
+
+
+class CardError(UserError):
+    """Results that are not those of the model: the message says what was found."""
+
+
+def model_card(
+    trained: TrainedModel,
+    *,
+    dimension: str,
+    data: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    record: ScoringRecord | None,
+    license: str | None,
+) -> str:
+    """The card as Markdown with the metadata that the hub reads.
+
+    Args:
+      trained: the model.
+      dimension: what its rewards are of.
+      data: of each data spec that it was trained and validated on, as ``read_about_data`` gives them.
+      results: lines of ``rmjax.evaluate`` on other data.
+      record: the golden scores of the export.
+      license: of the model, where its owner states one.
+    """
+    parts = [
+        _metadata(trained, license),
+        f"# A reward model of {dimension}\n\n"
+        f"It gives a response to a prompt a number: the higher, the better the response is on {dimension}, as those "
+        "saw it who judged its training data, and on nothing else. Numbers are comparable within a prompt.",
+        _use(trained),
+        "## Data\n\n" + _data(data),
+        "## Measured\n\n" + _measured(trained, results),
+        "## Training\n\n" + _training(trained),
+        "## The scoring contract\n\n" + _contract(trained, record),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def read_results(report: epath.PathLike, workdir: str) -> list[dict[str, Any]]:
+    """The lines of a report's results that are of a workdir; CardError where there is none."""
+    path = epath.Path(report) / RESULTS
+    if not path.exists():
+        raise CardError(f"{path} doesn't exist; right would be the folder of a report of rmjax.evaluate")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    own = [line for line in lines if line["model"].rstrip("/") == str(workdir).rstrip("/")]
+    if not own:
+        models = ", ".join(sorted({line["model"] for line in lines}))
+        raise CardError(f"{path} has no result of {workdir}; it has those of {models}")
+    return own
+
+
+def _metadata(trained: TrainedModel, license: str | None) -> str:
+    fields: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["reward-model", "rmjax"],
+    }
+    if license is not None:
+        fields["license"] = license
+    if trained.config.pretrained is not None:
+        fields["base_model"] = trained.config.pretrained.removeprefix("hf://").partition("@")[0]
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]  # JSON is YAML too
+    return "\n".join(["---", *lines, "---"])
+
+
+def _use(trained: TrainedModel) -> str:
+    ended = isinstance(trained.contract.template, JinjaTemplate)
+    return f"""## Use
+
+```python
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+model = AutoModelForSequenceClassification.from_pretrained(FOLDER).eval()
+messages = [{{"role": "user", "content": PROMPT}}, {{"role": "assistant", "content": RESPONSE}}]
+text = tokenizer.apply_chat_template(messages, tokenize=False)  # a plain text: prompt + response + the end token
+tokens = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+with torch.no_grad():
+    reward = model(**tokens).logits[0, 0].item()
+```
+
+The reward is read at the last token, {"which the chat template writes" if ended else "the end token"}; the pad token is
+another one. The template writes the token that begins a text, if there is one, so none may be added to it."""
+
+
+def _data(data: Sequence[Mapping[str, Any]]) -> str:
+    if not data:
+        return "Nothing is noted of the data that it was trained on."
+    rows = []
+    for entry in data:
+        judged = ", ".join(f"{kind}: {count}" for kind, count in sorted(entry["prompts judged"].items()))
+        rows.append((f"`{entry['spec']}`", judged, entry["license"] or "not stated"))
+    return _table(("data", "dimension/source of the judgments: prompts", "license of the data"), rows)
+
+
+def _measured(trained: TrainedModel, results: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    if trained.validation:
+        named = ", ".join(f"{name} {value:.4g}" for name, value in trained.validation.items())
+        parts.append(f"On validation data, by which step {trained.step} was chosen: {named}.")
+    if results:
+        head = ("data", "dimension", "source", "comparisons", "accuracy (95 % interval)", "ECE", "NLL", "longer wins")
+        rows = []
+        for line in results:
+            accuracy, low, high, ece, nll, longer = (line[name] for name in _MEASURED)
+            counts = (f"`{line['data']}`", line["dimension"], line["source"], str(line["comparisons"]))
+            measured = (f"{accuracy:.3f} ({low:.3f} to {high:.3f})", f"{ece:.3f}", f"{nll:.3f}", f"{longer:.3f}")
+            rows.append((*counts, *measured))
+        parts.append(_table(head, rows))
+        parts.append("ECE is the expected calibration error of the probability that the reward difference gives.")
+    return "\n\n".join(parts) or "Nothing was measured."
+
+
+def _training(trained: TrainedModel) -> str:
+    config = trained.config
+    base = "from scratch" if config.pretrained is None else f"beginning with `{config.pretrained}`"
+    return (
+        f"{trained.step} steps of {config.batch.rows} rows, {base}, with the Bradley-Terry loss on pairs, seed "
+        f"{config.seed}, learning rate {config.optimizer.learning_rate:g}; by rmjax."
+    )
+
+
+def _contract(trained: TrainedModel, record: ScoringRecord | None) -> str:
+    contract = trained.contract
+    said = (
+        f"Prompts keep their last {contract.max_prompt_tokens} tokens (a system turn stays), responses have at most "
+        f"{contract.max_response_tokens}. `scoring_contract.json` says the same to programs."
+    )
+    if record is None:
+        return said
+    rows = [(_shown(entry.prompt), _shown(entry.response), f"{entry.rewards[0]:.6g}") for entry in record.golden]
+    spread = (
+        f"Over {record.responses} responses of the validation data the rewards have a mean of {record.mean[0]:.4g} and "
+        f"a standard deviation of {record.deviation[0]:.4g}."
+    )
+    golden = _table(("prompt", "response", "reward"), rows)
+    return f"{said}\n\n{spread}\n\nA few conversations of the validation data:\n\n{golden}"
+
+
+def _shown(text: Any) -> str:
+    whole = text if isinstance(text, str) else " / ".join(f"{turn.role}: {turn.content}" for turn in text)
+    cut = whole if len(whole) <= 80 else "…" + whole[-79:]
+    return "`" + cut.replace("\n", "⏎").replace("|", "¦").replace("`", "'") + "`"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
