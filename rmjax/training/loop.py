@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
+import jax
 from absl import logging
 from etils import epath
 
@@ -38,6 +39,7 @@ from rmjax.training.progress import Progress, in_words
 from rmjax.training.state import TrainState, all_finite
 from rmjax.training.step import make_train_step
 from rmjax.training.strategy import CompiledStep, Parallel
+from rmjax.training.tuning import adapters_of, check_tuning, split
 from rmjax.training.workdir import CHECKPOINTS, check_still_ours, open_workdir
 
 Evaluator = Callable[[Params], dict[str, float]]
@@ -98,6 +100,7 @@ def train(
       Preempted: (a SystemExit) after a SIGTERM, when everything has been saved.
     """
     validate(config)
+    check_tuning(config)
     _warn_of_warmup(config)
     check_sinks(config.logging)
     check_bucket(config.text.tokenizer or "")
@@ -107,7 +110,7 @@ def train(
         folder = open_workdir(workdir, config)
         record_start(folder)
         data = prepare_data(config, folder)
-    model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer))
+    model = make_model(config.model, vocabulary_size_of(data.contract.tokenizer), adapters_of(config))
     with (
         Checkpoints(folder / CHECKPOINTS, best_by=config.best_by) as checkpoints,
         ended_by_a_lost_process(checkpoints.last_good),
@@ -129,7 +132,8 @@ def _train(
     """From the newest checkpoint to the last step."""
     optimizer = make_optimizer(config.optimizer, config.steps)
     state, data_state = _restore(checkpoints, parallel, parallel.new_state(model, optimizer, config.seed))
-    logging.info("the model has %d parameters", parameter_count(state.params))
+    trained = parameter_count(jax.eval_shape(lambda params: split(params, config.tuning)[0], state.params))
+    logging.info("the model has %d parameters, of which %d are trained", parameter_count(state.params), trained)
     start = int(state.step)
     if start >= config.steps:
         logging.info("the run is complete: all of its %d steps have been taken", start)
