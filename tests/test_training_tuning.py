@@ -25,8 +25,10 @@ from rmjax.training.step import make_train_step
 from rmjax.training.tuning import adapters_of, check_tuning, join, split, stored, trained_from
 
 ROWS = 8
-LORA = TuningConfig(lora_rank=3, lora_targets=("query", "value", "down"))
-SMALL = TuningConfig(lora_rank=2, trained=("reward_head", "final_norm"), frozen_dtype=ComputeDtype.BFLOAT16)
+LORA = TuningConfig(lora_rank=3, lora_alpha=3.0, lora_targets=("query", "value", "down"))
+SMALL = TuningConfig(
+    lora_rank=2, lora_alpha=2.0, trained=("reward_head", "final_norm"), frozen_dtype=ComputeDtype.BFLOAT16
+)
 HEAD = TuningConfig(trained=("reward_head",))
 LAST = TuningConfig(last_layers=1)
 TUNINGS = {"everything": TuningConfig(), "lora": LORA, "lora_and_norm": SMALL, "head": HEAD, "last": LAST}
@@ -39,7 +41,6 @@ def config_of(name, layout=JIT):
     strategy, fsdp, tensor, microbatches = layout
     config = experiment(microbatches)
     config.tuning = TUNINGS[name]
-    config.optimizer.epsilon = 1e-5  # so that the rounding of gradients near zero isn't made large
     config.batch.rows, config.text.max_prompt_tokens, config.text.max_response_tokens = ROWS, 32, 32
     config.parallel.strategy, config.parallel.fsdp, config.parallel.tensor = strategy, fsdp, tensor
     validate(config)
