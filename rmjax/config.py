@@ -16,6 +16,7 @@ from typing import Any
 from rmjax import config_json
 from rmjax.errors import ConfigError
 from rmjax.model_config import ComputeDtype, ModelConfig, Norm
+from rmjax.tuning_config import TuningConfig, checks_of_tuning
 
 
 class OnError(enum.Enum):
@@ -144,6 +145,7 @@ class ExperimentConfig:
     text: TextConfig = field(default_factory=TextConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -226,6 +228,7 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     heads = model.reward_heads
     yield "model.reward_heads", len(set(heads)) == len(heads), "names that differ from each other"
     yield from _checks_of_positions(config)
+    yield from checks_of_tuning(config.tuning, model)
     yield from _checks_of_the_mesh(config.parallel, model)
 
 

@@ -12,8 +12,10 @@ from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ExperimentConfig, TextConfig
 from rmjax.model_config import ModelConfig
 from rmjax.models import reward
+from rmjax.models.shape import model_shape
 from rmjax.training.checkpoint import Checkpoints
 from rmjax.training.state import new_state
+from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import open_workdir, write_contract
 
 WORDS = (
@@ -52,8 +54,9 @@ def write_run(
     workdir = open_workdir(path, config)
     contract = untrained_contract(config)
     write_contract(workdir, contract.tokenizer, RoleTemplate())
-    model = reward.RewardModel(config.model, contract.tokenizer.get_vocab_size())
-    fresh = new_state(model, optax.sgd(1.0), seed=seed)
+    shape = model_shape(config.model, adapters_of(config))
+    model = reward.RewardModel(shape, contract.tokenizer.get_vocab_size())
+    fresh = new_state(model, optax.sgd(1.0), seed, tuning=config.tuning)
     with Checkpoints(path / "checkpoints") as saved:
         for step, (params, accuracy) in (checkpoints or {5: (None, 0.6)}).items():
             state = fresh if params is None else fresh.replace(params=params)

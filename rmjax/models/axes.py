@@ -5,7 +5,7 @@ nobody says anything the names do nothing.
 
 Axes of parameters: ``layers``, ``vocabulary``, ``positions`` (learned ones), ``width`` (of the residual stream),
 ``embedding_width`` (the same, in the embeddings), ``heads`` and ``key_value_heads`` (times the head size), ``mlp``,
-``norm`` (a scale), ``read`` (the width, where the reward head reads it), ``reward``.
+``norm`` (a scale), ``rank`` (of an adapter), ``read`` (the width, where the reward head reads it), ``reward``.
 Axes of activations: ``rows``, ``length``, ``features`` (the residual stream), ``mlp``; ``lookup_rows``,
 ``embedding_width`` and ``width`` where tokens are looked up in the embedding.
 """

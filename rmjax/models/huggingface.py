@@ -13,7 +13,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.nn.initializers import Initializer
 from jaxtyping import Shaped
 from safetensors import safe_open
 
@@ -31,6 +33,7 @@ from rmjax.models.huggingface_names import (
     part_of,
     stored_shape,
 )  # fmt: skip
+from rmjax.models.lora import A, is_adapter, start_of_a
 from rmjax.models.reward import HEAD_INITIALIZER, Params
 
 _KERNEL = ("reward_head", "kernel")
@@ -70,7 +73,7 @@ class HuggingFaceModel:
 
         Args:
           template: abstract arrays, as ``Parallel.abstract_params`` gives them; one that has no place gets the default.
-          key: of the fresh reward head of a language model.
+          key: of the fresh reward head of a language model, and of fresh adapters.
 
         Raises:
           HuggingFaceError: with the names of all tensors that are missing, that nothing takes, or that have another
@@ -78,11 +81,15 @@ class HuggingFaceModel:
         """
         wanted = flatten_dict(template)
         self._check(wanted)
-        return unflatten_dict({names: self._placed(names, leaf, key) for names, leaf in wanted.items()})
+        loaded = {}
+        for number, (names, leaf) in enumerate(wanted.items()):
+            own = key if names == _KERNEL else jax.random.fold_in(key, number)
+            loaded[names] = self._placed(names, leaf, own)
+        return unflatten_dict(loaded)
 
     def _placed(self, names: Names, leaf: Any, key: Array) -> Array:
-        if names == _KERNEL and not self.has_reward_head:
-            fresh = jax.jit(HEAD_INITIALIZER, static_argnums=(1, 2), out_shardings=leaf.sharding)
+        if initializer := self._fresh(names):
+            fresh = jax.jit(initializer, static_argnums=(1, 2), out_shardings=leaf.sharding)
             return fresh(key, leaf.shape, leaf.dtype)
 
         def read(index: Any) -> Shaped[np.ndarray, "..."]:
@@ -91,6 +98,12 @@ class HuggingFaceModel:
         if leaf.sharding is None:
             return jax.device_put(read(tuple(map(slice, leaf.shape))), may_alias=True)
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
+
+    def _fresh(self, names: Names) -> Initializer | None:
+        """How a parameter begins that the folder has nothing for; None for the others."""
+        if is_adapter(names):
+            return start_of_a(stacked=True) if names[-1] == A else nn.initializers.zeros
+        return HEAD_INITIALIZER if names == _KERNEL and not self.has_reward_head else None
 
     def _read(self, names: Names, leaf: Any, index: Slices) -> Shaped[np.ndarray, "..."]:
         """A slice of a parameter, that of stacked layers one layer after the other."""
@@ -150,7 +163,7 @@ class HuggingFaceModel:
             raise HuggingFaceError(f"{self.folder}: {'; '.join(words)}")
 
     def _tensors(self, names: Names) -> Iterator[str]:
-        if names == _KERNEL and not self.has_reward_head:
+        if self._fresh(names) is not None:
             return
         stored = self._stored(names)
         for layer in range(self.config.layers if "{}" in stored.name else 1):

@@ -19,6 +19,7 @@ from rmjax.arrays import Array
 from rmjax.model_config import Activation, Norm
 from rmjax.models.attention import Attention
 from rmjax.models.axes import laid_out, named
+from rmjax.models.lora import Adapter, adapter_name
 from rmjax.models.rotary import Rotation, rotate
 from rmjax.models.shape import ModelShape
 
@@ -94,8 +95,8 @@ class SelfAttention(nn.Module):
         rows, length, width = hidden.shape
 
         def heads(name: str, count: int, axis: str, initializer: Initializer) -> Float[Array, "rows length heads size"]:
-            kernel, bias = named(initializer, "width", axis), axis if shape.projection_bias else None
-            projected = _projection(name, count * shape.head_size, shape, kernel, bias)(hidden)
+            bias = axis if shape.projection_bias else None
+            projected = _projection(name, count * shape.head_size, shape, initializer, ("width", axis), bias)(hidden)
             return projected.reshape(rows, length, count, shape.head_size)
 
         # Under a norm a query of zeros would have gradients as large as the norm's epsilon is small.
@@ -141,11 +142,11 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, hidden: Float[Array, "rows length width"]) -> Float[Array, "rows length width"]:
         shape = self.shape
-        initializer, activation = named(PROJECTION_INITIALIZER, "width", "mlp"), ACTIVATIONS[shape.activation]
+        axes, activation = ("width", "mlp"), ACTIVATIONS[shape.activation]
         bias, back = ("mlp", "features") if shape.mlp_bias else (None, None)
-        up = _projection("up", shape.mlp_width, shape, initializer, bias)(hidden)
+        up = _projection("up", shape.mlp_width, shape, PROJECTION_INITIALIZER, axes, bias)(hidden)
         if shape.gated_mlp:
-            gate = _projection("gate", shape.mlp_width, shape, initializer, bias)(hidden)
+            gate = _projection("gate", shape.mlp_width, shape, PROJECTION_INITIALIZER, axes, bias)(hidden)
             inner = activation(gate) * up
         else:
             inner = activation(up)
@@ -180,17 +181,25 @@ class Layer(nn.Module):
         return laid_out(hidden, "rows", "length", "features"), None
 
 
-def _projection(name: str, features: int, shape: ModelShape, initializer: Initializer, bias: str | None) -> nn.Dense:
-    """A matrix, with a bias along the named axis where there is one."""
-    return nn.Dense(
+def _projection(
+    name: str, features: int, shape: ModelShape, initializer: Initializer, axes: tuple[str, str], bias: str | None
+) -> Callable[[Array], Array]:
+    """A matrix between the named axes, with a bias along another where there is one, and an adapter where the model has
+    one."""
+    dense = nn.Dense(
         features,
         use_bias=bias is not None,
         dtype=shape.dtype,
-        kernel_init=initializer,
+        kernel_init=named(initializer, *axes),
         bias_init=named(nn.initializers.zeros, bias or ""),
         name=name,
         dot_general=_flat_product,
     )
+    if shape.adapters is None or name not in shape.adapters.targets:
+        return dense
+    # Beside the Dense and not in it, so that the kernel starts as it would without: Flax counts within a module.
+    adapter = Adapter(shape.adapters, axes, features, shape.dtype, name=adapter_name(name))
+    return lambda inputs: dense(inputs) + adapter(inputs)
 
 
 def _flat_product(values: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
@@ -203,8 +212,8 @@ def _flat_product(values: Array, kernel: Array, dimensions: Any, **options: Any)
     return flat.reshape(*values.shape[:-1], kernel.shape[-1])
 
 
-def _residual(name: str, axis: str, features: int, shape: ModelShape, bias: str | None) -> nn.Dense:
+def _residual(name: str, axis: str, features: int, shape: ModelShape, bias: str | None) -> Callable[[Array], Array]:
     """A matrix from ``axis`` to the residual stream. It starts smaller, by sqrt(2 * layers), so that the stream of a
     deep model starts no larger than that of a shallow one (GPT-2)."""
     shrunk = nn.initializers.variance_scaling(0.5 / shape.layers, "fan_in", "normal")
-    return _projection(name, features, shape, named(shrunk, axis, "width"), bias)
+    return _projection(name, features, shape, shrunk, (axis, "width"), bias)

@@ -7,11 +7,16 @@ import jax.numpy as jnp
 
 from rmjax.model_config import Activation, AttentionKind, ComputeDtype, ModelConfig, Norm, Remat, RopeScaling
 from rmjax.models.attention import ScoreRule
+from rmjax.models.lora import Adapters
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
-    """A ModelConfig that can't change, so that modules made of it can be hashed, compared and closed over by jit."""
+    """A ModelConfig that can't change, so that modules made of it can be hashed, compared and closed over by jit.
+
+    Attributes:
+      adapters: of the layers' projections, which are no part of the architecture; None for a model without.
+    """
 
     width: int
     layers: int
@@ -51,6 +56,7 @@ class ModelShape:
     vocabulary_size: int | None
     unroll: int
     reward_heads: tuple[str, ...]
+    adapters: Adapters | None = None
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -68,8 +74,9 @@ class ModelShape:
         return ScoreRule(scale=self.attention_scale, softcap=self.attention_softcap, window=window)
 
 
-def model_shape(config: ModelConfig | ModelShape) -> ModelShape:
-    """The config as it is now, frozen; equal configs give equal shapes."""
+def model_shape(config: ModelConfig | ModelShape, adapters: Adapters | None = None) -> ModelShape:
+    """The config as it is now, frozen, with adapters where they are given; equal ones give equal shapes."""
     if isinstance(config, ModelShape):
-        return config
-    return ModelShape(**{part.name: getattr(config, part.name) for part in dataclasses.fields(config)})
+        return config if adapters is None else dataclasses.replace(config, adapters=adapters)
+    fields = {part.name: getattr(config, part.name) for part in dataclasses.fields(config)}
+    return ModelShape(**fields, adapters=adapters)

@@ -19,11 +19,13 @@ from rmjax.errors import UserError
 from rmjax.evaluation.golden import OTHER_DEVICE, SAME_DEVICE, check_golden
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
+from rmjax.models.lora import merged
 from rmjax.scoring.card import model_card, read_results
 from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel
+from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import read_about_data
 
 
@@ -78,7 +80,7 @@ def export(
         (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         _write_tokenizer(folder, trained.contract, longest)
         write_weights(
-            folder, theirs["model_type"], trained.config.model, trained.params,
+            folder, theirs["model_type"], trained.config.model, merged(trained.params, adapters_of(trained.config)),
             head=number, dtype=dtype, shard_bytes=shard_bytes,
         )  # fmt: skip
         record = _write_contract(folder, trained, number, dimension, dtype)

@@ -20,12 +20,14 @@ from rmjax.model_config import Remat
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
 from rmjax.models.reward import RewardModel, parameter_count
+from rmjax.models.shape import model_shape
 from rmjax.training.chips import chip_of, devices_of, sending_bandwidth
 from rmjax.training.collectives import collective_bytes
 from rmjax.training.dry_run_result import Compiled, DryRun, PairLengths, layout_of, row_length_of
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.step import make_train_step
+from rmjax.training.tuning import adapters_of
 
 
 def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None = None) -> DryRun:
@@ -95,7 +97,7 @@ def _parts(config: ExperimentConfig, topology: str) -> tuple[MeshParallel, Rewar
     parallel.check_rows()
     attention = choose_attention(config.model.attention, devices[0])
     words = config.model.vocabulary_size or config.text.vocabulary_size
-    model = parallel.fit(RewardModel(config.model, words, attention))
+    model = parallel.fit(RewardModel(model_shape(config.model, adapters_of(config)), words, attention))
     return parallel, model, make_optimizer(config.optimizer, config.steps)
 
 

@@ -12,6 +12,8 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
+import jax
+import optax
 from absl import logging
 from etils import epath
 
@@ -39,6 +41,7 @@ from rmjax.training.scoring_record import ScoringRecord, Validation, make_record
 from rmjax.training.state import TrainState, all_finite
 from rmjax.training.step import make_train_step
 from rmjax.training.strategy import CompiledStep, Parallel
+from rmjax.training.tuning import adapters_of, check_tuning, split
 from rmjax.training.workdir import CHECKPOINTS, check_still_ours, open_workdir
 
 Evaluator = Callable[[Params], Validation]
@@ -102,6 +105,7 @@ def train(
     validate(config)
     check_bucket(workdir)
     config = with_architecture(config, workdir)
+    check_tuning(config)
     warn_of_warmup(config)
     check_sinks(config.logging)
     check_bucket(config.text.tokenizer or "")
@@ -111,7 +115,7 @@ def train(
         folder = open_workdir(workdir, config)
         record_start(folder)
         data = prepare_data(config, folder)
-    model = make_model(config.model, embedding_rows(config.model, data.contract))
+    model = make_model(config.model, embedding_rows(config.model, data.contract), adapters_of(config))
     with (
         Checkpoints(folder / CHECKPOINTS, best_by=config.best_by) as checkpoints,
         ended_by_a_lost_process(checkpoints.last_good),
@@ -132,11 +136,9 @@ def _train(
 ) -> None:
     """From the newest checkpoint to the last step."""
     optimizer = make_optimizer(config.optimizer, config.steps)
-    begins = checkpoints.latest_step() is None
-    params = pretrained_params(config, model, parallel) if begins else None
-    state = parallel.new_state(model, optimizer, config.seed, params)
-    state, data_state = _restore(checkpoints, parallel, state)
-    logging.info("the model has %d parameters", parameter_count(state.params))
+    state, data_state = _begin(config, model, optimizer, checkpoints, parallel)
+    trained = parameter_count(jax.eval_shape(lambda params: split(params, config.tuning)[0], state.params))
+    logging.info("the model has %d parameters, of which %d are trained", parameter_count(state.params), trained)
     start = int(state.step)
     if start >= config.steps:
         logging.info("the run is complete: all of its %d steps have been taken", start)
@@ -163,12 +165,20 @@ def _train(
         checkpoints.wait()  # here, where a SIGTERM doesn't end the process before the last one is written
 
 
-def _restore(checkpoints: Checkpoints, parallel: Parallel, state: TrainState) -> tuple[TrainState, DataState]:
-    """The newest checkpoint's states, or the new ones that a run begins with."""
+def _begin(
+    config: ExperimentConfig,
+    model: RewardModel,
+    optimizer: optax.GradientTransformation,
+    checkpoints: Checkpoints,
+    parallel: Parallel,
+) -> tuple[TrainState, DataState]:
+    """The newest checkpoint's states, or those that a run begins with."""
     latest = checkpoints.latest_step()
     if latest is None:
-        return state, DataState(epoch=0, step=0)
-    restored = checkpoints.restore(latest, parallel.to_shared(state))
+        params = pretrained_params(config, model, parallel)
+        return parallel.new_state(model, optimizer, config.seed, params), DataState(epoch=0, step=0)
+    template = parallel.to_shared(parallel.new_state(model, optimizer, config.seed))
+    restored = checkpoints.restore(latest, template)
     logging.info("resumed from step %d", latest)
     return parallel.to_own(restored.state), DataState(**restored.data)
 

@@ -26,6 +26,7 @@ from rmjax.training.sharding import AXES, DATA, FSDP, ROWS, axis_rules, shard_at
 from rmjax.training.state import TrainState, new_state
 from rmjax.training.step import StepResult, TrainStep
 from rmjax.training.strategy import CompiledRewards, CompiledStep, Device, Parallel, padded
+from rmjax.training.tuning import of_trained, trained_from
 
 _OF_A_CPU = " (JAX_NUM_CPU_DEVICES=N makes a CPU N of them)"
 
@@ -113,13 +114,14 @@ class MeshParallel(Parallel):
 
     def abstract_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> TrainState:
         """Shapes, dtypes and places of a state: what the optimizer holds for a parameter lies where that does."""
-        state = jax.eval_shape(lambda: new_state(model, optimizer, 0))
+        tuning = self.config.tuning
+        state = jax.eval_shape(lambda: new_state(model, optimizer, 0, tuning=tuning))
         params = self._places(model)
         opt_state = optax.tree.map_params(
             optimizer,
             lambda _, place: place,
             state.opt_state,
-            params,
+            of_trained(params, trained_from(state.params, tuning)),
             transform_non_params=lambda _: self._whole,
         )
         places = jax.tree.map(lambda _: self._whole, state).replace(params=params, opt_state=opt_state)
@@ -175,7 +177,7 @@ class MeshParallel(Parallel):
 
     def _jit_new_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> Any:
         places = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state(model, optimizer))
-        new = functools.partial(new_state, model, optimizer)
+        new = functools.partial(new_state, model, optimizer, tuning=self.config.tuning)
         return jax.jit(new, static_argnums=0, donate_argnums=1, out_shardings=places)
 
     def _jit_train(self, step: TrainStep, state: TrainState) -> Any:

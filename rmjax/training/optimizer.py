@@ -10,8 +10,10 @@ from jaxtyping import Float
 
 from rmjax.arrays import Array
 from rmjax.config import OptimizerConfig, Schedule
+from rmjax.models.lora import A, B
 
 LearningRate = Callable[[Any], Any]
+MATRICES = ("kernel", "embedding", A, B)  # names of parameters
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> LearningRate:
@@ -38,11 +40,11 @@ def learning_rate(config: OptimizerConfig, steps: int) -> LearningRate:
 
 
 def decays(params: Any) -> Any:
-    """True for matrices (kernels and embeddings), False for norm scales and biases, by the parameter's own name.
+    """True for matrices (kernels, embeddings, adapters), False for norm scales and biases, by the parameter's own name.
 
     The number of axes doesn't tell: parameters of all layers are stacked, so a norm's scale has two.
     """
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in ("kernel", "embedding"), params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in MATRICES, params)
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:

@@ -22,7 +22,9 @@ from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ConfigError, ExperimentConfig, Strategy
 from rmjax.model_config import AttentionKind, ModelConfig
 from rmjax.models.attention_choice import choose_attention, has_kernels
+from rmjax.models.lora import Adapters
 from rmjax.models.reward import Params, RewardModel
+from rmjax.models.shape import model_shape
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.state import TrainState, new_state
 from rmjax.training.step import StepResult, TrainStep
@@ -90,7 +92,7 @@ class Replicated(Parallel):
     def new_state(
         self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int, params: Params | None = None
     ) -> TrainState:
-        state = new_state(model, optimizer, seed, params)
+        state = new_state(model, optimizer, seed, params, self.config.tuning)
         if self._pmap:
             return jax.device_put(state, NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec()))
         return jax.device_put(state, self._sharding)
@@ -173,22 +175,25 @@ def describe_devices() -> dict[str, str | int]:
     return {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()}
 
 
-def make_model(config: ModelConfig, vocabulary_size: int) -> RewardModel:
-    """The reward model, with the attention that suits the devices where the config leaves it open."""
+def make_model(config: ModelConfig, vocabulary_size: int, adapters: Adapters | None = None) -> RewardModel:
+    """The reward model, with the attention that suits the devices where the config leaves it open.
+
+    A run's has the adapters that ``rmjax.training.tuning.adapters_of`` gives.
+    """
     device = jax.local_devices()[0]
     if config.attention is AttentionKind.AUTO and device.platform == "gpu" and not has_kernels(device):
         logging.info("attention has no kernels for %s; it is %r", device.device_kind, AttentionKind.ABREAST.value)
-    return RewardModel(config, vocabulary_size, choose_attention(config.attention, device))
+    return RewardModel(model_shape(config, adapters), vocabulary_size, choose_attention(config.attention, device))
 
 
-def make_model_here(config: ModelConfig, vocabulary_size: int) -> RewardModel:
+def make_model_here(config: ModelConfig, vocabulary_size: int, adapters: Adapters | None = None) -> RewardModel:
     """For computing rewards with a trained model, on whatever machine: with the attention that suits the devices where
     kernels that it was trained with don't run on them. All kinds give the same rewards but for rounding."""
     device = jax.local_devices()[0]
     if config.attention is AttentionKind.PALLAS and not has_kernels(device):
         logging.info("trained with kernels for attention, read with what %s has", device.device_kind)
         config = dataclasses.replace(config, attention=AttentionKind.AUTO)
-    return make_model(config, vocabulary_size)
+    return make_model(config, vocabulary_size, adapters)
 
 
 def default_placement() -> SingleDeviceSharding:

@@ -9,7 +9,9 @@ import optax
 from jaxtyping import Int, UInt32
 
 from rmjax.arrays import Array
+from rmjax.config import TuningConfig
 from rmjax.models.reward import Params, RewardModel, init
+from rmjax.training.tuning import split, stored
 
 
 @no_type_check  # jax makes one of shapes, and one of places, where arrays are meant to be
@@ -18,8 +20,8 @@ class TrainState(flax.struct.PyTreeNode):
 
     Attributes:
       step: how many steps have been taken, int32.
-      params: the model's parameters, float32.
-      opt_state: the optimizer's.
+      params: all of the model's parameters; float32, but for those that ``tuning.frozen_dtype`` is for.
+      opt_state: the optimizer's, of the parameters that are trained.
       key: never changes; the randomness of a step comes from it and the step's number, so a resumed run goes on alike.
     """
 
@@ -30,12 +32,21 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def new_state(
-    model: RewardModel, optimizer: optax.GradientTransformation, seed: int, params: Params | None = None
+    model: RewardModel,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    params: Params | None = None,
+    tuning: TuningConfig | None = None,
 ) -> TrainState:
-    """The state before the first step: a function of the seed, but for parameters that it begins with."""
+    """The state before the first step: a function of the seed, but for parameters that it begins with.
+
+    Without ``tuning`` all parameters are trained.
+    """
     init_key, key = jax.random.split(jax.random.PRNGKey(seed))
-    params = init(model, init_key) if params is None else params
-    return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params), key=key)
+    tuning = tuning or TuningConfig()
+    params = stored(init(model, init_key) if params is None else params, tuning)
+    trained, _ = split(params, tuning)
+    return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(trained), key=key)
 
 
 def all_finite(state: Any) -> bool:

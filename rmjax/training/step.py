@@ -12,10 +12,11 @@ from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ExperimentConfig
 from rmjax.models.axes import laid_out, laid_out_like
-from rmjax.models.reward import Params, RewardModel, parameter_axes, rewards
+from rmjax.models.reward import Params, RewardModel, init, parameter_axes, rewards
 from rmjax.training.loss import Loss, LossSums, pairwise_loss
 from rmjax.training.optimizer import learning_rate
 from rmjax.training.state import TrainState
+from rmjax.training.tuning import join, of_trained, split, trained_from
 
 
 class StepResult(NamedTuple):
@@ -37,8 +38,9 @@ def make_train_step(
     """The step of an experiment as a pure function, to be compiled by ``rmjax.training.parallel``.
 
     The gradient is that of the weighted mean loss over the batch of all devices: gradients of sums are summed over
-    microbatches and devices, then divided once by the summed weight (a batch of no weight has zero gradients). The rows
-    of a device must be divisible by ``config.parallel.microbatches``.
+    microbatches and devices, then divided once by the summed weight (a batch of no weight has zero gradients). There
+    are gradients, norms of them and updates of the parameters alone that ``config.tuning`` has trained. The rows of a
+    device must be divisible by ``config.parallel.microbatches``.
     """
     schedule = learning_rate(config.optimizer, config.steps)
     accumulated = make_accumulated_gradients(model, config, loss)
@@ -46,14 +48,15 @@ def make_train_step(
     def step(state: TrainState, batch: PreferenceBatch, axis_name: str | None = None) -> tuple[TrainState, StepResult]:
         key = jax.random.fold_in(state.key, state.step)
         key = jax.random.fold_in(key, 0 if axis_name is None else jax.lax.axis_index(axis_name))
-        gradients, sums = accumulated(state.params, batch, key)
+        trained, frozen = split(state.params, config.tuning)
+        gradients, sums = accumulated(trained, frozen, batch, key)
         if axis_name is not None:
             gradients, sums = jax.lax.psum((gradients, sums), axis_name)
         scale = jnp.where(sums.weight > 0, 1 / jnp.where(sums.weight > 0, sums.weight, 1.0), 0.0)
         gradients = jax.tree.map(lambda gradient: gradient * scale, gradients)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
         result = StepResult(sums, optax.tree.norm(gradients), schedule(state.step))
-        params = optax.apply_updates(state.params, updates)
+        params = join(optax.apply_updates(trained, updates), frozen)
         return state.replace(step=state.step + 1, params=params, opt_state=opt_state), result
 
     return step
@@ -61,36 +64,44 @@ def make_train_step(
 
 def make_accumulated_gradients(
     model: RewardModel, config: ExperimentConfig, loss: Loss
-) -> Callable[[Params, PreferenceBatch, Array], tuple[Params, LossSums]]:
-    """A function of (params, batch, key) to the gradient of the loss sum and the sums, over a device's microbatches."""
-    microbatches, axes = config.parallel.microbatches, parameter_axes(model)
+) -> Callable[[Params, Params, PreferenceBatch, Array], tuple[Params, LossSums]]:
+    """A function of (trained parameters, frozen ones, batch, key) to the gradient of the loss sum by the former and the
+    sums, over a device's microbatches."""
+    microbatches, axes = config.parallel.microbatches, _axes_of_trained(model, config)
 
-    def loss_sum(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Array, LossSums]:
-        values = rewards(model, params, batch, dropout_key=key if config.model.dropout > 0 else None)
-        return loss(values, batch, config.loss)
+    def loss_sum(trained: Params, frozen: Params, batch: PreferenceBatch, key: Array) -> tuple[Array, LossSums]:
+        params, dropout_key = join(trained, frozen), key if config.model.dropout > 0 else None
+        return loss(rewards(model, params, batch, dropout_key=dropout_key), batch, config.loss)
 
-    def gradients(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
-        found, sums = jax.grad(loss_sum, has_aux=True)(params, batch, key)
+    def gradients(trained: Params, frozen: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
+        found, sums = jax.grad(loss_sum, has_aux=True)(trained, frozen, batch, key)
         return laid_out_like(axes, found), sums
 
     def part_of(rows: Array) -> Array:
         parts = rows.reshape(microbatches, -1, *rows.shape[1:])
         return laid_out(parts, "microbatches", "rows", "slots")
 
-    def accumulated(params: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
+    def accumulated(trained: Params, frozen: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
         if microbatches == 1:
-            return gradients(params, batch, jax.random.fold_in(key, 0))
+            return gradients(trained, frozen, batch, jax.random.fold_in(key, 0))
         parts = jax.tree.map(part_of, batch)
 
         def add(total: tuple, part: tuple) -> tuple[tuple, None]:
             index, rows = part
-            return jax.tree.map(jnp.add, total, gradients(params, rows, jax.random.fold_in(key, index))), None
+            more = gradients(trained, frozen, rows, jax.random.fold_in(key, index))
+            return jax.tree.map(jnp.add, total, more), None
 
         nothing = (
-            laid_out_like(axes, jax.tree.map(jnp.zeros_like, params)),
+            laid_out_like(axes, jax.tree.map(jnp.zeros_like, trained)),
             LossSums(*(jnp.zeros(()) for _ in LossSums._fields)),
         )
         total, _ = jax.lax.scan(add, nothing, (jnp.arange(microbatches), parts))
         return total
 
     return accumulated
+
+
+def _axes_of_trained(model: RewardModel, config: ExperimentConfig) -> Params:
+    """Names of the axes of each trained parameter."""
+    shapes = jax.eval_shape(lambda: init(model, jax.random.PRNGKey(0)))
+    return of_trained(parameter_axes(model), trained_from(shapes, config.tuning))

@@ -18,6 +18,7 @@ from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.models.reward import Params, RewardModel, init
 from rmjax.training.state import TrainState
 from rmjax.training.step import StepResult, TrainStep
+from rmjax.training.tuning import stored
 
 Device = Any  # jax.Device is a variable, not a type
 Item = TypeVar("Item")
@@ -90,7 +91,7 @@ class Parallel(abc.ABC):
 
         A place of None is the first device of this process.
         """
-        return jax.eval_shape(lambda: init(model, jax.random.PRNGKey(0)))
+        return jax.eval_shape(lambda: stored(init(model, jax.random.PRNGKey(0)), self.config.tuning))
 
     def own_rows(self, rows: int) -> Int[np.ndarray, "own"]:
         """Which rows of a step this process reads, in ascending order; those of all processes are all rows."""

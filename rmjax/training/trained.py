@@ -13,6 +13,7 @@ from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model_here, make_parallel_here
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
+from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import CHECKPOINTS, read_config, read_contract
 
 _NONE_YET = "{} has no checkpoint yet; the first is saved after config.evaluate_every steps"
@@ -58,7 +59,7 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     folder = workdir / CHECKPOINTS
     if not folder.exists():
         raise CheckpointError(_NONE_YET.format(workdir))
-    model = make_model_here(config.model, embedding_rows(config.model, contract))
+    model = make_model_here(config.model, embedding_rows(config.model, contract), adapters_of(config))
     template = make_parallel_here(config).abstract_params(model)
     found = _restored(folder, config.best_by, step, template)
     return TrainedModel(config=config, model=model, contract=contract, **found)
