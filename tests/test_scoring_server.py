@@ -1,12 +1,11 @@
 """The application in-process: protocols by their documented shapes, bad input, load, key, limits and stopping."""
 
 import concurrent.futures
-import threading
 import time
 
 import numpy as np
 import pytest
-from served import alone, close, posted, random_row, reward, scorer_of, served
+from served import Stuck, alone, close, posted, random_row, reward, scorer_of, served
 from starlette.testclient import TestClient
 
 from rmjax.config import ConfigError
@@ -103,23 +102,6 @@ def test_many_clients_at_once_lose_nothing_and_get_what_each_would_alone(batchin
     together = scorer_of().score_many([serving.rows.parse_request(row, origin="test") for row in rows])
     for one, other in zip(found, together, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
-
-
-class Stuck:
-    """Keeps the scorer of an application from answering until it is released."""
-
-    def __init__(self, monkeypatch, client):
-        self.released, self.entered, self.groups = threading.Event(), threading.Event(), 0
-        batcher = client.app.state.serving.batcher
-        score = batcher._score
-
-        def stuck(groups):
-            self.entered.set()
-            assert self.released.wait(30)
-            self.groups += len(groups)
-            return score(groups)
-
-        monkeypatch.setattr(batcher, "_score", stuck)
 
 
 def test_a_full_queue_answers_429_and_says_when_to_come_again(monkeypatch):

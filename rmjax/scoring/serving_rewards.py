@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rmjax.scoring.batcher import ScoredGroup
+from rmjax.scoring.queueing import ScoredGroup
 from rmjax.scoring.rows import Request, parse_request
 from rmjax.scoring.scorer import Reward
 from rmjax.scoring.serving_protocols import ProtocolError
