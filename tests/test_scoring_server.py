@@ -40,6 +40,9 @@ def test_rewards_of_every_row_form_with_their_tokens(client):
                 {"prompt": messages[:1], "responses": [messages[1:]]}):  # fmt: skip
         (entry,) = posted(client, "/v1/rewards", row)["rewards"]
         assert close(entry["reward"], of_messages)
+    cut = posted(client, "/v1/rewards", {"prompt": "rains " * 100, "response": "never"})
+    assert cut["usage"]["cut_tokens"] == scorer_of().contract.encode("rains " * 100, ["never"]).cut > 0
+    assert several["usage"]["cut_tokens"] == 0
     many = posted(client, "/v1/rewards/batch", {"requests": [ROW, {"prompt": "why", "responses": ["a", "b"]}]})
     assert [len(found) for found in many["results"]] == [1, 2]
     assert close([entry["reward"] for found in many["results"] for entry in found],

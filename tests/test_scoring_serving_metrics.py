@@ -19,14 +19,15 @@ def test_requests_and_batches_are_counted():
     metrics = ServingMetrics(1000)
     for status, seconds in ((200, 0.02), (200, 3.0), (429, 0.001)):
         metrics.answered("/classify", status, seconds)
-    metrics.computed(BatchReport(groups=2, responses=7, tokens=250, seconds=0.2))
-    metrics.computed(BatchReport(groups=1, responses=1, tokens=1000, seconds=0.4))
+    metrics.computed(BatchReport(groups=2, cut_prompts=1, responses=7, tokens=250, seconds=0.2))
+    metrics.computed(BatchReport(groups=1, cut_prompts=1, responses=1, tokens=1000, seconds=0.4))
     found = values(metrics)
     assert found["rmjax_requests_total", "/classify", "200"] == 2
     assert found["rmjax_requests_total", "/classify", "429"] == 1
     assert found["rmjax_request_seconds_count", "/classify"] == 3
     assert found["rmjax_request_seconds_bucket", "/classify", "0.025"] == 2
     assert (found["rmjax_rewards_total",], found["rmjax_tokens_total",]) == (8, 1250)
+    assert found["rmjax_cut_prompts_total",] == 2
     assert found["rmjax_batch_fill_sum",] == pytest.approx(1.25)
     assert found["rmjax_batch_tokens_bucket", "256.0"] == 1
     assert found["rmjax_batch_seconds_sum",] == pytest.approx(0.6)

@@ -156,14 +156,12 @@ class Batcher:
         while taken := self._take():
             began = time.monotonic()
             self._answer(taken)
-            seconds = time.monotonic() - began
-            responses = sum(len(piece.group.conversations) for piece in taken)
+            report = _report(taken, time.monotonic() - began)
+            pace = report.responses / max(report.seconds, 1e-6)
             with self._changed:
-                pace = responses / max(seconds, 1e-6)
                 self._pace = pace if not self._pace else _NEWEST * pace + (1 - _NEWEST) * self._pace
-            tokens = sum(piece.tokens for piece in taken)
-            self._last = BatchReport(groups=len(taken), responses=responses, tokens=tokens, seconds=seconds)
-            self._on_batch(self._last)
+                self._last = report
+            self._on_batch(report)
 
     def _take(self) -> list[_Piece]:
         """Waits for pieces and takes what fits in the budget; none when it is over.
@@ -228,7 +226,9 @@ class Batcher:
 
     def _complete(self, piece: _Piece, rewards: list[Reward]) -> None:
         call, tokens = piece.call, [len(conversation) for conversation in piece.group.conversations]
-        call.found[piece.number] = ScoredGroup(rewards=rewards, tokens=tokens, computed_tokens=piece.tokens)
+        call.found[piece.number] = ScoredGroup(
+            rewards=rewards, tokens=tokens, computed_tokens=piece.tokens, cut_tokens=piece.group.cut
+        )
         if len(call.found) < len(call.requests):
             return
         with self._changed:
@@ -239,6 +239,16 @@ class Batcher:
         with self._changed:
             if not call.future.done() and call.future.set_running_or_notify_cancel():
                 call.future.set_exception(error)
+
+
+def _report(taken: Sequence[_Piece], seconds: float) -> BatchReport:
+    return BatchReport(
+        groups=len(taken),
+        cut_prompts=sum(piece.group.cut > 0 for piece in taken),
+        responses=sum(len(piece.group.conversations) for piece in taken),
+        tokens=sum(piece.tokens for piece in taken),
+        seconds=seconds,
+    )
 
 
 def _raise_fault(group: EncodedGroup) -> None:

@@ -43,18 +43,22 @@ class ScoredGroup:
       rewards: of each response.
       tokens: of each conversation, prompt and end token included.
       computed_tokens: of all conversations, with what they begin with alike counted once.
+      cut_tokens: that the prompt lost to the model's limit.
     """
 
     rewards: list[Reward]
     tokens: list[int]
     computed_tokens: int
+    cut_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchReport:
-    """What was computed at once: groups, responses, tokens (as budgeted) and the seconds that it took."""
+    """What was computed at once: groups, how many of them had a prompt that was cut, responses, tokens (as budgeted)
+    and the seconds that it took."""
 
     groups: int
+    cut_prompts: int
     responses: int
     tokens: int
     seconds: float

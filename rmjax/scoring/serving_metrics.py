@@ -34,6 +34,7 @@ class ServingMetrics:
         self._waiting = Gauge("rmjax_waiting_responses", "Taken, and not answered yet.", registry=registry)
         self._ready = Gauge("rmjax_ready", "1 while requests are taken.", registry=registry)
         self._rewards = Counter("rmjax_rewards", "Rewards computed.", registry=registry)
+        self._cut = Counter("rmjax_cut_prompts", "Prompts that lost tokens to the model's limit.", registry=registry)
         self._tokens = Counter("rmjax_tokens", "Tokens computed, shared ones once.", registry=registry)
         self._batches = Histogram("rmjax_batch_tokens", "Tokens of a batch.", buckets=_TOKENS, registry=registry)
         self._fill = Histogram("rmjax_batch_fill", "Share of the budget used.", buckets=_SHARES, registry=registry)
@@ -53,6 +54,7 @@ class ServingMetrics:
         """Counts a batch."""
         self._rewards.inc(batch.responses)
         self._tokens.inc(batch.tokens)
+        self._cut.inc(batch.cut_prompts)
         self._batches.observe(batch.tokens)
         self._fill.observe(batch.tokens / self._batch_tokens)
         self._seconds.observe(batch.seconds)
