@@ -9,22 +9,20 @@ validation that has begun is finished first.
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
-import optax
 from absl import logging
 from etils import epath
 
 from rmjax.batches.batch import PreferenceBatch
-from rmjax.batches.choose_row import choose_row_shape
-from rmjax.batches.lengths import measure
-from rmjax.batches.pipeline import DataState, PreferencePipeline
+from rmjax.batches.pipeline import DataState
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig, validate
 from rmjax.files import check_bucket
 from rmjax.models.reward import Params, RewardModel, parameter_count
+from rmjax.training.begin import batches_from, begin
 from rmjax.training.checkpoint import Checkpoints
 from rmjax.training.data import TrainingData, prepare_data
 from rmjax.training.environment import record_start
@@ -34,7 +32,7 @@ from rmjax.training.metrics_writer import MetricsWriter, check_sinks
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.preemption import Preempted, PreemptionNotice
-from rmjax.training.pretrained import embedding_rows, pretrained_params, with_architecture
+from rmjax.training.pretrained import embedding_rows, with_architecture
 from rmjax.training.processes import ended_by_a_lost_process
 from rmjax.training.progress import Progress, in_words, warn_of_warmup
 from rmjax.training.scoring_record import ScoringRecord, Validation, make_record
@@ -136,7 +134,7 @@ def _train(
 ) -> None:
     """From the newest checkpoint to the last step."""
     optimizer = make_optimizer(config.optimizer, config.steps)
-    state, data_state = _begin(config, model, optimizer, checkpoints, parallel)
+    state, data_state = begin(config, model, optimizer, checkpoints, parallel)
     trained = parameter_count(jax.eval_shape(lambda params: split(params, config.tuning)[0], state.params))
     logging.info("the model has %d parameters, of which %d are trained", parameter_count(state.params), trained)
     start = int(state.step)
@@ -147,7 +145,7 @@ def _train(
         MetricsWriter(folder, config.logging, step=start, validated=validated) as writer,
         Progress(steps=config.steps, start=start) as progress,
         PreemptionNotice() as preemption,
-        contextlib.closing(_batches(config, data.train, data_state, parallel)) as batches,
+        contextlib.closing(batches_from(config, data.train, data_state, parallel)) as batches,
     ):
         run = _Run(
             config=config,
@@ -163,48 +161,6 @@ def _train(
         )
         _loop(run, state, batches)
         checkpoints.wait()  # here, where a SIGTERM doesn't end the process before the last one is written
-
-
-def _begin(
-    config: ExperimentConfig,
-    model: RewardModel,
-    optimizer: optax.GradientTransformation,
-    checkpoints: Checkpoints,
-    parallel: Parallel,
-) -> tuple[TrainState, DataState]:
-    """The newest checkpoint's states, or those that a run begins with."""
-    latest = checkpoints.latest_step()
-    if latest is None:
-        params = pretrained_params(config, model, parallel)
-        return parallel.new_state(model, optimizer, config.seed, params), DataState(epoch=0, step=0)
-    template = parallel.to_shared(parallel.new_state(model, optimizer, config.seed))
-    restored = checkpoints.restore(latest, template)
-    logging.info("resumed from step %d", latest)
-    return parallel.to_own(restored.state), DataState(**restored.data)
-
-
-def _batches(
-    config: ExperimentConfig, tokenized: TokenizedPreferences, start: DataState, parallel: Parallel
-) -> Generator[tuple[DataState, PreferenceBatch], None, None]:
-    """(the data state after it, batch on the devices), endless."""
-    lengths = measure(tokenized)
-    shape = choose_row_shape(lengths, config.batch)
-    pipeline = PreferencePipeline(
-        tokenized,
-        shape,
-        config.batch.rows,
-        seed=config.seed,
-        own_rows=parallel.own_rows(config.batch.rows),
-        lengths=lengths,
-    )
-    steps = pipeline.steps_in(start.epoch)
-    logging.info(
-        "rows of %d tokens for up to %d responses and %d comparisons; %d rows a step with %.1f comparisons on average, "
-        "%d steps in an epoch (%.1f %% of their token slots filled, with the last one's empty rows), %.1f epochs",
-        shape.length, shape.responses, shape.comparisons, config.batch.rows, len(lengths.left) / steps,
-        steps, 100 * pipeline.fill(start.epoch), config.steps / steps,
-    )  # fmt: skip
-    yield from parallel.prefetch(pipeline.batches(start))
 
 
 def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, PreferenceBatch]]) -> None:
