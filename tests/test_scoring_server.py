@@ -1,6 +1,7 @@
 """The application in-process: protocols by their documented shapes, bad input, load, key, limits and stopping."""
 
 import concurrent.futures
+import dataclasses
 import time
 
 import numpy as np
@@ -13,7 +14,8 @@ from rmjax.errors import UserError
 from rmjax.scoring import serving
 from rmjax.scoring.server import make_app
 from rmjax.scoring.serving import ServerSettings
-from rmjax.scoring.serving_rewards import Normalization
+from rmjax.scoring.serving_rewards import Normalization, normalization_of
+from rmjax.training.scoring_record import ScoringRecord
 
 ROW = {"prompt": "why", "response": "it rains"}
 
@@ -81,6 +83,16 @@ def test_normalized_rewards_are_in_deviations_from_the_mean():
             (entry,) = posted(client, "/v1/rewards", ROW)["rewards"]
             expected = {name: (value - 1) / 4 for name, value in entry["reward"].items()}
             assert entry["normalized_reward"] == (pytest.approx(expected) if normalized else None)
+
+
+def test_the_normalization_is_that_of_the_models_record():
+    trained = scorer_of(("helpfulness", "brevity")).trained
+    assert normalization_of(trained) == {}
+    record = ScoringRecord(golden=(), mean=(1.0, 2.0), deviation=(0.5, 0.0), responses=9, device="cpu")
+    known = normalization_of(dataclasses.replace(trained, record=record))
+    assert known == {"helpfulness": Normalization(mean=1.0, deviation=0.5)}  # rewards that are all equal have no scale
+    (alone,) = normalization_of(dataclasses.replace(scorer_of().trained, record=record.of_head(0))).items()
+    assert alone == ("", Normalization(mean=1.0, deviation=0.5))
 
 
 def test_wrong_methods_and_paths_are_refused_in_the_same_form(client):

@@ -17,6 +17,7 @@ from rmjax.config import ConfigError
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.server import make_app
 from rmjax.scoring.serving import ServerSettings, Serving
+from rmjax.scoring.serving_rewards import normalization_of
 
 API_KEY = "RMJAX_API_KEY"
 _KEEP_ALIVE = 60  # seconds
@@ -59,7 +60,7 @@ def serve(scorer: RewardScorer, settings: ServerSettings, *, host: str, port: in
       OSError: where the port is taken.
       ConfigError: as ``make_app``.
     """
-    app = make_app(scorer, settings)
+    app = make_app(scorer, settings, normalization_of(scorer.trained))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=2048) as listening:
         config = uvicorn.Config(

@@ -10,6 +10,7 @@ from rmjax.scoring.queueing import ScoredGroup
 from rmjax.scoring.rows import Request, parse_request
 from rmjax.scoring.scorer import Reward
 from rmjax.scoring.serving_protocols import ProtocolError
+from rmjax.training.trained import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +19,15 @@ class Normalization:
 
     mean: float
     deviation: float
+
+
+def normalization_of(trained: TrainedModel) -> dict[str, Normalization]:
+    """Of each head by its name (``""`` for one without), as the model's record has it; none where nothing is known."""
+    record, heads = trained.record, trained.config.model.reward_heads or ("",)
+    if record is None:
+        return {}
+    spread = zip(heads, record.mean, record.deviation, strict=True)
+    return {head: Normalization(mean=mean, deviation=deviation) for head, mean, deviation in spread if deviation > 0}
 
 
 class _Checked(BaseModel):

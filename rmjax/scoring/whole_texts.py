@@ -19,7 +19,8 @@ _SPARE = 16  # tokens that a divided text's response may gain where the tokenize
 
 
 def without_end(text: str) -> str:
-    """The text without the end token that it may be spelled with: the contract adds one, and there must not be two."""
+    """The text without the end token of our tokenizers that it may be spelled with: the contract adds one, and there
+    must not be two. (Of other tokenizers, whose special tokens text may spell, it adds none where there is one.)"""
     return text.removesuffix(END_TOKEN)
 
 
