@@ -2,12 +2,16 @@
 
 The folder holds a ``…ForSequenceClassification`` with one label in safetensors, the tokenizer and its chat template. A
 text to score ends in the end token: prompt, response and ``<|end|>`` joined, or messages by the template.
+
+``--adapter_on=BASE`` writes the adapters and the reward head of a run with LoRA instead, in float32 and in PEFT's
+format, for that base.
 """
 
 from absl import flags
 
 from rmjax.command import run
 from rmjax.scoring.export import export
+from rmjax.scoring.export_adapter import export_adapter
 from rmjax.training.machine import use_machine
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
@@ -15,10 +19,14 @@ _OUTPUT = flags.DEFINE_string("output", None, "The folder that is made; it must 
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
 _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
+_ADAPTER_ON = flags.DEFINE_string("adapter_on", None, "The base that a PEFT adapter is written for: name or folder.")
 
 
 def main() -> None:
     use_machine()
+    if _ADAPTER_ON.value is not None:
+        print(export_adapter(_WORKDIR.value, _OUTPUT.value, base=_ADAPTER_ON.value, step=_STEP.value, head=_HEAD.value))
+        return
     print(export(_WORKDIR.value, _OUTPUT.value, step=_STEP.value, head=_HEAD.value, dtype=_DTYPE.value))
 
 

@@ -13,7 +13,9 @@ from rmjax.batches.contract import RoleTemplate, TextContract
 from rmjax.batches.tokenizer import END_TOKEN, PAD_TOKEN, save_tokenizer, vocabulary_size_of
 from rmjax.errors import UserError
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
+from rmjax.models.lora import merged
 from rmjax.training.trained import TrainedModel, load_trained
+from rmjax.training.tuning import adapters_of
 
 
 class ExportError(UserError):
@@ -50,7 +52,7 @@ def export(
     if output.exists():
         raise ExportError(f"{output} exists already; right would be the name of a new folder")
     trained = load_trained(workdir, step)
-    number = _number_of(head, trained.config.model.reward_heads)
+    number = number_of_head(head, trained.config.model.reward_heads)
     longest = trained.contract.max_prompt_tokens + trained.contract.max_response_tokens
     theirs = theirs_of(trained.config.model, vocabulary_size_of(trained.contract.tokenizer), longest=longest)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def export(
         (temporary / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         _write_tokenizer(temporary, trained.contract, longest)
         write_weights(
-            temporary, theirs["model_type"], trained.config.model, trained.params,
+            temporary, theirs["model_type"], trained.config.model, merged(trained.params, adapters_of(trained.config)),
             head=number, dtype=dtype, shard_bytes=shard_bytes,
         )  # fmt: skip
         temporary.rename(output)
@@ -70,7 +72,8 @@ def export(
     return output
 
 
-def _number_of(head: str | None, heads: tuple[str, ...]) -> int:
+def number_of_head(head: str | None, heads: tuple[str, ...]) -> int:
+    """Which output of the model the named reward head is; ExportError where it isn't among them, or isn't named."""
     if head is None and len(heads) < 2:
         return 0
     if head not in heads:
