@@ -20,9 +20,7 @@ def forward_flops(shape: Shape, *, tokens: float, visible_pairs: float) -> float
     return 2.0 * matrix_parameters(shape) * tokens + attention * visible_pairs
 
 
-def training_flops(
-    shape: Shape, *, tokens: float, visible_pairs: float, frozen: float = 0.0, adapters: float = 0.0
-) -> float:
+def training_flops(shape: Shape, *, tokens: float, visible_pairs: float, frozen: int = 0, adapters: int = 0) -> float:
     """Forward and backward pass, the latter twice the former; nothing that is computed again is counted.
 
     Of ``frozen`` of the matrices' parameters no gradient is computed, which is a third of their arithmetic;

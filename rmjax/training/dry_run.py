@@ -21,7 +21,7 @@ from rmjax.model_config import Remat
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
 from rmjax.models.lora import Names, is_adapter, leaves_of
-from rmjax.models.reward import Params, RewardModel, parameter_count
+from rmjax.models.reward import RewardModel, init, parameter_count
 from rmjax.models.shape import model_shape
 from rmjax.training.chips import chip_of, devices_of, sending_bandwidth
 from rmjax.training.collectives import collective_bytes
@@ -65,7 +65,7 @@ def abstract_run(config: ExperimentConfig, topology: str, lengths: PairLengths) 
     """What is known before anything is compiled."""
     parallel, model, optimizer = _parts(config, topology)
     state, chip = parallel.abstract_state(model, optimizer), chip_of(topology)
-    work = _Work(config, lengths, state.params)
+    work = _Work(config, lengths)
     return DryRun(
         topology=topology,
         chips=parallel.device_count,
@@ -132,7 +132,6 @@ class _Work:
 
     config: ExperimentConfig
     lengths: PairLengths
-    params: Params
 
     @property
     def needed(self) -> float:
@@ -149,8 +148,11 @@ class _Work:
 
     @functools.cached_property
     def _trained(self) -> dict[Names, int]:
-        """The numbers of each parameter that is trained."""
-        moving = jax.eval_shape(lambda params: split(params, self.config.tuning)[0], self.params)
+        """How many numbers of each parameter are trained; the embedding's, which no matrix is, are counted as if it had
+        one row."""
+        config = self.config
+        model = RewardModel(model_shape(config.model, adapters_of(config)), vocabulary_size=1)
+        moving = jax.eval_shape(lambda: split(init(model, jax.random.PRNGKey(0)), config.tuning)[0])
         return {names: leaf.size for names, leaf in leaves_of(moving).items()}
 
     @property
