@@ -3,12 +3,16 @@
 The folder holds a ``…ForSequenceClassification`` with one label in safetensors, the tokenizer and its chat template, a
 scoring contract with golden scores, and a model card. A plain text to score ends in the tokenizer's end token; messages
 are rendered by the chat template.
+
+``--adapter_on=BASE`` writes the adapters and the reward head of a run with LoRA instead, in float32 and in PEFT's
+format, for that base.
 """
 
 from absl import flags
 
 from rmjax.command import run
 from rmjax.scoring.export import export
+from rmjax.scoring.export_adapter import export_adapter
 from rmjax.training.machine import use_machine
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
@@ -18,10 +22,14 @@ _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has 
 _REPORT = flags.DEFINE_string("report", None, "A report of rmjax.evaluate, whose results go into the model card.")
 _LICENSE = flags.DEFINE_string("license", None, "Of the model, for its card (an identifier such as apache-2.0).")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
+_ADAPTER_ON = flags.DEFINE_string("adapter_on", None, "The base that a PEFT adapter is written for: name or folder.")
 
 
 def main() -> None:
     use_machine()
+    if _ADAPTER_ON.value is not None:
+        print(export_adapter(_WORKDIR.value, _OUTPUT.value, base=_ADAPTER_ON.value, step=_STEP.value, head=_HEAD.value))
+        return
     folder = export(
         _WORKDIR.value, _OUTPUT.value, step=_STEP.value, head=_HEAD.value, dtype=_DTYPE.value, report=_REPORT.value,
         license=_LICENSE.value,

@@ -56,7 +56,7 @@ def test_a_package_imports_only_those_before_it(package):
         ("pydantic", ["scoring/server.py", "scoring/serving_protocols.py", "scoring/serving_rewards.py"]),
         ("uvicorn", ["scoring/serving_process.py"]),
         ("prometheus_client", ["scoring/serving_metrics.py"]),
-        ("safetensors", ["models/huggingface.py", "models/huggingface_export.py"]),
+        ("safetensors", ["models/huggingface.py", "models/huggingface_export.py", "models/peft_format.py"]),
     ],
 )
 def test_a_library_is_imported_only_where_it_belongs(library, where):
@@ -112,7 +112,11 @@ def test_public_names_resolve():
     run_python("import rmjax\nfor name in rmjax.__all__: assert getattr(rmjax, name).__name__, name")
 
 
-FORMATS = {"rmjax.models.huggingface", "rmjax.models.huggingface_export"}  # of files, for which there is safetensors
+FORMATS = {  # of files, for which there is safetensors
+    "rmjax.models.huggingface",
+    "rmjax.models.huggingface_export",
+    "rmjax.models.peft_format",
+}
 MODELS = tuple(f"rmjax.models.{path.stem}" for path in modules_of("models") if path.stem != "__init__")
 CORE = ("rmjax.batches.packing", *(name for name in MODELS if name not in FORMATS), "rmjax.training.step")
 

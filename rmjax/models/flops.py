@@ -20,6 +20,10 @@ def forward_flops(shape: Shape, *, tokens: float, visible_pairs: float) -> float
     return 2.0 * matrix_parameters(shape) * tokens + attention * visible_pairs
 
 
-def training_flops(shape: Shape, *, tokens: float, visible_pairs: float) -> float:
-    """Forward and backward pass, the latter twice the former; nothing that is computed again is counted."""
-    return 3 * forward_flops(shape, tokens=tokens, visible_pairs=visible_pairs)
+def training_flops(shape: Shape, *, tokens: float, visible_pairs: float, frozen: int = 0, adapters: int = 0) -> float:
+    """Forward and backward pass, the latter twice the former; nothing that is computed again is counted.
+
+    Of ``frozen`` of the matrices' parameters no gradient is computed, which is a third of their arithmetic;
+    ``adapters`` is how many parameters these have.
+    """
+    return 3 * forward_flops(shape, tokens=tokens, visible_pairs=visible_pairs) + (6 * adapters - 2 * frozen) * tokens

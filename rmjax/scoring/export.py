@@ -63,19 +63,15 @@ def export(
       HuggingFaceError: for an architecture that transformers doesn't have.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_model``.
     """
-    if "://" in os.fspath(output):
-        raise ExportError(f"{output} is no folder of this machine; right would be one, to be copied from there")
-    output = Path(output)
-    if output.exists():
-        raise ExportError(f"{output} exists already; right would be the name of a new folder")
+    output = check_output(output)
     trained = load_model(workdir, step)
     results = [] if report is None else read_results(report, os.fspath(workdir))
     heads = trained.config.model.reward_heads
-    number = _number_of(head, heads)
+    number = number_of_head(head, heads)
     dimension = heads[number] if heads else trained.config.dimension
     longest = trained.contract.max_prompt_tokens + trained.contract.max_response_tokens
     theirs = theirs_of(trained.config.model, embedding_rows(trained.config.model, trained.contract), longest=longest)
-    with _made_whole(output) as folder:
+    with made_whole(output) as folder:
         written = theirs | _classifier(trained.contract, dimension) | {"dtype": dtype}
         (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         _write_tokenizer(folder, trained.contract, longest)
@@ -90,8 +86,17 @@ def export(
     return output
 
 
+def check_output(output: Path | str) -> Path:
+    """The folder that is to be made; ExportError where it exists or is in a bucket."""
+    if "://" in os.fspath(output):
+        raise ExportError(f"{output} is no folder of this machine; right would be one, to be copied from there")
+    if Path(output).exists():
+        raise ExportError(f"{output} exists already; right would be the name of a new folder")
+    return Path(output)
+
+
 @contextlib.contextmanager
-def _made_whole(folder: Path) -> Iterator[Path]:
+def made_whole(folder: Path) -> Iterator[Path]:
     """A new folder that takes its name when the block ends without an error, and is gone otherwise."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
@@ -103,7 +108,8 @@ def _made_whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _number_of(head: str | None, heads: tuple[str, ...]) -> int:
+def number_of_head(head: str | None, heads: tuple[str, ...]) -> int:
+    """Which output of the model the named reward head is; ExportError where it isn't among them, or isn't named."""
     if head is None and len(heads) < 2:
         return 0
     if head not in heads:

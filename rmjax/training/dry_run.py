@@ -5,6 +5,7 @@ needed.
 """
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ from rmjax.config import ConfigError, DataConfig, ExperimentConfig, Strategy, va
 from rmjax.model_config import Remat
 from rmjax.models.attention_choice import choose_attention
 from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
-from rmjax.models.reward import RewardModel, parameter_count
+from rmjax.models.lora import Names, is_adapter, leaves_of
+from rmjax.models.reward import RewardModel, init, parameter_count
 from rmjax.models.shape import model_shape
 from rmjax.training.chips import chip_of, devices_of, sending_bandwidth
 from rmjax.training.collectives import collective_bytes
@@ -27,7 +29,7 @@ from rmjax.training.dry_run_result import Compiled, DryRun, PairLengths, layout_
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.step import make_train_step
-from rmjax.training.tuning import adapters_of
+from rmjax.training.tuning import LAYERS, adapters_of, split
 
 
 def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None = None) -> DryRun:
@@ -62,7 +64,8 @@ def check(config: ExperimentConfig) -> None:
 def abstract_run(config: ExperimentConfig, topology: str, lengths: PairLengths) -> DryRun:
     """What is known before anything is compiled."""
     parallel, model, optimizer = _parts(config, topology)
-    state, work, chip = parallel.abstract_state(model, optimizer), _Work(config, lengths), chip_of(topology)
+    state, chip = parallel.abstract_state(model, optimizer), chip_of(topology)
+    work = _Work(config, lengths)
     return DryRun(
         topology=topology,
         chips=parallel.device_count,
@@ -132,9 +135,25 @@ class _Work:
 
     @property
     def needed(self) -> float:
-        """What must be done, nothing counted twice."""
+        """What must be done, nothing counted twice: no gradients of what is frozen, and no backward pass where that is
+        the whole backbone."""
         tokens = float(self.config.batch.rows * row_length_of(self.config))
-        return training_flops(self.config.model, tokens=tokens, visible_pairs=tokens * self.lengths.seen)
+        work, trained = {"tokens": tokens, "visible_pairs": tokens * self.lengths.seen}, self._trained
+        if not any(names[0] == "backbone" for names in trained):
+            return forward_flops(self.config.model, **work)
+        kernels = sum(size for names, size in trained.items() if names[-1] == "kernel" and names[:2] == LAYERS)
+        adapters = sum(size for names, size in trained.items() if is_adapter(names))
+        frozen = matrix_parameters(self.config.model) - kernels
+        return training_flops(self.config.model, **work, frozen=frozen, adapters=adapters)
+
+    @functools.cached_property
+    def _trained(self) -> dict[Names, int]:
+        """How many numbers of each parameter are trained; the embedding's, which no matrix is, are counted as if it had
+        one row."""
+        config = self.config
+        model = RewardModel(model_shape(config.model, adapters_of(config)), vocabulary_size=1)
+        moving = jax.eval_shape(lambda: split(init(model, jax.random.PRNGKey(0)), config.tuning)[0])
+        return {names: leaf.size for names, leaf in leaves_of(moving).items()}
 
     @property
     def executed(self) -> float:
@@ -144,7 +163,7 @@ class _Work:
         block: in rows of many conversations they are a few percent.
         """
         tokens, model = float(self.config.batch.rows * row_length_of(self.config)), self.config.model
-        if model.remat is Remat.NONE:
+        if model.remat is Remat.NONE or not any(names[0] == "backbone" for names in self._trained):
             return self.needed
         again = 0.0 if model.remat is Remat.DOTS else tokens
         return self.needed + forward_flops(model, tokens=again, visible_pairs=tokens * self.lengths.seen)

@@ -1,0 +1,72 @@
+"""A run with adapters leaves merged, or as an adapter of PEFT's; what neither holds is an error."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from random_batches import lively
+from test_models_huggingface import loaded
+from test_scoring_export import some_preferences
+from untrained import untrained_config, write_run
+
+from rmjax.batches.tokenize import tokenize
+from rmjax.config import ExperimentConfig, ParallelConfig, Strategy, TuningConfig
+from rmjax.evaluation.rewards import RewardComputer
+from rmjax.model_config import ComputeDtype
+from rmjax.models.huggingface import HuggingFaceModel
+from rmjax.models.peft_format import PeftAdapter
+from rmjax.models.reward import RewardModel
+from rmjax.models.shape import model_shape
+from rmjax.scoring.export import ExportError, export
+from rmjax.scoring.export_adapter import export_adapter
+from rmjax.training.parallel import make_parallel
+from rmjax.training.trained import load_trained
+
+LORA = TuningConfig(lora_rank=2, lora_alpha=3.0, frozen_dtype=ComputeDtype.BFLOAT16)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A workdir whose adapters add something."""
+    home, config = tmp_path_factory.mktemp("runs"), untrained_config(tuning=LORA)
+    fresh = load_trained(write_run(home / "fresh", config)).params
+    return write_run(home / "run", config, checkpoints={5: (lively(fresh), 0.6)})
+
+
+def test_a_merged_export_gives_the_same_rewards(run, tmp_path):
+    trained, folder = load_trained(run), export(run, tmp_path / "out")
+    tokenized = tokenize(some_preferences(0, 12), trained.contract)
+    before = RewardComputer(trained.model, trained.config)(trained.params, tokenized)[:, 0]
+    model, params = loaded(folder)
+    config = dataclasses.replace(trained.config, model=HuggingFaceModel(folder).config, tuning=TuningConfig())
+    after = RewardComputer(model, config)(params, tokenized)[:, 0]
+    assert before.std() > 0.01
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_an_adapter_is_put_on_its_base_again(run, tmp_path):
+    trained, folder = load_trained(run), export_adapter(run, tmp_path / "adapter", base="somebody/base")
+    adapter = PeftAdapter(folder, "llama")
+    assert (adapter.base, adapter.adapters.rank, adapter.adapters.alpha) == ("somebody/base", 2, 3.0)
+    config = ExperimentConfig(model=trained.config.model, parallel=ParallelConfig(strategy=Strategy.JIT), tuning=LORA)
+    model = RewardModel(model_shape(config.model, adapter.adapters), trained.model.vocabulary_size)
+    again = adapter.onto(trained.params, make_parallel(config).abstract_params(model))
+    jax.tree.map(np.testing.assert_array_equal, again, trained.params)
+
+
+def test_what_an_adapter_does_not_hold_is_an_error_that_leaves_nothing(run, tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ExportError, match="there exists already"):
+        export_adapter(run, tmp_path / "there", base="x")
+    plain = write_run(tmp_path / "plain", untrained_config())
+    with pytest.raises(ExportError, match=r"has no adapters: its config\.tuning\.lora_rank is 0"):
+        export_adapter(plain, tmp_path / "out", base="x")
+    tuning = TuningConfig(lora_rank=1, trained=("reward_head", "final_norm"))
+    more = write_run(tmp_path / "more", untrained_config(tuning=tuning, heads=("a", "b")))
+    with pytest.raises(ExportError, match="the run trained final_norm/scale too, which an adapter doesn't hold"):
+        export_adapter(more, tmp_path / "out", base="x")
+    several = write_run(tmp_path / "several", untrained_config(tuning=TuningConfig(lora_rank=1), heads=("a", "b")))
+    with pytest.raises(ExportError, match="has several reward heads; --head must be one of a, b"):
+        export_adapter(several, tmp_path / "out", base="x")
+    assert not (tmp_path / "out").exists()
