@@ -105,7 +105,9 @@ def test_a_response_that_is_too_long_is_told_from_its_siblings():
         first, second, third = RewardClient(url=server.url).rewards([group])[0]
     assert [first, third] == score("p", ["a", "b"])
     assert isinstance(second, TooLong)
-    assert "too long" in second.message
+    assert str(second).startswith(
+        "response too long: found 9 tokens, the model's limit text.max_response_tokens is 8; "
+    )
 
 
 def test_what_is_too_long_is_told_by_the_words_of_its_error():
@@ -114,8 +116,12 @@ def test_what_is_too_long_is_told_by_the_words_of_its_error():
         SystemTurnTooLongError(origin="the request", tokens=1, limit=0, prompt=1),
     )
     assert {type(fault) for fault in faults} == set(LimitError.__subclasses__())
-    assert all(clients._TOO_LONG.match(str(fault)) for fault in faults)
-    assert not clients._TOO_LONG.match("the request: field 'prompt': unknown role: found 'response too long: '")
+    for fault in faults:
+        found = clients._TOO_LONG.fullmatch(str(fault))
+        assert found is not None
+        assert found.groupdict() == {name: getattr(fault, name) for name in ("kind", "found", "right")}
+    other = "the request: field 'prompt': unknown role: found 'response too long: found'; right would be another"
+    assert not clients._TOO_LONG.fullmatch(other)
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])

@@ -111,7 +111,7 @@ def test_a_completion_that_is_too_long_has_no_reward_and_is_counted(source, scor
     assert function.too_long == 2
     first, second = (record.getMessage() for record in caplog.records if record.name == "rmjax.scoring.stage_two")
     assert "1 of 3 completions are too long for the model and get the reward None (1 so far)" in first
-    assert "completions[2]: " in first
+    assert "completions[2]: response too long: found 401 tokens" in first
     assert "limit text.max_response_tokens is 40" in first
     assert "(2 so far)" in second
 

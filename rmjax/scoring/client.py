@@ -22,8 +22,11 @@ from rmjax.scoring.source import PromptGroup, TooLong
 
 API_KEY = "RMJAX_API_KEY"  # the environment variable, for the server and for its clients
 MOST_RESPONSES = 256  # of a request; more are asked for in several
-# How a RowError about a text that is longer than the model's limit begins, by which the server refuses a request.
-_TOO_LONG = re.compile(r"[^:]*: field '(?:prompt|responses\[\d+\])': (?:response|system turn) too long: ")
+# The message of the error about a text that is longer than the model's limit, with which the server refuses a request.
+_TOO_LONG = re.compile(
+    r"[^:]*: field '(?:prompt|responses\[\d+\])': (?P<kind>response too long|system turn too long): "
+    r"found (?P<found>.*); right would be (?P<right>.*)"
+)
 CONNECT_TIMEOUT_S = 10.0
 FIRST_WAIT_S = 0.25  # between two tries; it doubles
 LONGEST_WAIT_S = 10.0
@@ -105,8 +108,8 @@ class RewardClient:
         if response.status_code == requests.codes.ok:
             return list(self._read(response, group))
         message, count = _message(response), len(group.responses)
-        if _TOO_LONG.match(message):
-            return [TooLong(message=message)] if count == 1 else self._rewards_of_parts(group, 1, stop)
+        if fault := _TOO_LONG.fullmatch(message):
+            return [TooLong(**fault.groupdict())] if count == 1 else self._rewards_of_parts(group, 1, stop)
         if response.status_code == requests.codes.request_entity_too_large and count > 1:
             return self._rewards_of_parts(group, (count + 1) // 2, stop)
         raise RequestRefusedError(f"{group.origin}: {self.url} refused it ({response.status_code}): {message}")

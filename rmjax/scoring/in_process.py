@@ -48,7 +48,7 @@ class ScorerRewards:
         alone = rows.Request(prompt=request.prompt, responses=(request.responses[place],), single=True)
         fault = self._scorer.fault(alone, origin)
         if isinstance(fault, LimitError):
-            return TooLong(message=str(fault))
+            return TooLong(kind=fault.kind, found=fault.found, right=fault.right)
         raise fault or AssertionError(f"{origin}: a response without a reward has no fault")
 
 
@@ -64,8 +64,7 @@ def checked_head(head: str | None, heads: tuple[str, ...]) -> str | None:
 
 
 def of_head(reward: Reward, head: str | None) -> float:
-    """A reward of the head, where there are several."""
+    """A reward of the head; UserError where there are several and it is none of them."""
     if isinstance(reward, dict):
-        assert head is not None, "a model of several heads has none chosen"
-        return reward[head]
+        return reward[checked_head(head, tuple(reward)) or ""]
     return reward

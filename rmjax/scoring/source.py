@@ -21,9 +21,18 @@ class PromptGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TooLong:
-    """In the place of a reward: the response, or the system turn before it, has more tokens than the model takes."""
+    """In the place of a reward: the response, or the system turn before it, has more tokens than the model takes.
 
-    message: str
+    Attributes:
+      kind, found, right: as the model's ``LimitError`` has them.
+    """
+
+    kind: str
+    found: str
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: found {self.found}; right would be {self.right}"
 
 
 @runtime_checkable

@@ -81,7 +81,7 @@ class RewardFunction:
         for found, where in zip(self._source.rewards(groups), places, strict=True):
             for reward, place in zip(found, where, strict=True):
                 if isinstance(reward, TooLong):
-                    faults.append(f"completions[{place}]: {reward.message}")
+                    faults.append(f"completions[{place}]: {reward}")
                     rewards[place] = self._too_long_reward
                 else:
                     rewards[place] = reward
