@@ -1,4 +1,4 @@
-"""Best of n: the response whose reward alone is the highest, whatever scores it; rows are kept as scoring keeps them."""
+"""Best of n: the response whose reward alone is the highest, whatever scores it; rows are kept as in scoring."""
 
 import json
 import subprocess
