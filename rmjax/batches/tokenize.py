@@ -63,18 +63,25 @@ def tokenize_responses(
     ``response_origin`` says which response of which request each is; ``skipped`` counts responses. ``origins`` names
     the requests in errors.
     """
-    columns = _Columns()
     named = ((prompt, responses, origins[index] if origins else f"request {index}") for index, (prompt, responses)
              in enumerate(requests))  # fmt: skip
-    index = 0
-    while chunk := list(islice(named, _GROUPS_AT_ONCE)):
-        for encoded in contract.encode_many(chunk):
-            usable = _usable(encoded, on_error)
-            columns.skipped.update(fault.kind for fault in encoded.faults if fault is not None)
-            if usable:
-                columns.add_group(index, encoded, usable)
-                columns.comparison_counts.append(0)
-            index += 1
+
+    def encoded() -> Iterator[EncodedGroup]:
+        while chunk := list(islice(named, _GROUPS_AT_ONCE)):
+            yield from contract.encode_many(chunk)
+
+    return tokenized_responses(encoded(), on_error=on_error)
+
+
+def tokenized_responses(groups: Iterable[EncodedGroup], *, on_error: OnError = OnError.DEFAULT) -> TokenizedPreferences:
+    """The same for groups that the contract has encoded already."""
+    columns = _Columns()
+    for index, encoded in enumerate(groups):
+        usable = _usable(encoded, on_error)
+        columns.skipped.update(fault.kind for fault in encoded.faults if fault is not None)
+        if usable:
+            columns.add_group(index, encoded, usable)
+            columns.comparison_counts.append(0)
     return columns.arrays()
 
 

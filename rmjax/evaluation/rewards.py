@@ -79,11 +79,27 @@ class RewardComputer:
             )
         return result
 
+    @property
+    def tokens_at_once(self) -> int:
+        """The token slots of a full batch."""
+        return self._rows_a_part * self._parts * self.shape.length
+
+    def warm_up(self, params: Params) -> None:
+        """Compiles every batch shape there is, by computing empty rows."""
+        for rows_a_part in sorted({self._size(needed) for needed in range(1, self._rows_a_part + 1)}):
+            rows = rows_a_part * self._parts
+            filled = (np.zeros((rows, self.shape.length), np.int32),) * 3
+            self._compute(params, *filled, np.zeros((rows, self.shape.responses), np.int32))
+
+    def _size(self, needed: int) -> int:
+        """The rows that each device computes where so many are needed."""
+        return min(1 << (needed - 1).bit_length(), self._rows_a_part)
+
     def _batches(self, rows: int) -> Iterator[Int[np.ndarray, "batch"]]:
         """Yields the row numbers of each batch, -1 for an empty row."""
         full = self._rows_a_part * self._parts
         for start in range(0, rows, full):
             numbers = np.arange(start, min(start + full, rows))
             needed = -(-len(numbers) // self._parts)
-            size = min(1 << (needed - 1).bit_length(), self._rows_a_part) * self._parts
+            size = self._size(needed) * self._parts
             yield np.concatenate([numbers, np.full(size - len(numbers), -1)])

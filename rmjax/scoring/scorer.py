@@ -11,8 +11,9 @@ from absl import logging
 from etils import epath
 from jaxtyping import Float32
 
-from rmjax.batches.contract import TextContract
-from rmjax.batches.tokenize import tokenize_responses, warn_of_cut_prompts
+from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.tokenize import tokenize_responses, tokenized_responses, warn_of_cut_prompts
+from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.preferences.files import decode_line
@@ -75,11 +76,22 @@ class RewardScorer:
         """
         pairs = [(request.prompt, request.responses) for request in requests]
         tokenized = tokenize_responses(pairs, self.contract, origins=origins, on_error=on_error)
-        values = self._compute(self.trained.params, tokenized)
-        found: list[list[Reward | None]] = [[None] * len(request.responses) for request in requests]
-        for (request, response), value in zip(tokenized.response_origin.tolist(), values, strict=True):
-            found[request][response] = self._reward(value)
-        return found, tokenized.cut_prompts
+        return self._computed(tokenized, [len(request.responses) for request in requests]), tokenized.cut_prompts
+
+    def score_encoded(self, groups: Sequence[EncodedGroup]) -> list[list[Reward]]:
+        """The rewards of conversations that ``contract.encode_many`` has made, all in one go; a fault is raised."""
+        tokenized = tokenized_responses(groups, on_error=OnError.ERROR)
+        found = self._computed(tokenized, [len(group.conversations) for group in groups])
+        return [[reward for reward in rewards if reward is not None] for rewards in found]
+
+    @property
+    def tokens_at_once(self) -> int:
+        """The most tokens that are computed together."""
+        return self._compute.tokens_at_once
+
+    def warm_up(self) -> None:
+        """Compiles all that scoring may need, so that no request waits for it."""
+        self._compute.warm_up(self.trained.params)
 
     def warn_of_cut(self, cut: int, name: str = "scoring") -> None:
         """Logs that so many of the prompts were longer than the model's limit; nothing where none was."""
@@ -92,6 +104,14 @@ class RewardScorer:
         except RowError as error:
             return error
         return None
+
+    def _computed(self, tokenized: TokenizedPreferences, counts: Sequence[int]) -> list[list[Reward | None]]:
+        """The rewards of requests with so many responses each; None where a response was skipped."""
+        values = self._compute(self.trained.params, tokenized)
+        found: list[list[Reward | None]] = [[None] * count for count in counts]
+        for (request, response), value in zip(tokenized.response_origin.tolist(), values, strict=True):
+            found[request][response] = self._reward(value)
+        return found
 
     def _reward(self, value: Float32[np.ndarray, "heads"]) -> Reward:
         if len(self._heads) > 1:

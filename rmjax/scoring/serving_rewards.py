@@ -1,0 +1,159 @@
+"""The protocol of rmjax itself, ``/v1/rewards``: rows as ``rmjax.scoring.rows`` has them, and all about a reward."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rmjax.scoring.batcher import ScoredGroup
+from rmjax.scoring.rows import Request, parse_request
+from rmjax.scoring.scorer import Reward
+from rmjax.scoring.serving_protocols import ProtocolError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Normalization:
+    """Mean and standard deviation of a head's rewards on held-out responses."""
+
+    mean: float
+    deviation: float
+
+
+class _Checked(BaseModel):
+    """An unknown field is an error: it may be a misspelt one."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Turn(_Checked):
+    """A message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Turns = Annotated[list[Turn], Field(min_length=1)]
+
+
+class Row(_Checked):
+    """A prompt with a response or several, or a conversation whose last message is scored; see ``rmjax.scoring.rows``.
+
+    Responses to one prompt share its computation.
+    """
+
+    prompt: str | Turns | None = Field(default=None, examples=["\n\nHuman: Name a prime.\n\nAssistant:"])
+    response: str | Turns | None = Field(default=None, examples=[" 7"])
+    responses: Annotated[list[str | Turns], Field(min_length=1)] | None = None
+    messages: Annotated[list[Turn], Field(min_length=2)] | None = None
+
+    def request(self, *, origin: str) -> Request:
+        """RowError where it is none of the forms."""
+        return parse_request(self.model_dump(include={"prompt", "response", "responses", "messages"}), origin=origin)
+
+
+class RewardsRequest(Row):
+    """One row."""
+
+    head: str | None = Field(
+        default=None, description="Of a model with several reward heads; all of them if not given."
+    )
+
+    def requests(self) -> list[Request]:
+        return [self.request(origin="the request")]
+
+
+class BatchRequest(_Checked):
+    """Several rows."""
+
+    requests: Annotated[list[Row], Field(min_length=1)]
+    head: str | None = Field(
+        default=None, description="Of a model with several reward heads; all of them if not given."
+    )
+
+    def rows(self) -> list[Request]:
+        return [row.request(origin=f"requests[{number}]") for number, row in enumerate(self.requests)]
+
+
+class RewardOfResponse(BaseModel):
+    """The reward of one response.
+
+    ``reward`` and ``normalized_reward`` (null where the model has no normalization) are numbers; of a model with
+    several heads, where the request names none, objects with one for each head.
+    """
+
+    reward: float | dict[str, float]
+    head: str | None
+    normalized_reward: float | dict[str, float] | None
+    tokens: int = Field(description="Of the conversation: prompt, response and end token.")
+
+
+class TokenUsage(BaseModel):
+    """Tokens of all conversations, and how many of them were computed, where a shared prompt counts once."""
+
+    total_tokens: int
+    computed_tokens: int
+
+    @classmethod
+    def of(cls, groups: Sequence[ScoredGroup]) -> "TokenUsage":
+        return cls(
+            total_tokens=sum(sum(group.tokens) for group in groups),
+            computed_tokens=sum(group.computed_tokens for group in groups),
+        )
+
+
+class RewardsAnswer(BaseModel):
+    """The rewards of a row's responses, in their order."""
+
+    model: str
+    rewards: list[RewardOfResponse]
+    usage: TokenUsage
+
+
+class BatchAnswer(BaseModel):
+    """For each row its rewards."""
+
+    model: str
+    results: list[list[RewardOfResponse]]
+    usage: TokenUsage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heads:
+    """The reward heads of a model; none of a model that has a single one without a name.
+
+    Attributes:
+      names: of the heads.
+      normalization: of each head that has it; of one without a name by ``""``.
+    """
+
+    names: tuple[str, ...]
+    normalization: Mapping[str, Normalization]
+
+    def checked(self, head: str | None) -> str | None:
+        """The head that a request names; ProtocolError where the model has no such head."""
+        if head is not None and head not in self.names:
+            known = ", ".join(map(repr, self.names)) or "no field 'head': the model has a single head without a name"
+            raise ProtocolError(f"'head' names no reward head of the model; right would be {known}")
+        return head or (self.names[0] if len(self.names) == 1 else None)
+
+    def describe(self, group: ScoredGroup, head: str | None) -> list[RewardOfResponse]:
+        """What is answered of a group; ``head`` has been checked."""
+        found = []
+        for reward, tokens in zip(group.rewards, group.tokens, strict=True):
+            chosen = reward[head] if isinstance(reward, dict) and head is not None else reward
+            values: dict[str, Any] = {"reward": chosen, "normalized_reward": self._normalized(chosen, head)}
+            found.append(RewardOfResponse(head=head, tokens=tokens, **values))
+        return found
+
+    def _normalized(self, reward: Reward, head: str | None) -> Reward | None:
+        if isinstance(reward, dict):
+            if not self.normalization.keys() >= reward.keys():
+                return None
+            return {name: _scaled(value, self.normalization[name]) for name, value in reward.items()}
+        known = self.normalization.get(head or "")
+        return None if known is None else _scaled(reward, known)
+
+
+def _scaled(reward: float, normalization: Normalization) -> float:
+    return (reward - normalization.mean) / normalization.deviation

@@ -1,0 +1,58 @@
+"""Texts in which prompt and response follow each other undivided, as other programs send them to be scored.
+
+Such a text is a request with an empty prompt, which no row may have. The contract's limits are for prompts and
+responses, so a text that is longer than a response may be is divided: its last tokens are taken for the response, and
+those before them for the prompt, of which the contract keeps the last. So a text of up to about ``max_prompt_tokens +
+max_response_tokens`` tokens is read whole, and a longer one loses its beginning.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import tokenizers
+
+from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.tokenizer import END_TOKEN
+from rmjax.scoring.rows import Request
+
+_SPARE = 16  # tokens that a divided text's response may gain where the tokenizer sees its beginning otherwise
+
+
+def without_end(text: str) -> str:
+    """The text without the end token that it may be spelled with: the contract adds one, and there must not be two."""
+    return text.removesuffix(END_TOKEN)
+
+
+def encode_requests(requests: Sequence[Request], contract: TextContract) -> list[EncodedGroup]:
+    """The tokens of requests, texts without a prompt among them; faults are kept in the groups."""
+    divided = [divide(request, contract) if request.prompt == "" else request for request in requests]
+    several = len(divided) > 1
+    named = [
+        (request.prompt, request.responses, f"text {number} of the request" if several else "the request")
+        for number, request in enumerate(divided)
+    ]
+    return contract.encode_many(named)
+
+
+def divide(request: Request, contract: TextContract) -> Request:
+    """The request with a prompt, where its single text is longer than a response may be."""
+    (text,) = request.responses
+    assert isinstance(text, str), "a text without a prompt is no conversation"
+    spare = min(_SPARE, contract.max_response_tokens // 4)
+    most = contract.max_response_tokens - 1 - spare
+    if len(text.encode()) <= most:  # a token is at least a byte
+        return request
+    encoding = contract.tokenizer.encode(text, add_special_tokens=False)
+    if len(encoding.ids) <= most:
+        return request
+    place = _word_near(text, encoding, len(encoding.ids) - most, spare)
+    return dataclasses.replace(request, prompt=text[:place], responses=(text[place:],))
+
+
+def _word_near(text: str, encoding: tokenizers.Encoding, first: int, spare: int) -> int:
+    """Where a word begins among some tokens from the first on, for there no token spans both sides; or the first."""
+    starts = [start for start, _ in encoding.offsets[first : first + max(1, spare)]]
+    words = (
+        place for place in starts if 0 < place < len(text) and text[place] == " " and not text[place - 1].isspace()
+    )
+    return next(words, starts[0] if starts else len(text))

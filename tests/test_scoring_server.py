@@ -1,0 +1,316 @@
+"""The application in-process: protocols by their documented shapes, bad input, load, key, limits and stopping."""
+
+import concurrent.futures
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from served import alone, close, posted, random_row, reward, scorer_of, served
+from starlette.testclient import TestClient
+
+from rmjax.config import ConfigError
+from rmjax.errors import UserError
+from rmjax.scoring import serving
+from rmjax.scoring.server import make_app
+from rmjax.scoring.serving import ServerSettings
+from rmjax.scoring.serving_rewards import Normalization
+
+LONG = "rains " * 200
+ROW = {"prompt": "why", "response": "it rains"}
+JSON = {"Content-Type": "application/json"}
+POSTED = ("/", "/get_reward", "/classify", "/v1/embeddings", "/score", "/v1/score", "/v1/score/evaluation",
+          "/v1/rewards", "/v1/rewards/batch")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client():
+    with served(raises=False) as client:
+        yield client
+
+
+def test_rewards_of_every_row_form_with_their_tokens(client):
+    messages = [{"role": "user", "content": "why"}, {"role": "assistant", "content": "it rains"}]
+    (of_messages,) = scorer_of().score(messages[:1], ["it rains"])
+    several = posted(client, "/v1/rewards", {"prompt": "why", "responses": ["it rains", "never"]})
+    assert several["model"] == "tiny"
+    assert close([entry["reward"] for entry in several["rewards"]], [reward("why", "it rains"), reward("why", "never")])
+    group = scorer_of().contract.encode("why", ["it rains", "never"])
+    tokens = [len(conversation) for conversation in group.conversations]
+    assert [entry["tokens"] for entry in several["rewards"]] == tokens
+    assert several["usage"]["total_tokens"] == sum(tokens) > several["usage"]["computed_tokens"]
+    assert {entry["head"] for entry in several["rewards"]} == {None}
+    assert {entry["normalized_reward"] for entry in several["rewards"]} == {None}
+    for row in ({"messages": messages}, {"prompt": messages[:1], "response": "it rains"},
+                {"prompt": messages[:1], "responses": [messages[1:]]}):  # fmt: skip
+        (entry,) = posted(client, "/v1/rewards", row)["rewards"]
+        assert close(entry["reward"], of_messages)
+    many = posted(client, "/v1/rewards/batch", {"requests": [ROW, {"prompt": "why", "responses": ["a", "b"]}]})
+    assert [len(found) for found in many["results"]] == [1, 2]
+    assert close([entry["reward"] for found in many["results"] for entry in found],
+                 [reward("why", "it rains"), reward("why", "a"), reward("why", "b")])  # fmt: skip
+
+
+def test_several_heads_answer_by_name_and_protocols_of_one_number_need_one():
+    heads, row = ("helpfulness", "brevity"), {"prompt": "why", "response": "it rains"}
+    (expected,) = scorer_of(heads).score("why", ["it rains"])
+    with served(heads) as client:
+        (both,) = posted(client, "/v1/rewards", row)["rewards"]
+        assert both["reward"] == pytest.approx(expected)
+        (one,) = posted(client, "/v1/rewards", {**row, "head": "brevity"})["rewards"]
+        assert (one["reward"], one["head"]) == (pytest.approx(expected["brevity"]), "brevity")
+        wrong = client.post("/v1/rewards", json={**row, "head": "speed"})
+        assert wrong.status_code == 422
+        assert "'helpfulness', 'brevity'" in wrong.json()["error"]
+        assert client.post("/classify", json={"input": "why"}).status_code == 422
+        (model,) = client.get("/v1/models").json()["data"]
+        assert model["heads"] == list(heads)
+    with served(heads, head="brevity") as client:
+        found = posted(client, "/get_reward", {"prompts": ["why"], "responses": ["it rains"]})
+        assert close(found["rewards"], [expected["brevity"]])
+    with pytest.raises(ConfigError, match="--head is 'speed'; it must be helpfulness, brevity"):
+        make_app(scorer_of(heads), ServerSettings(model="tiny", head="speed"))
+
+
+def test_normalized_rewards_are_in_deviations_from_the_mean():
+    app = make_app(scorer_of(), ServerSettings(model="m"), {"": Normalization(mean=0.5, deviation=2.0)})
+    with TestClient(app) as client:
+        (entry,) = posted(client, "/v1/rewards", ROW)["rewards"]
+        assert entry["normalized_reward"] == pytest.approx((entry["reward"] - 0.5) / 2)
+    known = {name: Normalization(mean=1.0, deviation=4.0) for name in ("helpfulness", "brevity")}
+    for normalization, normalized in ((known, True), ({"brevity": known["brevity"]}, False)):
+        with TestClient(make_app(scorer_of(tuple(known)), ServerSettings(model="m"), normalization)) as client:
+            (entry,) = posted(client, "/v1/rewards", ROW)["rewards"]
+            expected = {name: (value - 1) / 4 for name, value in entry["reward"].items()}
+            assert entry["normalized_reward"] == (pytest.approx(expected) if normalized else None)
+
+
+def body(**changes: object) -> bytes:
+    return json.dumps({**ROW, **changes}).encode()
+
+
+BAD: list[tuple[str, bytes, dict[str, str], int, str]] = [
+    ("cut off", b'{"prompt": "why"', JSON, 400, "invalid JSON"),
+    ("no JSON", b"why", JSON, 400, "invalid JSON"),
+    ("nothing", b"", JSON, 422, "Field required"),
+    ("a list", b"[1]", JSON, 400, "not an object"),
+    ("NaN", b'{"prompt": NaN}', JSON, 400, "NaN is not JSON"),
+    ("Infinity", b'{"prompt": -Infinity}', JSON, 400, "-Infinity is not JSON"),
+    ("beyond float64", b'{"prompt": 1e999}', JSON, 400, "beyond what a float64 holds"),
+    ("a huge integer", b'{"prompt": ' + b"9" * 5000 + b"}", JSON, 400, "4300 digits"),
+    ("brackets", b"[" * 100_000, JSON, 400, "recursion"),
+    ("a null byte", b'{"prompt": "\x00"}', JSON, 400, "Invalid control character"),
+    ("no UTF-8", b'{"prompt": "\xff"}', JSON, 400, "invalid UTF-8"),
+    ("a field twice", b'{"prompt": "a", "prompt": "b"}', JSON, 400, "duplicate field"),
+    ("half a surrogate pair", body(prompt="\ud800"), JSON, 422, "lone surrogate"),
+    ("and in a role", body(prompt=[{"role": "\udc00", "content": "a"}]), JSON, 422, "role"),
+    ("and as a field", body(**{"\ud800": 1}), JSON, 422, "valid string"),
+    ("a form", b"prompt=why", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
+    ("no type", body(), {}, 415, "the content type is none"),
+    ("text", body(), {"Content-Type": "text/plain"}, 415, "text/plain"),
+    ("a number for a prompt", body(prompt=7), JSON, 422, "valid string"),
+    ("true for a response", body(response=True), JSON, 422, "valid string"),
+    ("text for responses", b'{"prompt": "a", "responses": "b"}', JSON, 422, "valid list"),
+    ("no responses", b'{"prompt": "a", "responses": []}', JSON, 422, "at least 1"),
+    ("no response", b'{"prompt": "a"}', JSON, 422, "one of 'response' and 'responses'"),
+    ("two kinds", body(responses=["a"]), JSON, 422, "ambiguous"),
+    ("no prompt", b'{"response": "a"}', JSON, 422, "missing field"),
+    ("a blank prompt", body(prompt=" \n"), JSON, 422, "empty field"),
+    ("an unknown field", body(respons="a"), JSON, 422, "respons: Extra inputs"),
+    ("an unknown role", body(prompt=[{"role": "human", "content": "a"}]), JSON, 422, "'system'"),
+    ("no content", body(prompt=[{"role": "user"}]), JSON, 422, "content: Field required"),
+    ("messages beside a prompt", body(messages=[{"role": "user", "content": "a"}] * 2), JSON, 422, "ambiguous"),
+    ("nobody's turn", b'{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}', JSON, 422,
+     "wrong role"),
+    ("a long response", body(response=LONG), JSON, 422, "response too long: found 401 tokens"),
+    ("a long system turn", body(prompt=[{"role": "system", "content": LONG}, {"role": "user", "content": "a"}]), JSON,
+     422, "system turn too long"),
+    ("a head of none", body(head="speed"), JSON, 422, "names no reward head"),
+    ("too many responses", b'{"prompt": "a", "responses": [' + b'"b",' * 1024 + b'"b"]}', JSON, 422, "at most 1024"),
+    ("too many bytes", body(response="a" * (4 << 20)), JSON, 413, "at most 4194304 bytes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "message"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
+)
+def test_bad_input_is_refused_with_a_message(client, content, headers, status, message):
+    answer = client.post("/v1/rewards", content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert message in answer.json()["error"]
+    assert client.post("/v1/rewards", json=ROW).status_code == 200
+
+
+@pytest.mark.parametrize("path", POSTED)
+@pytest.mark.parametrize("case", [case for case in BAD if case[3] in (400, 415)][:18], ids=lambda case: case[0])
+def test_no_route_takes_what_is_no_json(client, path, case):
+    answer = client.post(path, content=case[1], headers=case[2])
+    assert (answer.status_code, case[4] in answer.json()["error"]) == (case[3], True)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/", {"query": []}),
+        ("/", {"query": ["a", 1]}),
+        ("/", {"query": ["a", "\ud800"]}),
+        ("/", {"query": ["a"], "prompts": ["a", "b"]}),
+        ("/get_reward", {"prompts": ["a"], "responses": ["a", "b"]}),
+        ("/get_reward", {"prompts": ["a"], "responses": [LONG]}),
+        ("/get_reward", {"texts": ["a"]}),
+        ("/classify", {"input": [1, 2]}),
+        ("/classify", {"input": "a", "activation": "no"}),
+        ("/classify", {}),
+        ("/v1/embeddings", {"input": {"text": "a"}}),
+        ("/score", {"text_1": ["a", "b"], "text_2": ["a", "b", "c"]}),
+        ("/v1/score/evaluation", {"messages": [{"role": "user", "content": "a"}]}),
+        ("/v1/score/evaluation", {"messages": ["a"], "max_length": 0}),
+        ("/v1/rewards/batch", {"requests": [ROW, {"prompt": "a"}]}),
+        ("/v1/rewards/batch", {"requests": []}),
+    ],
+)
+def test_wrong_fields_of_every_protocol_are_named(client, path, content):
+    answer = client.post(path, content=json.dumps(content), headers=JSON)
+    assert answer.status_code == 422, answer.text
+    assert any(name in answer.json()["error"] for name in (*content, "prompts", "input: Field required", "requests[1]"))
+
+
+def test_wrong_methods_and_paths_are_refused_in_the_same_form(client):
+    assert client.get("/v1/rewards").status_code == 405
+    assert client.get("/v1/rewards").headers["allow"] == "POST"
+    assert "error" in client.get("/v1/rewards").json()
+    assert client.post("/nowhere", json={}).status_code == 404
+
+
+@pytest.mark.parametrize("batching", [True, False])
+def test_many_clients_at_once_lose_nothing_and_get_what_each_would_alone(batching):
+    rng = np.random.default_rng(int(batching))
+    rows = [random_row(rng) for _ in range(300 if batching else 24)]
+    with served(batching=batching) as client, concurrent.futures.ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda row: client.post("/v1/rewards", json=row), rows))
+        batches = client.get("/metrics").text.split("rmjax_batch_seconds_count ")[1].split()[0]
+    assert {answer.status_code for answer in answers} == {200}
+    assert (float(batches) < len(rows) / 4) == batching
+    found = [[entry["reward"] for entry in answer.json()["rewards"]] for answer in answers]
+    for number in range(0, len(rows), 12):
+        np.testing.assert_allclose(found[number], alone(rows[number]), rtol=0, atol=1e-5)
+    together = scorer_of().score_many([serving.rows.parse_request(row, origin="test") for row in rows])
+    for one, other in zip(found, together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+class Stuck:
+    """Keeps the scorer of an application from answering until it is released."""
+
+    def __init__(self, monkeypatch, client):
+        self.released, self.entered, self.groups = threading.Event(), threading.Event(), 0
+        batcher = client.app.state.serving.batcher
+        score = batcher._score
+
+        def stuck(groups):
+            self.entered.set()
+            assert self.released.wait(30)
+            self.groups += len(groups)
+            return score(groups)
+
+        monkeypatch.setattr(batcher, "_score", stuck)
+
+
+def test_a_full_queue_answers_429_and_says_when_to_come_again(monkeypatch):
+    with served(max_waiting=4, max_responses=4) as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        stuck = Stuck(monkeypatch, client)
+        first = pool.submit(client.post, "/v1/rewards", json={"prompt": "why", "responses": ["a", "b", "c"]})
+        assert stuck.entered.wait(30)
+        refused = client.post("/v1/rewards", json={"prompt": "why", "responses": ["a", "b"]})
+        assert refused.status_code == 429
+        assert "3 responses wait already, of at most 4" in refused.json()["error"]
+        assert int(refused.headers["retry-after"]) >= 1
+        assert "rmjax_waiting_responses 3.0" in client.get("/metrics").text
+        stuck.released.set()
+        assert first.result().status_code == 200
+        assert client.post("/v1/rewards", json={"prompt": "why", "responses": ["a", "b"]}).status_code == 200
+
+
+def test_a_server_that_stops_says_so_and_finishes_what_it_has_taken(monkeypatch):
+    with served() as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert client.get("/ready").json() == {"status": "ready", "model": "tiny"}
+        stuck = Stuck(monkeypatch, client)
+        first = pool.submit(client.post, "/v1/rewards", json=ROW)
+        assert stuck.entered.wait(30)
+        client.app.state.serving.batcher.refuse()
+        for answer in (client.get("/ready"), client.post("/v1/rewards", json=ROW)):
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "1"
+            assert "stopping" in answer.json()["error"]
+        assert client.get("/health").json() == {"status": "alive"}
+        stuck.released.set()
+        assert first.result().status_code == 200
+
+
+def test_a_failure_of_the_model_is_a_500_with_a_message(monkeypatch):
+    with served(raises=False) as client:
+
+        def fail(groups):
+            raise MemoryError("no room")
+
+        monkeypatch.setattr(client.app.state.serving.batcher, "_score", fail)
+        answer = client.post("/v1/rewards", json=ROW)
+        assert (answer.status_code, answer.json()) == (500, {"error": "the server failed; its log says how"})
+        assert "no room" not in answer.text
+
+
+def test_a_key_is_asked_for_but_by_what_watches():
+    with served(api_key="secret") as client:
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": "secret"},
+            {"Authorization": "Bearer ü"},
+        ):
+            headers = {name: value.encode("latin-1") for name, value in headers.items()}
+            answer = client.post("/v1/rewards", json=ROW, headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert "secret" not in answer.text
+        assert client.get("/metrics").status_code == 401
+        assert client.post("/v1/rewards", json=ROW, headers={"Authorization": "Bearer secret"}).status_code == 200
+        assert client.get("/health").status_code == client.get("/ready").status_code == 200
+        document = client.get("/openapi.json").json()
+        assert document["paths"]["/v1/rewards"]["post"]["security"] == [{"HTTPBearer": []}]
+    assert "secret" not in repr(ServerSettings(model="m", api_key="secret"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_responses": 0}, "--max_responses is 0"),
+        ({"max_request_bytes": 0}, "--max_request_bytes is 0"),
+        ({"batch_tokens": 0}, "--max_batch_tokens is 0"),
+        ({"max_waiting": 10, "max_responses": 11}, "--max_waiting is 10; it must be at least --max_responses=11"),
+        ({"api_key": "ü"}, "RMJAX_API_KEY"),
+        ({"api_key": ""}, "RMJAX_API_KEY"),
+    ],
+)
+def test_settings_that_can_t_be_right_are_errors(settings, message):
+    with pytest.raises(UserError, match=message):
+        ServerSettings(model="m", **settings)
+
+
+def test_metrics_count_requests_by_route_and_rewards(client):
+    def count(name: str) -> float:
+        line = next((line for line in client.get("/metrics").text.splitlines() if line.startswith(name + " ")), "x 0")
+        return float(line.split()[-1])
+
+    good = 'rmjax_requests_total{route="/v1/rewards",status="200"}'
+    before, rewards = count(good), count("rmjax_rewards_total")
+    client.post("/v1/rewards", json={"prompt": "why", "responses": ["a", "b"]})
+    client.post("/v1/rewards", json={})
+    client.post("/made/up", json={})
+    time.sleep(0.05)  # a batch is counted after it was answered
+    assert count(good) == before + 1
+    assert count("rmjax_rewards_total") == rewards + 2
+    assert count('rmjax_requests_total{route="/v1/rewards",status="422"}') >= 1
+    assert count('rmjax_requests_total{route="none",status="404"}') >= 1
+    assert "/made/up" not in client.get("/metrics").text
+    assert count("rmjax_ready") == 1
