@@ -40,7 +40,7 @@ $(TPU_VENV)/ready: requirements.txt requirements-dev.txt requirements-tpu.txt
 test-gpu: setup
 	RMJAX_TEST_PLATFORM=cuda $(BIN)/pytest tests/test_gpu_*.py
 
-# Against transformers, in an environment of its own.
+# Against transformers, TRL, OpenRLHF and RewardBench, in an environment of its own.
 test-peers: setup .venv-peers/ready
 	$(BIN)/pytest tests/test_peers_*.py
 
