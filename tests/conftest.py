@@ -46,7 +46,7 @@ TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "co
 PROCESSES = tuple(
     f"test_{name}.py"
     for name in ("training_processes", "training_resume", "files_bucket", "training_compilation_cache", "scripts_tpu",
-                 "docs_extending", "command")
+                 "docs_extending", "scoring_serving_process", "command")
 )  # fmt: skip
 
 assert all((pathlib.Path(__file__).parent / name).exists() for name in PROCESSES)
