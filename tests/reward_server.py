@@ -26,6 +26,7 @@ class StandIn:
 
     Attributes:
       asked: the bodies of all requests that were answered well, in the order of their answers.
+      faults: those that are still to come, one for each request.
       headers: of the last request.
       most: the most requests that were there at a time.
     """
@@ -34,7 +35,8 @@ class StandIn:
         self.asked: list[dict] = []
         self.headers: dict[str, str] = {}
         self.most = self._now = 0
-        self._score, self._faults, self._slow_s = score, list(faults), slow_s
+        self.faults = list(faults)
+        self._score, self._slow_s = score, slow_s
         self._lock = threading.Lock()
         stand_in = self
 
@@ -61,7 +63,7 @@ class StandIn:
         assert handler.path == "/v1/rewards"
         with self._lock:
             self.headers = dict(handler.headers)
-            fault = self._faults.pop(0) if self._faults else ""
+            fault = self.faults.pop(0) if self.faults else ""
             self._now += 1
             self.most = max(self.most, self._now)
         time.sleep(self._slow_s)

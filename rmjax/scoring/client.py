@@ -86,7 +86,7 @@ class RewardClient:
         Raises:
           RequestRefusedError: for a request that the server can't take, with what it said; a response that is too long
             for the model is a ``TooLong`` in its place instead.
-          ServerFailedError: where nothing came back within ``patience_s``.
+          ServerFailedError: where nothing came back within ``patience_s``, or the server's log says more (a 500).
         """
         stop = threading.Event()
         pool = futures.ThreadPoolExecutor(max_workers=max(1, min(self.concurrency, len(groups))))
@@ -101,7 +101,10 @@ class RewardClient:
             pool.shutdown(cancel_futures=True)
 
     def _rewards_of(self, group: PromptGroup, stop: threading.Event) -> list[float | TooLong]:
-        """The rewards of a group, in parts where the server can't take it whole; who is too long, is known alone."""
+        """The rewards of a group, in parts where the server can't take it whole.
+
+        Of responses that are too long it names only the first, so each is then asked for by itself.
+        """
         if len(group.responses) > MOST_RESPONSES:
             return self._rewards_of_parts(group, MOST_RESPONSES, stop)
         response = self._answered(group, stop)
@@ -112,6 +115,8 @@ class RewardClient:
             return [TooLong(**fault.groupdict())] if count == 1 else self._rewards_of_parts(group, 1, stop)
         if response.status_code == requests.codes.request_entity_too_large and count > 1:
             return self._rewards_of_parts(group, (count + 1) // 2, stop)
+        if response.status_code >= 500:
+            raise ServerFailedError(f"{group.origin}: {self.url} failed ({response.status_code}): {message}")
         raise RequestRefusedError(f"{group.origin}: {self.url} refused it ({response.status_code}): {message}")
 
     def _rewards_of_parts(self, group: PromptGroup, size: int, stop: threading.Event) -> list[float | TooLong]:
