@@ -117,7 +117,10 @@ class Server:
         threading.Thread(target=self._process.stderr.read, daemon=True).start()
         self.seconds, self.latencies = 0.0, []
 
-    def close(self) -> None:
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         if code := self._process.wait(timeout=60):
             raise SystemExit(f"the server ended with code {code}")
@@ -183,6 +186,19 @@ def largest_difference(
     return max(differences)
 
 
+def in_turn(rows: Sequence[Row], servers: dict[str, Server]) -> dict[str, list[list[float] | None]]:
+    """The answers of each server to all rows, asked in windows."""
+    answers: dict[str, list[list[float] | None]] = {name: [] for name in servers}
+    for server in servers.values():
+        server.wait()
+    for window in np.array_split(np.arange(len(rows)), _WINDOWS.value):
+        for name, server in servers.items():
+            before = server.seconds
+            answers[name] += server.drive([rows[number] for number in window.tolist()], _CLIENTS.value)
+            say(f"{name}: {len(window) / (server.seconds - before):.2f} requests a second")
+    return answers
+
+
 def main(_: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     use_threads(_THREADS.value)
@@ -192,17 +208,9 @@ def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder) / "run"
         write_run(workdir, _MODEL.value, writer)
-        servers = {name: Server(workdir, batching=name == "batched") for name in ("batched", "alone")}
-        answers: dict[str, list[list[float] | None]] = {name: [] for name in servers}
-        for server in servers.values():
-            server.wait()
-        for window in np.array_split(np.arange(len(rows)), _WINDOWS.value):
-            for name, server in servers.items():
-                before = server.seconds
-                answers[name] += server.drive([rows[number] for number in window.tolist()], _CLIENTS.value)
-                say(f"{name}: {len(window) / (server.seconds - before):.2f} requests a second")
-        for server in servers.values():
-            server.close()
+        with Server(workdir, batching=True) as batched, Server(workdir, batching=False) as alone:
+            servers = {"batched": batched, "alone": alone}
+            answers = in_turn(rows, servers)
         pace = {name: len(rows) / server.seconds for name, server in servers.items()}
         line: dict[str, Any] = {"model": _MODEL.value, **pace, "ratio": pace["batched"] / pace["alone"]}
         for name, server in servers.items():

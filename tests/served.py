@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,3 +68,20 @@ def posted(client: TestClient, path: str, body: object) -> dict[str, Any]:
 def close(found: Any, expected: Any) -> bool:
     """Whether rewards are equal, but for rounding."""
     return found == pytest.approx(expected, rel=0, abs=1e-5)
+
+
+class Stuck:
+    """Keeps the scorer of an application from answering until it is released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, client: Any):
+        self.released, self.entered, self.groups = threading.Event(), threading.Event(), 0
+        batcher = client.app.state.serving.batcher
+        score = batcher._score
+
+        def stuck(groups):
+            self.entered.set()
+            assert self.released.wait(30)
+            self.groups += len(groups)
+            return score(groups)
+
+        monkeypatch.setattr(batcher, "_score", stuck)

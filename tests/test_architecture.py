@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,10 @@ def test_a_package_imports_only_those_before_it(package):
         ("tensorflow_datasets", ["datasets"]),
         ("tensorflow", []),
         ("torch", []),
+        ("fastapi", ["scoring/server.py", "scoring/serving.py", "scoring/serving_body.py", "scoring/serving_gate.py"]),
+        ("pydantic", ["scoring/server.py", "scoring/serving_protocols.py", "scoring/serving_rewards.py"]),
+        ("uvicorn", ["scoring/serving_process.py"]),
+        ("prometheus_client", ["scoring/serving_metrics.py"]),
         ("safetensors", ["models/huggingface.py", "models/huggingface_export.py"]),
     ],
 )
@@ -118,21 +123,34 @@ def file_of(module: str) -> Path | None:
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()), None)
 
 
-def test_the_core_and_all_that_it_imports_name_only_five_libraries():
-    """By the source, since jax, flax and optax load further libraries (etils, absl) that the core must not rely on."""
-    allowed = {"jax", "flax", "optax", "jaxtyping", "numpy", "rmjax"} | set(sys.stdlib_module_names)
-    waiting, seen = list(CORE), set()
+def reached(modules: Iterable[str]) -> dict[str, set[str]]:
+    """What each of the modules of rmjax imports, and each that these import, and so on."""
+    waiting, seen = list(modules), {}
     while waiting:
         module = waiting.pop()
         path = file_of(module)
-        if path is None or module in seen:
-            continue
-        seen.add(module)
-        names = imported(path)
+        if path is not None and module not in seen:
+            seen[module] = imported(path)
+            waiting += [name for name in seen[module] if name.startswith("rmjax.")]
+    return seen
+
+
+def test_the_core_and_all_that_it_imports_name_only_five_libraries():
+    """By the source, since jax, flax and optax load further libraries (etils, absl) that the core must not rely on."""
+    allowed = {"jax", "flax", "optax", "jaxtyping", "numpy", "rmjax"} | set(sys.stdlib_module_names)
+    seen = reached(CORE)
+    for module, names in seen.items():
         roots = {name.split(".")[0] for name in names}
         assert roots <= allowed, f"{module} imports {sorted(roots - allowed)}"
-        waiting += [name for name in names if name.startswith("rmjax.")]
-    assert {"rmjax.batches.parts", "rmjax.config", "rmjax.training.loss"} <= seen
+    assert {"rmjax.batches.parts", "rmjax.config", "rmjax.training.loss"} <= seen.keys()
+
+
+def test_only_the_command_that_serves_imports_what_serves():
+    web = {"fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"}
+    for path in PACKAGE.glob("*.py"):
+        names = set().union(*reached([f"rmjax.{path.stem}"]).values()) if path.stem != "__init__" else set()
+        found = {name.split(".")[0] for name in names} & web
+        assert found == (web if path.stem == "serve" else set()), path
 
 
 def test_packing_models_and_step_need_only_jax_flax_optax_jaxtyping_and_numpy():

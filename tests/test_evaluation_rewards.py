@@ -83,6 +83,28 @@ def test_batch_size_row_length_and_device_count_do_not_matter(contract, compute)
             np.testing.assert_allclose(other(params, tokenized), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 11])
+def test_a_computer_that_is_warm_has_met_every_shape_that_there_is(contract, monkeypatch, rows):
+    settings = untrained_config(batch=BatchConfig(row_length=256, rows=4 * rows))
+    model, params = trained(contract, settings)
+    devices = tuple(jax.devices()[:2])
+    computer = RewardComputer(model, settings, parallel=make_parallel(settings, devices))
+    heads, shapes = 1, []
+
+    def recorded(_, *batch):
+        shapes.append(tuple(array.shape for array in batch))
+        return np.zeros((*batch[3].shape, heads), np.float32)
+
+    monkeypatch.setattr(computer, "_compute", recorded)
+    computer.warm_up(params)
+    warm, full = set(shapes), max(shape[0][0] for shape in shapes)
+    assert len(warm) == len(shapes)
+    assert computer.tokens_at_once == full * computer.shape.length
+    for count in (1, 5, 12, 60, 130):
+        computer(params, tokenize(preferences(count, count), contract))
+    assert warm == set(shapes)
+
+
 def test_rewards_are_those_of_the_training_rows(contract, compute):
     tokenized = tokenize(preferences(5, 20), contract)
     model, params = trained(contract, untrained_config())

@@ -10,15 +10,8 @@ import pytest
 from rmjax.batches.contract import EncodedGroup
 from rmjax.evaluation.rewards import NonFiniteRewardsError
 from rmjax.preferences.record import RowError
-from rmjax.scoring.batcher import (
-    Batcher,
-    BatchLimits,
-    BatchReport,
-    QueueFullError,
-    ScoredGroup,
-    StoppedError,
-    distinct_tokens,
-)
+from rmjax.scoring.batcher import Batcher, distinct_tokens
+from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError
 from rmjax.scoring.rows import Request
 
 WAIT = 30

@@ -92,6 +92,15 @@ def test_one_response_at_a_time_is_all_at_once(scorer):
     np.testing.assert_allclose(scorer.score("why", responses[::-1]), together[::-1], rtol=0, atol=1e-5)
 
 
+def test_what_is_encoded_already_gets_the_same_rewards(scorer):
+    requests = [parse_request(row, origin="test") for row in random_rows(3, 20)]
+    groups = scorer.contract.encode_many([(request.prompt, request.responses, "test") for request in requests])
+    for found, expected in zip(scorer.score_encoded(groups), scorer.score_many(requests), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    with pytest.raises(ResponseTooLongError):
+        scorer.score_encoded(scorer.contract.encode_many([("why", (LONG,), "test")]))
+
+
 def test_messages_may_be_objects_dicts_or_the_text_that_they_render_to(scorer):
     dicts = [{"role": "user", "content": "why"}]
     objects = [Message(role="user", content="why")]

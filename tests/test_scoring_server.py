@@ -1,12 +1,11 @@
 """The application in-process: protocols by their documented shapes, bad input, load, key, limits and stopping."""
 
 import concurrent.futures
-import threading
 import time
 
 import numpy as np
 import pytest
-from served import alone, close, posted, random_row, reward, scorer_of, served
+from served import Stuck, alone, close, posted, random_row, reward, scorer_of, served
 from starlette.testclient import TestClient
 
 from rmjax.config import ConfigError
@@ -41,6 +40,9 @@ def test_rewards_of_every_row_form_with_their_tokens(client):
                 {"prompt": messages[:1], "responses": [messages[1:]]}):  # fmt: skip
         (entry,) = posted(client, "/v1/rewards", row)["rewards"]
         assert close(entry["reward"], of_messages)
+    cut = posted(client, "/v1/rewards", {"prompt": "rains " * 100, "response": "never"})
+    assert cut["usage"]["cut_tokens"] == scorer_of().contract.encode("rains " * 100, ["never"]).cut > 0
+    assert several["usage"]["cut_tokens"] == 0
     many = posted(client, "/v1/rewards/batch", {"requests": [ROW, {"prompt": "why", "responses": ["a", "b"]}]})
     assert [len(found) for found in many["results"]] == [1, 2]
     assert close([entry["reward"] for found in many["results"] for entry in found],
@@ -103,23 +105,6 @@ def test_many_clients_at_once_lose_nothing_and_get_what_each_would_alone(batchin
     together = scorer_of().score_many([serving.rows.parse_request(row, origin="test") for row in rows])
     for one, other in zip(found, together, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
-
-
-class Stuck:
-    """Keeps the scorer of an application from answering until it is released."""
-
-    def __init__(self, monkeypatch, client):
-        self.released, self.entered, self.groups = threading.Event(), threading.Event(), 0
-        batcher = client.app.state.serving.batcher
-        score = batcher._score
-
-        def stuck(groups):
-            self.entered.set()
-            assert self.released.wait(30)
-            self.groups += len(groups)
-            return score(groups)
-
-        monkeypatch.setattr(batcher, "_score", stuck)
 
 
 def test_a_full_queue_answers_429_and_says_when_to_come_again(monkeypatch):

@@ -18,66 +18,14 @@ from absl import logging
 from rmjax.batches.contract import EncodedGroup
 from rmjax.evaluation.rewards import NonFiniteRewardsError
 from rmjax.preferences.record import RowError
+from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError
 from rmjax.scoring.rows import Request
 from rmjax.scoring.scorer import Reward
 
+_LINGER = 0.1  # of the seconds that the last batch took: the longest that more is waited for, to fill the next
+_LONGEST_LINGER = 0.05  # seconds
 _NEWEST = 0.3  # what the last batch counts in the measured pace
 _LONGEST_RETRY = 60  # seconds
-
-
-class QueueFullError(Exception):
-    """As many responses wait as may; ``retry_after`` is in how many seconds there should be room."""
-
-    def __init__(self, waiting: int, limit: int, retry_after: int):
-        super().__init__(f"{waiting} responses wait already, of at most {limit}; try again in {retry_after} s")
-        self.retry_after = retry_after
-
-
-class StoppedError(Exception):
-    """The batcher takes nothing more."""
-
-    def __init__(self):
-        super().__init__("the server is stopping; another one, or this one after a restart, takes the request")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchLimits:
-    """How much is taken at once, and how much may wait.
-
-    Attributes:
-      batch_tokens: the budget of a batch, with what responses share counted once. A group with more is taken alone.
-      waiting_responses: the most responses that wait or are computed.
-      batching: false takes one call at a time, for comparison.
-    """
-
-    batch_tokens: int
-    waiting_responses: int
-    batching: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoredGroup:
-    """The rewards of a prompt's responses.
-
-    Attributes:
-      rewards: of each response.
-      tokens: of each conversation, prompt and end token included.
-      computed_tokens: of all conversations, with what they begin with alike counted once.
-    """
-
-    rewards: list[Reward]
-    tokens: list[int]
-    computed_tokens: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchReport:
-    """What was computed at once: groups, responses, tokens (as budgeted) and the seconds that it took."""
-
-    groups: int
-    responses: int
-    tokens: int
-    seconds: float
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -121,6 +69,7 @@ class Batcher:
         self._held = 0  # responses of calls that have no answer yet
         self._taking, self._dropping, self._ended = False, False, False
         self._pace = 0.0  # responses a second, while it computes
+        self._last: BatchReport | None = None
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
         self._computer = threading.Thread(target=self._compute, name="computer", daemon=True)
 
@@ -207,22 +156,33 @@ class Batcher:
         while taken := self._take():
             began = time.monotonic()
             self._answer(taken)
-            seconds = time.monotonic() - began
-            responses = sum(len(piece.group.conversations) for piece in taken)
+            report = _report(taken, time.monotonic() - began)
+            pace = report.responses / max(report.seconds, 1e-6)
             with self._changed:
-                pace = responses / max(seconds, 1e-6)
                 self._pace = pace if not self._pace else _NEWEST * pace + (1 - _NEWEST) * self._pace
-            tokens = sum(piece.tokens for piece in taken)
-            self._on_batch(BatchReport(groups=len(taken), responses=responses, tokens=tokens, seconds=seconds))
+                self._last = report
+            self._on_batch(report)
 
     def _take(self) -> list[_Piece]:
-        """Waits for pieces and takes what fits in the budget; none when it is over."""
+        """Waits for pieces and takes what fits in the budget; none when it is over.
+
+        Those who were just answered are likely to ask again at once. So that they aren't always one batch late, as many
+        groups as the last batch had are waited for, a moment that is short beside what a batch takes.
+        """
         with self._changed:
             while True:
+                self._gather()
                 taken = self._fitting()
                 if taken or self._ended:
                     return taken
-                self._changed.wait()
+
+    def _gather(self) -> None:
+        """Waits for a piece, and then the moment."""
+        self._changed.wait_for(lambda: self._waiting or self._ended)
+        last = self._last
+        if last is not None and self._limits.batching:
+            seconds = min(_LINGER * last.seconds, _LONGEST_LINGER)
+            self._changed.wait_for(lambda: len(self._waiting) >= last.groups or self._ended, seconds)
 
     def _fitting(self) -> list[_Piece]:
         taken: list[_Piece] = []
@@ -266,7 +226,9 @@ class Batcher:
 
     def _complete(self, piece: _Piece, rewards: list[Reward]) -> None:
         call, tokens = piece.call, [len(conversation) for conversation in piece.group.conversations]
-        call.found[piece.number] = ScoredGroup(rewards=rewards, tokens=tokens, computed_tokens=piece.tokens)
+        call.found[piece.number] = ScoredGroup(
+            rewards=rewards, tokens=tokens, computed_tokens=piece.tokens, cut_tokens=piece.group.cut
+        )
         if len(call.found) < len(call.requests):
             return
         with self._changed:
@@ -277,6 +239,16 @@ class Batcher:
         with self._changed:
             if not call.future.done() and call.future.set_running_or_notify_cancel():
                 call.future.set_exception(error)
+
+
+def _report(taken: Sequence[_Piece], seconds: float) -> BatchReport:
+    return BatchReport(
+        groups=len(taken),
+        cut_prompts=sum(piece.group.cut > 0 for piece in taken),
+        responses=sum(len(piece.group.conversations) for piece in taken),
+        tokens=sum(piece.tokens for piece in taken),
+        seconds=seconds,
+    )
 
 
 def _raise_fault(group: EncodedGroup) -> None:

@@ -35,7 +35,7 @@ def open_scorer(workdir: str | None, url: str | None, *, step: int | None, head:
 
 
 class RemoteScorer:
-    """Scores rows by a server. How many prompts it cuts, it doesn't say: they count as none here."""
+    """Scores rows by a server. Prompts that it cuts are in its answers' ``usage``, and count as none here."""
 
     def __init__(self, client: RewardClient):
         self._client = client
@@ -60,7 +60,7 @@ class RemoteScorer:
         return scored, 0
 
     def warn_of_cut(self, cut: int, name: str = "scoring") -> None:
-        """Nothing to warn of: no cut is known."""
+        """Nothing: the count is always 0."""
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the model has against a request; None if nothing."""

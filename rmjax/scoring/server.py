@@ -17,7 +17,7 @@ from rmjax.errors import ReportedError, UserError
 from rmjax.preferences.fields import shown
 from rmjax.scoring import serving_protocols as protocols
 from rmjax.scoring import serving_rewards as own
-from rmjax.scoring.batcher import QueueFullError, StoppedError
+from rmjax.scoring.queueing import QueueFullError, StoppedError
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.serving import ClientGoneError, ServerSettings, Serving
 from rmjax.scoring.serving_body import JsonRoute

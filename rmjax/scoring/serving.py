@@ -10,7 +10,8 @@ from fastapi import Request
 from rmjax.config import ConfigError
 from rmjax.scoring import rows
 from rmjax.scoring.asked import Asked
-from rmjax.scoring.batcher import Batcher, BatchLimits, ScoredGroup
+from rmjax.scoring.batcher import Batcher
+from rmjax.scoring.queueing import BatchLimits, ScoredGroup
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.serving_metrics import ServingMetrics
 from rmjax.scoring.serving_protocols import Answered, ProtocolError

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from rmjax.scoring.batcher import BatchReport
+from rmjax.scoring.queueing import BatchReport
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -34,6 +34,7 @@ class ServingMetrics:
         self._waiting = Gauge("rmjax_waiting_responses", "Taken, and not answered yet.", registry=registry)
         self._ready = Gauge("rmjax_ready", "1 while requests are taken.", registry=registry)
         self._rewards = Counter("rmjax_rewards", "Rewards computed.", registry=registry)
+        self._cut = Counter("rmjax_cut_prompts", "Prompts that lost tokens to the model's limit.", registry=registry)
         self._tokens = Counter("rmjax_tokens", "Tokens computed, shared ones once.", registry=registry)
         self._batches = Histogram("rmjax_batch_tokens", "Tokens of a batch.", buckets=_TOKENS, registry=registry)
         self._fill = Histogram("rmjax_batch_fill", "Share of the budget used.", buckets=_SHARES, registry=registry)
@@ -53,6 +54,7 @@ class ServingMetrics:
         """Counts a batch."""
         self._rewards.inc(batch.responses)
         self._tokens.inc(batch.tokens)
+        self._cut.inc(batch.cut_prompts)
         self._batches.observe(batch.tokens)
         self._fill.observe(batch.tokens / self._batch_tokens)
         self._seconds.observe(batch.seconds)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rmjax.scoring.batcher import ScoredGroup
+from rmjax.scoring.queueing import ScoredGroup
 from rmjax.scoring.rows import Request, parse_request
 from rmjax.scoring.scorer import Reward
 from rmjax.scoring.serving_protocols import ProtocolError
@@ -89,16 +89,19 @@ class RewardOfResponse(BaseModel):
 
 
 class TokenUsage(BaseModel):
-    """Tokens of all conversations, and how many of them were computed, where a shared prompt counts once."""
+    """Tokens of all conversations, how many of them were computed, where a shared prompt counts once, and how many the
+    prompts lost to the model's limit, of which they keep the last."""
 
     total_tokens: int
     computed_tokens: int
+    cut_tokens: int
 
     @classmethod
     def of(cls, groups: Sequence[ScoredGroup]) -> "TokenUsage":
         return cls(
             total_tokens=sum(sum(group.tokens) for group in groups),
             computed_tokens=sum(group.computed_tokens for group in groups),
+            cut_tokens=sum(group.cut_tokens for group in groups),
         )
 
 
