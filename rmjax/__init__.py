@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rmjax.preferences.record import Comparison, Message, Preference, Source
     from rmjax.preferences.write import write_preferences
     from rmjax.scoring.scorer import RewardScorer
+    from rmjax.scoring.stage_two import reward_function
 
 _HOME = {
     "Comparison": "rmjax.preferences.record",
@@ -26,6 +27,7 @@ _HOME = {
     "RowDefaults": "rmjax.preferences.groups",
     "Source": "rmjax.preferences.record",
     "read_preferences": "rmjax.preferences.read",
+    "reward_function": "rmjax.scoring.stage_two",
     "write_preferences": "rmjax.preferences.write",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "RowDefaults",
     "Source",
     "read_preferences",
+    "reward_function",
     "write_preferences",
 ]
 

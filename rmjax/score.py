@@ -12,7 +12,8 @@ from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.files import check_bucket
 from rmjax.preferences.record import RowError
-from rmjax.scoring.scorer import RewardScorer, score_file
+from rmjax.scoring.scored_files import score_file
+from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.machine import use_machine
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)

@@ -18,7 +18,8 @@ from rmjax.config import to_json
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.files import GrowingObject
-from rmjax.scoring.scorer import RewardScorer, score_file
+from rmjax.scoring.scored_files import score_file
+from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.loop import train
 from rmjax.training.workdir import WorkdirError, open_workdir
 

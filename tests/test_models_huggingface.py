@@ -40,8 +40,8 @@ def loaded(folder, *, devices=1, attention=dense_attention, **parallel):
     return model, theirs.load(template, KEY)
 
 
-def expected_of(name):
-    with np.load(GOLDEN / name / "expected.npz") as found:
+def expected_of(folder):
+    with np.load(folder / "expected.npz") as found:
         parts = np.cumsum(found["lengths"])[:-1]
         rows = [part.tolist() for part in np.split(found["tokens"], parts)]
         return rows, np.split(found["hidden"], parts), found["rewards"]
@@ -49,8 +49,12 @@ def expected_of(name):
 
 @pytest.mark.parametrize("name", REWARD_MODELS)
 def test_hidden_states_are_those_of_transformers(name):
-    model, params = loaded(GOLDEN / name)
-    rows, hidden, _ = expected_of(name)
+    compare_hidden_states(GOLDEN / name)
+
+
+def compare_hidden_states(folder):
+    model, params = loaded(folder)
+    rows, hidden, _ = expected_of(folder)
     batch = to_batch(np.random.default_rng(0), [[Tree(row, [])] for row in rows], length=24, responses=1, comparisons=1)
     backbone = Backbone(model_shape(model.config), model.vocabulary_size, dense_attention)
     norm = make_norm(model_shape(model.config), "final_norm", np.dtype(np.float32))
@@ -69,8 +73,12 @@ def test_hidden_states_are_those_of_transformers(name):
 @pytest.mark.parametrize("name", REWARD_MODELS)
 @pytest.mark.parametrize("kind", ANYWHERE, ids=lambda kind: kind.value)
 def test_rewards_are_those_of_transformers_alone_and_beside_others(name, kind):
-    model, params = loaded(GOLDEN / name, attention=ANYWHERE[kind])
-    rows, _, theirs = expected_of(name)
+    compare_rewards(GOLDEN / name, ANYWHERE[kind])
+
+
+def compare_rewards(folder, attention):
+    model, params = loaded(folder, attention=attention)
+    rows, _, theirs = expected_of(folder)
     first, second, *others = rows
     assert first[:SHARED] == second[:SHARED]
     forked = Tree(first[:SHARED], [Tree(first[SHARED:], []), Tree(second[SHARED:], [])])

@@ -16,9 +16,10 @@ from rmjax.batches.limits import ResponseTooLongError
 from rmjax.config import OnError
 from rmjax.models import reward
 from rmjax.preferences.record import Message, RowError
-from rmjax.scoring import scorer as scoring
+from rmjax.scoring import scored_files as scoring
 from rmjax.scoring.rows import parse_request
-from rmjax.scoring.scorer import RewardScorer, score_file
+from rmjax.scoring.scored_files import score_file
+from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.parallel import make_model
 from rmjax.training.trained import TrainedModel
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from rmjax.errors import ReportedError
 from rmjax.scoring.scorer import Reward
 
 
-class QueueFullError(Exception):
+class QueueFullError(ReportedError):
     """As many responses wait as may; ``retry_after`` is in how many seconds there should be room."""
 
     def __init__(self, waiting: int, limit: int, retry_after: int):
@@ -13,7 +14,7 @@ class QueueFullError(Exception):
         self.retry_after = retry_after
 
 
-class StoppedError(Exception):
+class StoppedError(ReportedError):
     """The batcher takes nothing more."""
 
     def __init__(self):

@@ -1,13 +1,10 @@
 """Rewards of single responses from a trained model."""
 
 import dataclasses
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 from etils import epath
 from jaxtyping import Float32
 
@@ -17,7 +14,6 @@ from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
 from rmjax.training.portable import load_model
@@ -26,9 +22,6 @@ from rmjax.training.trained import TrainedModel
 
 Reward = float | dict[str, float]
 Prompt = str | Sequence[Message | Mapping[str, str]]
-
-ROWS_AT_ONCE = 1024
-CHARACTERS_AT_ONCE = 8_000_000  # what bounds the memory where rows are long
 
 
 class NormalizationError(UserError):
@@ -144,65 +137,6 @@ class RewardScorer:
         return check_spread(self.trained).normalized(reward, head)
 
 
-def score_file(scorer: RewardScorer, source: str, target: str, *, on_error: OnError = OnError.DEFAULT) -> Counter[str]:
-    """Scores the rows of a .jsonl or .jsonl.gz file (``-``: stdin) into another (``-``: stdout), in order.
-
-    Rows are taken in chunks, so memory stays bounded however long the file is; a target file appears whole or not at
-    all. A row that can't be scored is an error. With ``OnError.SKIP`` it stays in its place, so nothing is lost and
-    lines still match: it comes back with ``reward`` null (in ``rewards``, null for each such response) and the
-    message in ``error``. A line that isn't a JSON object, or is blank between rows, comes back as
-    ``{"line": its text, …}`` with these two, and a row that has fields of these names already as
-    ``{"row": the row, …}``.
-
-    Returns:
-      How many rows were scored, under ``"scored"``, and how many were not, by kind of fault.
-
-    Raises:
-      FileError, RowError: for a file or a row that can't be read.
-      NonFiniteRewardsError: where a reward is NaN or infinite, whatever ``on_error`` is: the model is at fault then.
-    """
-    counts: Counter[str] = Counter()
-    cut, began = 0, time.monotonic()
-    with rows.opened_output(target) as stream:
-        for chunk in _chunks(rows.read_lines(source)):
-            cut += _score_chunk(scorer, chunk, stream, on_error, counts)
-    scorer.warn_of_cut(cut, "stdin" if source == rows.STANDARD else source)
-    for kind, count in sorted(counts.items()):
-        if kind != "scored":
-            logging.warning("%d rows without a reward: %s", count, kind)
-    logging.info("scored %d rows in %.1f s", counts["scored"], time.monotonic() - began)
-    return counts
-
-
-def _score_chunk(
-    scorer: RewardScorer, chunk: list[tuple[str, bytes]], stream: rows.ByteSink, on_error: OnError, counts: Counter[str]
-) -> int:
-    """Writes the rows of a chunk with their rewards, and returns how many prompts were cut."""
-    parsed = [_parsed(line, origin, on_error) for origin, line in chunk]
-    good = [
-        (entry[1], origin)
-        for entry, (origin, _) in zip(parsed, chunk, strict=True)
-        if isinstance(entry[1], rows.Request)
-    ]
-    requests, origins = [request for request, _ in good], [origin for _, origin in good]
-    scored, cut = scorer.score_and_count(requests, origins=origins, on_error=on_error)
-    found = iter(scored)
-    for (row, request), (origin, _) in zip(parsed, chunk, strict=True):
-        if isinstance(request, RowError):
-            counts[request.kind] += 1
-            answer = {"reward": None, "error": str(request)}
-            row = {"row": row} if answer.keys() & row.keys() else row
-        else:
-            rewards = next(found)
-            answer = {"reward": rewards[0]} if request.single else {"rewards": rewards}
-            fault = scorer.fault(request, origin) if None in rewards else None
-            counts["scored" if fault is None else fault.kind] += 1
-            answer |= {} if fault is None else {"error": str(fault)}
-        stream.write(rows.to_line(row | answer))
-    stream.flush()
-    return cut
-
-
 def check_spread(trained: TrainedModel) -> ScoringRecord:
     """The record that rewards are normalized by; NormalizationError where there is none, or nothing to divide by."""
     if trained.record is None:
@@ -212,30 +146,6 @@ def check_spread(trained: TrainedModel) -> ScoringRecord:
     if not all(trained.record.deviation):
         raise NormalizationError(f"the rewards of the validation data at step {trained.step} are all equal")
     return trained.record
-
-
-def _parsed(line: bytes, origin: str, on_error: OnError) -> tuple[dict[str, Any], rows.Request | RowError]:
-    """(the row, what it asks or what is wrong with it); a fault is raised unless faults are skipped."""
-    row: dict[str, Any] = {"line": line.decode(errors="backslashreplace")}
-    try:
-        row = decode_line(line, origin, writable=True)
-        return row, rows.parse_request(row, origin=origin)
-    except RowError as error:
-        if on_error is not OnError.SKIP:
-            raise
-        return row, error
-
-
-def _chunks(lines: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    chunk, size = [], 0
-    for origin, line in lines:
-        chunk.append((origin, line))
-        size += len(line)
-        if len(chunk) >= ROWS_AT_ONCE or size >= CHARACTERS_AT_ONCE:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _plain(text: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from rmjax.config import ConfigError
+from rmjax.errors import ReportedError
 from rmjax.scoring import rows
 from rmjax.scoring.asked import Asked
 from rmjax.scoring.batcher import Batcher
@@ -58,7 +59,7 @@ class ServerSettings:
             raise ConfigError("RMJAX_API_KEY holds what no header can; it must be printable ASCII, or unset for no key")
 
 
-class ClientGoneError(Exception):
+class ClientGoneError(ReportedError):
     """Whoever asked has closed the connection."""
 
 

@@ -14,12 +14,12 @@ import uvicorn
 from absl import logging
 
 from rmjax.config import ConfigError
+from rmjax.scoring.client import API_KEY
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.server import make_app
 from rmjax.scoring.serving import ServerSettings, Serving
 from rmjax.scoring.serving_rewards import normalization_of
 
-API_KEY = "RMJAX_API_KEY"
 _KEEP_ALIVE = 60  # seconds
 
 

@@ -1,12 +1,14 @@
 """Makes tests/golden/huggingface: tiny models of every architecture that is imported, and what transformers computes.
 
-    .venv-peers/bin/python tests/golden/make_huggingface.py
+    .venv-peers/bin/python tests/golden/make_huggingface.py [FOLDER SEED]
 
-Each folder is as ``save_pretrained`` writes it, with ``expected.npz`` beside: the tokens of four conversations, of
-which the first two begin alike, the hidden states after the last norm, and the rewards, each conversation on its own.
+Another seed makes other weights and conversations, as tests/test_peers_huggingface.py has them. Each folder is as
+``save_pretrained`` writes it, with ``expected.npz`` beside: the tokens of four conversations, of which the first two
+begin alike, the hidden states after the last norm, and the rewards, each conversation on its own.
 The script refuses to write what transformers itself doesn't compute alike from batches padded on either side.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,22 +97,22 @@ def expected(model: torch.nn.Module, rows: list[list[int]]) -> dict[str, np.ndar
     }
 
 
-def main() -> None:
-    for number, (name, (kind, changes)) in enumerate(MODELS.items()):
+def main(parent: Path, seed: int) -> None:
+    for number, (name, (kind, changes)) in enumerate(MODELS.items(), start=seed * len(MODELS)):
         generator = torch.Generator().manual_seed(number)
         config = getattr(transformers, kind)(**(changes if name == "gpt2" else COMMON | changes))
         config._attn_implementation = "eager"
         model = AutoModelForSequenceClassification.from_config(config).eval()
         enliven(model, generator)
-        folder = FOLDER / name
+        folder = parent / name
         model.save_pretrained(folder, max_shard_size="12KB" if name in SHARDED else "1GB")
         np.savez(folder / "expected.npz", **expected(model, conversations(np.random.default_rng(number))))
         if name in LANGUAGE_MODELS:
             language_model = AutoModelForCausalLM.from_config(config)
             enliven(language_model, generator)
-            language_model.save_pretrained(FOLDER / f"{name}_lm")
+            language_model.save_pretrained(parent / f"{name}_lm")
         print(name, np.load(folder / "expected.npz")["rewards"])
 
 
 if __name__ == "__main__":
-    main()
+    main(*((Path(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 1 else (FOLDER, 0)))

@@ -1,0 +1,45 @@
+"""Chooses the best of several responses to each prompt: JSON lines in, the same lines with their best response out.
+
+    python -m rmjax.best_of_n --workdir=runs/helpfulness --input=candidates.jsonl --output=best.jsonl
+
+A row is ``{"prompt": …, "responses": [… , …]}``; it comes back with ``best``, ``best_index``, ``best_reward`` and the
+``rewards`` of all. With ``--url=http://127.0.0.1:8000`` in the place of ``--workdir`` a running server scores them.
+"""
+
+from absl import flags
+
+from rmjax.command import run
+from rmjax.config import OnError
+from rmjax.errors import remedied
+from rmjax.files import check_bucket
+from rmjax.preferences.record import RowError
+from rmjax.scoring.best import best_of_n
+from rmjax.scoring.remote_scorer import open_scorer
+from rmjax.training.machine import use_machine
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.")
+_URL = flags.DEFINE_string("url", None, "A running server in its place, as http://127.0.0.1:8000.")
+_INPUT = flags.DEFINE_string("input", None, "The rows: a .jsonl or .jsonl.gz file, or - for stdin.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Where they go with their best: a file, or - for stdout.", required=True)
+_N = flags.DEFINE_integer("n", None, "How many of a row's responses are compared, the first; all.", lower_bound=1)
+_STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
+_HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
+_ON_ERROR = flags.DEFINE_enum_class(
+    "on_error",
+    OnError.DEFAULT,
+    OnError,
+    "What happens to a row that can't be scored: default and error stop there, skip gives it back with an error.",
+)
+
+
+def main() -> None:
+    for path in (_INPUT.value, _OUTPUT.value):
+        check_bucket(path)
+    use_machine()
+    scorer = open_scorer(_WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value)
+    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a best response"):
+        best_of_n(scorer, _INPUT.value, _OUTPUT.value, n=_N.value, head=_HEAD.value, on_error=_ON_ERROR.value)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,67 @@
+"""Rewards of a model in this process, in the form that stage two asks for them."""
+
+from collections.abc import Sequence
+
+from rmjax.batches.limits import LimitError
+from rmjax.config import OnError
+from rmjax.errors import UserError
+from rmjax.scoring import rows
+from rmjax.scoring.scorer import Reward, RewardScorer
+from rmjax.scoring.source import PromptGroup, TooLong
+
+
+class ScorerRewards:
+    """The rewards of one head of a scorer.
+
+    Raises:
+      UserError: where the model has several heads and none of them is named, or not the one that is.
+    """
+
+    def __init__(self, scorer: RewardScorer, head: str | None = None):
+        self._scorer = scorer
+        self._head = checked_head(head, scorer.trained.config.model.reward_heads)
+
+    def rewards(self, groups: Sequence[PromptGroup]) -> list[list[float | TooLong]]:
+        """The reward of each response of each group, in their order.
+
+        Raises:
+          RowError: for what the model's contract can't take for another reason than its length.
+        """
+        requests = [
+            rows.parse_request({"prompt": group.prompt, "responses": list(group.responses)}, origin=group.origin)
+            for group in groups
+        ]
+        origins = [group.origin for group in groups]
+        scored, cut = self._scorer.score_and_count(requests, origins=origins, on_error=OnError.SKIP)
+        self._scorer.warn_of_cut(cut)
+        return [
+            [self._reward(reward, request, place, origin) for place, reward in enumerate(found)]
+            for found, request, origin in zip(scored, requests, origins, strict=True)
+        ]
+
+    def _reward(self, reward: Reward | None, request: rows.Request, place: int, origin: str) -> float | TooLong:
+        if reward is not None:
+            return of_head(reward, self._head)
+        alone = rows.Request(prompt=request.prompt, responses=(request.responses[place],), single=True)
+        fault = self._scorer.fault(alone, origin)
+        if isinstance(fault, LimitError):
+            return TooLong(kind=fault.kind, found=fault.found, right=fault.right)
+        raise fault or AssertionError(f"{origin}: a response without a reward has no fault")
+
+
+def checked_head(head: str | None, heads: tuple[str, ...]) -> str | None:
+    """The head, which must be one of the model's; None where it has a single one, which needs no name."""
+    if head is None and len(heads) < 2:
+        return None
+    if head not in heads:
+        found = f"has no reward head {head!r}" if head else "has several reward heads"
+        right = ", ".join(heads) or "none: it has a single one without a name"
+        raise UserError(f"the model {found}; head must be one of {right}")
+    return head
+
+
+def of_head(reward: Reward, head: str | None) -> float:
+    """A reward of the head; UserError where there are several and it is none of them."""
+    if isinstance(reward, dict):
+        return reward[checked_head(head, tuple(reward)) or ""]
+    return reward

@@ -1,0 +1,89 @@
+"""What scores the rows of files: a run in this process, or a server in its place."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from rmjax.config import OnError
+from rmjax.errors import UserError
+from rmjax.preferences.record import RowError, Text
+from rmjax.scoring import rows
+from rmjax.scoring.client import RewardClient
+from rmjax.scoring.in_process import checked_head
+from rmjax.scoring.scored_files import FileScorer
+from rmjax.scoring.scorer import Reward, RewardScorer
+from rmjax.scoring.source import PromptGroup, TooLong
+
+
+def open_scorer(workdir: str | None, url: str | None, *, step: int | None, head: str | None) -> FileScorer:
+    """The scorer of a run, or of a running server.
+
+    Raises:
+      UserError: where both or neither of them are given, or step or head don't fit.
+      WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_trained``.
+    """
+    if (workdir is None) == (url is None):
+        found = "neither is given" if url is None else "both are given"
+        raise UserError(f"--workdir and --url: {found}; right would be one of the two")
+    if url is not None:
+        if step is not None:
+            raise UserError(f"--step is {step}, and {url} is a server: which checkpoint it has is decided there")
+        return RemoteScorer(RewardClient(url=url, head=head))
+    assert workdir is not None
+    scorer = RewardScorer.from_workdir(workdir, step)
+    checked_head(head, scorer.trained.config.model.reward_heads)
+    return scorer
+
+
+class RemoteScorer:
+    """Scores rows by a server. Prompts that it cuts are in its answers' ``usage``, and count as none here."""
+
+    def __init__(self, client: RewardClient):
+        self._client = client
+
+    def score_and_count(
+        self, requests: Sequence[rows.Request], *, origins: Sequence[str], on_error: OnError
+    ) -> tuple[list[list[Reward | None]], int]:
+        """The rewards of each request's responses; with ``OnError.SKIP`` None of each that is too long.
+
+        Raises:
+          RowError: for the first that is too long, where they aren't skipped.
+          RequestRefusedError, ServerFailedError: as ``RewardClient``.
+        """
+        groups = [_group(request, origin) for request, origin in zip(requests, origins, strict=True)]
+        found = self._client.rewards(groups)
+        scored: list[list[Reward | None]] = []
+        for group, rewards in zip(groups, found, strict=True):
+            fault = _fault(group, rewards)
+            if fault is not None and on_error is not OnError.SKIP:
+                raise fault
+            scored.append([None if isinstance(reward, TooLong) else reward for reward in rewards])
+        return scored, 0
+
+    def warn_of_cut(self, cut: int, name: str = "scoring") -> None:
+        """Nothing: the count is always 0."""
+
+    def fault(self, request: rows.Request, origin: str) -> RowError | None:
+        """What the model has against a request; None if nothing."""
+        group = _group(request, origin)
+        return _fault(group, self._client.rewards([group])[0])
+
+
+def _group(request: rows.Request, origin: str) -> PromptGroup:
+    responses = tuple(_json(response) for response in request.responses)
+    return PromptGroup(prompt=_json(request.prompt), responses=responses, origin=origin)
+
+
+def _json(text: Text) -> Any:
+    return text if isinstance(text, str) else [dataclasses.asdict(message) for message in text]
+
+
+def _fault(group: PromptGroup, rewards: Sequence[float | TooLong]) -> RowError | None:
+    """The first of a group's."""
+    for place, reward in enumerate(rewards):
+        if isinstance(reward, TooLong):
+            return RowError(
+                origin=group.origin, field=f"responses[{place}]", kind=reward.kind, found=reward.found,
+                right=reward.right,
+            )  # fmt: skip
+    return None

@@ -1,0 +1,121 @@
+"""A stand-in for ``rmjax.serve``: it speaks the protocol of ``/v1/rewards`` and fails as it is told to."""
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Score = Callable[[Any, list[Any]], list[float]]
+
+
+class RefusalError(Exception):
+    """What the server refuses, with a status and a message."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class StandIn:
+    """The server while it runs.
+
+    Attributes:
+      asked: the bodies of all requests that were answered well, in the order of their answers.
+      faults: those that are still to come, one for each request.
+      headers: of the last request.
+      most: the most requests that were there at a time.
+    """
+
+    def __init__(self, score: Score, faults: Iterable[str] = (), *, slow_s: float = 0.0, port: int = 0):
+        self.asked: list[dict] = []
+        self.headers: dict[str, str] = {}
+        self.most = self._now = 0
+        self.faults = list(faults)
+        self._score, self._slow_s = score, slow_s
+        self._lock = threading.Lock()
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                stand_in.answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing: the tests' output stays theirs."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        assert handler.path == "/v1/rewards"
+        with self._lock:
+            self.headers = dict(handler.headers)
+            fault = self.faults.pop(0) if self.faults else ""
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(self._slow_s)
+        try:
+            self._answer(handler, body, fault)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+    def _answer(self, handler: BaseHTTPRequestHandler, body: dict, fault: str) -> None:
+        if fault == "reset":
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handler.connection.close()
+            return
+        if fault.isdigit():
+            error = {"error": "come back later"}
+            send(handler, int(fault), json.dumps(error).encode(), {"Retry-After": "0"})
+            return
+        try:
+            rewards = self._score(body["prompt"], body["responses"])
+        except RefusalError as refusal:
+            error = {"error": str(refusal)}
+            send(handler, refusal.status, json.dumps(error).encode(), {})
+            return
+        except Exception as error:  # else the client would see a broken connection, and try again
+            send(handler, 500, repr(error).encode(), {})
+            raise
+        entries = [{"reward": value, "head": body.get("head", "reward"), "tokens": 1,
+                    "normalized_reward": None if fault == "plain" else value / 2} for value in rewards]  # fmt: skip
+        data = json.dumps({"model": "stand-in", "rewards": entries}).encode()
+        if fault == "cut":
+            send(handler, 200, data, {}, sent=len(data) // 2)
+        elif fault == "half":
+            send(handler, 200, data[: len(data) // 2], {})
+        else:
+            with self._lock:
+                self.asked.append(body)
+            send(handler, 200, data, {})
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, data: bytes, headers: dict, *, sent: int | None = None) -> None:
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(data)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(data[:sent])
+
+
+@contextlib.contextmanager
+def serving(score: Score, faults: Iterable[str] = (), **options: Any) -> Iterator[StandIn]:
+    server = StandIn(score, faults, **options)
+    try:
+        yield server
+    finally:
+        server.close()

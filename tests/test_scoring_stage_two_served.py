@@ -1,0 +1,99 @@
+"""The reward function and the server that it was made for, in one process: what each says, the other understands."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from served import alone, scorer_of
+from untrained import random_text
+
+from rmjax import reward_function
+from rmjax.scoring import client as clients
+from rmjax.scoring.client import RequestRefusedError
+from rmjax.scoring.server import make_app
+from rmjax.scoring.serving import ServerSettings
+from rmjax.scoring.serving_rewards import Normalization
+
+LONG = "rains " * 200
+HEADS = ("honesty", "brevity")
+
+
+@contextlib.contextmanager
+def serving(heads: tuple[str, ...] = (), normalization: Any = None, **settings: Any) -> Iterator[str]:
+    """The URL of a real server, in a thread."""
+    app = make_app(scorer_of(heads), ServerSettings(model="tiny", **settings), normalization)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def random_calls(seed, count):
+    rng = np.random.default_rng(seed)
+    texts = [random_text(rng, 9) for _ in range(5)]
+    return [texts[place] for place in rng.integers(0, 5, count)], [random_text(rng, 9) for _ in range(count)]
+
+
+def expected(prompts, completions):
+    pairs = zip(prompts, completions, strict=True)
+    return [alone({"prompt": prompt, "responses": [text]})[0] for prompt, text in pairs]
+
+
+def test_rewards_are_those_alone_though_the_server_is_often_full(monkeypatch):
+    """Sixteen prompts ask at a time, and the server lets four responses wait."""
+    monkeypatch.setattr(clients, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(clients, "MOST_RESPONSES", 3)
+    prompts, completions = random_calls(0, 24)
+    with serving(max_waiting=4, max_responses=4) as url:
+        found = reward_function(url)(prompts, completions)
+    np.testing.assert_allclose(found, expected(prompts, completions), rtol=0, atol=1e-5)
+
+
+def test_a_body_that_is_too_large_is_divided():
+    prompts, completions = ["why"] * 40, random_calls(1, 40)[1]
+    with serving(max_request_bytes=300) as url:
+        found = reward_function(url)(prompts, completions)
+    np.testing.assert_allclose(found, expected(prompts, completions), rtol=0, atol=1e-5)
+
+
+def test_what_is_too_long_has_no_reward_and_other_faults_are_errors():
+    system = [{"role": "system", "content": LONG}, {"role": "user", "content": "why"}]
+    with serving() as url:
+        function = reward_function(url)
+        found = function(["why", "why", system], [" it", LONG, "it"])
+        assert found == [pytest.approx(expected(["why"], [" it"])[0], abs=1e-5), None, None]
+        with pytest.raises(RequestRefusedError, match=r"prompts\[0\]: .*empty field"):
+            function([" "], ["it"])
+        with pytest.raises(RequestRefusedError, match=r"refused it \(422\).*head"):
+            reward_function(url, head="wit")(["why"], ["it"])
+        with pytest.raises(RequestRefusedError, match="no mean and deviation"):
+            reward_function(url, normalized=True)(["why"], ["it"])
+
+
+def test_heads_normalised_rewards_and_the_key(monkeypatch):
+    normalization = {head: Normalization(mean=0.5, deviation=2.0) for head in HEADS}
+    (reward,) = scorer_of(HEADS).score("why", ["it"])
+    assert isinstance(reward, dict)
+    with serving(HEADS, normalization, api_key="open sesame") as url:
+        monkeypatch.delenv(clients.API_KEY, raising=False)
+        with pytest.raises(RequestRefusedError, match=r"refused it \(401\)"):
+            reward_function(url, head="brevity")(["why"], ["it"])
+        monkeypatch.setenv(clients.API_KEY, "open sesame")
+        for head in HEADS:
+            assert reward_function(url, head=head)(["why"], ["it"]) == pytest.approx([reward[head]], abs=1e-5)
+            normalised = reward_function(url, head=head, normalized=True)(["why"], ["it"])
+            assert normalised == pytest.approx([(reward[head] - 0.5) / 2.0], abs=1e-5)
+        with pytest.raises(RequestRefusedError, match="several reward heads; head must be one of honesty, brevity"):
+            reward_function(url)(["why"], ["it"])
