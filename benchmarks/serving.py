@@ -31,7 +31,7 @@ from absl import app, flags, logging
 
 from benchmarks import workload
 from benchmarks.sides import CPU, ROOT, say, use_threads
-from rmjax.batches.contract import RoleTemplate
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import ExperimentConfig, TextConfig
 from rmjax.models.reward import RewardModel

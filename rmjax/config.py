@@ -64,6 +64,7 @@ class DataConfig:
     data_dir: str | None = None  # where prepared data sets lie (a bucket too); None: TFDS's default folder
     manual_dir: str | None = None  # files in the published layout of a data set, read instead of downloading it
     on_error: OnError = OnError.DEFAULT
+    transcripts_as_messages: bool = False  # HH's turns become messages, which a chat template renders as it does others
     merge_prompts: bool = False  # rows of one prompt, dimension and source become one group, over all specs
 
 

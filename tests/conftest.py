@@ -10,6 +10,7 @@ over these. Commands that tests start get them through the environment, and leav
 Types are checked in all but what reads, makes and judges rows of text: there it takes more time than all else.
 """
 
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -49,6 +50,8 @@ PROCESSES = tuple(
                  "docs_extending", "scoring_serving_process", "command")
 )  # fmt: skip
 
+MOST_MAPS = 25_000  # of the 65,530 that Linux allows
+
 assert all((pathlib.Path(__file__).parent / name).exists() for name in PROCESSES)
 install_import_hook([f"rmjax.{package}" for package in TYPED], "beartype.beartype")
 _compiled = tempfile.mkdtemp(prefix="rmjax-compiled-")
@@ -60,6 +63,16 @@ collect_less()
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_compiled, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Forgets compiled programs before there are too many: the system lets a process map only so much memory, in
+    pieces, of which each program takes some; XLA ends the process where it gets no more."""
+    yield
+    if len(pathlib.Path("/proc/self/maps").read_bytes().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

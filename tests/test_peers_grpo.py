@@ -11,7 +11,7 @@ from peers import ROOT, needs, run_peer
 from untrained import random_text, untrained_config, write_run
 
 from rmjax import RewardScorer, reward_function
-from rmjax.batches.contract import ResponseTooLongError
+from rmjax.batches.limits import ResponseTooLongError
 from rmjax.scoring.export import export
 
 pytestmark = needs()

@@ -9,7 +9,7 @@ from peers import ENVIRONMENT, needs, run_peer
 from untrained import random_text, untrained_config, write_run
 
 from rmjax import RewardScorer
-from rmjax.batches.contract import RoleTemplate
+from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenizer import END_TOKEN
 from rmjax.config import BatchConfig, TextConfig
 from rmjax.preferences.record import Message

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from rmjax.batches.template import RoleTemplate
 from rmjax.config import OnError
 from rmjax.preferences.read import read_preferences
+from rmjax.preferences.record import Comparison, Preference, RowError, Source
 from rmjax.preferences.row_forms import RowDefaults
-from rmjax.preferences.transcripts import shared_length, split_transcripts
+from rmjax.preferences.transcripts import as_messages, shared_length, split_transcripts
 
 HH = Path(__file__).parents[2] / "shared" / "data" / "hh-rlhf"
 
@@ -67,3 +69,38 @@ def test_the_published_pairs_are_read_whole(name):
         assert preference.prompt.startswith("\n\nHuman:")
         assert preference.prompt.endswith("\n\nAssistant:")
         assert preference.responses[0] != preference.responses[1]
+
+
+def preference_of(prompt, *responses):
+    return Preference(
+        prompt=prompt, responses=responses, comparisons=(Comparison(left=0, right=1),), dimension="d",
+        source=Source.HUMAN, origin="o",
+    )  # fmt: skip
+
+
+def test_transcripts_become_messages_that_are_rendered_as_the_same_transcripts():
+    prompt = "\n\nHuman: why?\n\nAssistant: it is.\n\nHuman: really\n\nAssistant:"
+    responses = (" yes", " no\n\nHuman: oh\n\nAssistant: well")
+    before = preference_of(prompt, *responses)
+    after = as_messages(before)
+    assert [turn.role for turn in after.prompt] == ["user", "assistant", "user"]
+    assert [turn.content for turn in after.responses[1]] == ["no", "oh", "well"]
+    template = RoleTemplate()
+    assert template.render(after.prompt, after.responses) == (prompt, [prompt + text for text in responses])
+    assert as_messages(after) == after
+    assert after.comparisons == before.comparisons
+
+
+@pytest.mark.parametrize(
+    ("prompt", "responses", "message"),
+    [
+        ("why?", (" a", " b"), r"o: field 'prompt': no transcript: found 'why\?'"),
+        ("\n\nHuman: why?", (" a", " b"), "no transcript"),
+        ("\n\nAssistant:", (" a", " b"), "no transcript"),
+        ("so\n\nHuman: why?\n\nAssistant:", (" a", " b"), "no transcript"),
+        ("\n\nHuman: why?\n\nAssistant:", (" a", " a "), "o: field 'responses': identical responses: found ' a'"),
+    ],
+)
+def test_what_is_no_transcript_is_an_error(prompt, responses, message):
+    with pytest.raises(RowError, match=message):
+        as_messages(preference_of(prompt, *responses))

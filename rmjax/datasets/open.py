@@ -21,7 +21,8 @@ from rmjax.labeling.labeler import Labeler, find_labeler
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.merge import merge_prompts, merge_sets
 from rmjax.preferences.read import read_preferences
-from rmjax.preferences.record import PreferenceSet, Source
+from rmjax.preferences.record import Preference, PreferenceSet, RowError, Source
+from rmjax.preferences.transcripts import as_messages
 
 OWN_BUILDERS = (HhRlhf, Synthetic)
 
@@ -60,6 +61,9 @@ def open_preferences(spec: str, data: DataConfig, *, dimension: str) -> Preferen
     else:
         found = _read_dataset(parsed, data, defaults)
     preferences, skipped = found.preferences, found.skipped
+    if data.transcripts_as_messages:
+        preferences, more = _in_messages(preferences, data.on_error)
+        skipped = skipped + more
     if not preferences:
         raise DataSpecError(spec, f"it holds no preferences (skipped: {dict(skipped)})", "at least one usable row")
     if skipped:
@@ -68,7 +72,20 @@ def open_preferences(spec: str, data: DataConfig, *, dimension: str) -> Preferen
         preferences = tuple(labeler.judge(preference) for preference in preferences)
     if data.merge_prompts:
         preferences = merge_prompts(preferences)
-    return replace(found, spec=spec, preferences=preferences)
+    return replace(found, spec=spec, preferences=preferences, skipped=skipped)
+
+
+def _in_messages(preferences: Iterable[Preference], on_error: OnError) -> tuple[tuple[Preference, ...], Counter[str]]:
+    """The preferences with their transcripts as messages, and what can't be so by kind of fault."""
+    found, skipped = [], Counter[str]()
+    for preference in preferences:
+        try:
+            found.append(as_messages(preference))
+        except RowError as error:
+            if on_error is not OnError.SKIP:
+                raise
+            skipped[error.kind] += 1
+    return tuple(found), skipped
 
 
 def _find_labeler(spec: FileSpec | DatasetSpec) -> Labeler:

@@ -4,7 +4,14 @@ The format is that of the HH-RLHF data set (Bai et al., 2022, arXiv 2204.05862):
 conversation that they share, so the prompt has to be found.
 """
 
+import dataclasses
+import re
+
+from rmjax.preferences.record import Message, Preference, RowError
+
 ASSISTANT = "\n\nAssistant:"
+_TURN = re.compile(r"\n\n(Human|Assistant):")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def is_transcript(text: object) -> bool:
@@ -36,3 +43,37 @@ def shared_length(first: str, second: str) -> int:
         else:
             high = middle - 1
     return low
+
+
+def as_messages(preference: Preference) -> Preference:
+    """The preference with its transcripts as messages, each without the spaces around it; messages stay as they are.
+
+    RowError for a plain text that is no transcript, or responses that are the same messages.
+    """
+    if not isinstance(preference.prompt, str):
+        return preference
+    prompt = _turns(preference.prompt)
+    if len(prompt) < 2 or prompt[-1] != Message(role="assistant", content=""):
+        raise RowError(
+            origin=preference.origin, field="prompt", kind="no transcript", found=repr(preference.prompt[-60:]),
+            right=f'turns that begin with "\\n\\nHuman:" or {ASSISTANT!r}, the last of them the assistant\'s and empty',
+        )  # fmt: skip
+    texts = [response for response in preference.responses if isinstance(response, str)]
+    responses = tuple(_turns(ASSISTANT + text) for text in texts)
+    if len(set(responses)) < len(responses):
+        raise RowError(
+            origin=preference.origin, field="responses", kind="identical responses", found=repr(texts[0][:60]),
+            right="responses that differ in more than spaces",
+        )  # fmt: skip
+    return dataclasses.replace(preference, prompt=prompt[:-1], responses=responses)
+
+
+def _turns(text: str) -> tuple[Message, ...]:
+    """The turns of a transcript; none where it doesn't begin with one."""
+    before, *parts = _TURN.split(text)
+    if before.strip():
+        return ()
+    return tuple(
+        Message(role=_ROLES[speaker], content=said.strip())
+        for speaker, said in zip(parts[::2], parts[1::2], strict=True)
+    )

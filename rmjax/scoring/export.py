@@ -16,7 +16,7 @@ from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.template import RoleTemplate, Template
 from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
-from rmjax.evaluation.golden import OTHER_DEVICE, SAME_DEVICE, check_golden
+from rmjax.evaluation.golden import OTHER_DEVICE, check_golden, tolerance
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
 from rmjax.models.lora import merged
@@ -139,7 +139,8 @@ def _write_contract(folder: Path, trained: TrainedModel, head: int, dimension: s
     if trained.record is None:
         return None
     exported = load_portable(folder)
-    bound = SAME_DEVICE if dtype == "float32" else OTHER_DEVICE
+    exact = dtype == "float32"
+    bound = tolerance(trained.record, trained.config.model.compute_dtype) if exact else OTHER_DEVICE
     record = trained.record.of_head(head)
     record = check_golden(exported, record, RewardComputer(exported.model, exported.config), bound)
     path.write_text(contract_to_json(trained, dimension, record))
