@@ -21,18 +21,21 @@ model, loading = AutoModelForSequenceClassification.from_pretrained(
 )
 assert not any(loading.values()), loading
 model.eval()
-texts = [
-    text + tokenizer.eos_token if isinstance(text, str) else tokenizer.apply_chat_template(text, tokenize=False)
+conversations = [
+    tokenizer(text + tokenizer.eos_token)["input_ids"]
+    if isinstance(text, str)
+    else tokenizer.apply_chat_template(text)["input_ids"]
     for text in texts
 ]
 
 
-def scores(texts, **padding):
-    batch = tokenizer(texts, return_tensors="pt", **padding)
-    batch.pop("token_type_ids", None)
+def scores(conversations, side="right"):
+    tokenizer.padding_side = side
+    batch = tokenizer.pad({"input_ids": conversations}, return_tensors="pt")
     with torch.no_grad():
         return model(**batch).logits[:, 0].tolist()
 
 
-alone = [scores([text])[0] for text in texts]
-print(json.dumps({"alone": alone, "padded": scores(texts, padding=True), "texts": texts}))
+alone = [scores([tokens])[0] for tokens in conversations]
+padded = {side: scores(conversations, side) for side in ("left", "right")}
+print(json.dumps({"alone": alone, "tokens": conversations, **padded}))

@@ -67,11 +67,9 @@ class StandIn:
             self._now += 1
             self.most = max(self.most, self._now)
         time.sleep(self._slow_s)
-        try:
-            self._answer(handler, body, fault)
-        finally:
-            with self._lock:
-                self._now -= 1
+        with self._lock:  # before the client has its answer, and sends the next request
+            self._now -= 1
+        self._answer(handler, body, fault)
 
     def _answer(self, handler: BaseHTTPRequestHandler, body: dict, fault: str) -> None:
         if fault == "reset":

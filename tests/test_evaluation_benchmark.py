@@ -120,7 +120,7 @@ def test_equal_responses_have_equal_rewards_and_are_computed_once(tmp_path, run,
             computed.append(tokenized.responses)
             return super().__call__(params, tokenized)
 
-    monkeypatch.setattr(module, "RewardComputer", Counting)
+    monkeypatch.setattr(module, "trusted_computer", lambda trained: Counting(trained.model, trained.config))
     path = write(tmp_path / "rows.jsonl", [{**row, "rejected": row["chosen"]}] * 9)
     (found,) = evaluate_benchmark([run], [path], benchmark=Benchmark.REWARD_BENCH)
     assert found.scores.subsets == {"hep-go": 0.0}

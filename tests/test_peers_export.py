@@ -1,52 +1,59 @@
 """What transformers makes of an export: `make test-peers` runs this."""
 
+import dataclasses
 import json
-import os
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from peers import needs, run_peer
+from pretrained_folders import KINDS
 from test_scoring_export import some_preferences
+from test_training_pretrained import config_of
 from untrained import untrained_config, write_run
 
 from rmjax import RewardScorer
-from rmjax.preferences.record import Message
+from rmjax.config import TuningConfig
+from rmjax.evaluation.validation import make_evaluator
 from rmjax.scoring.export import export
+from rmjax.training.loop import train
 
-ROOT = Path(__file__).parents[1]
-PEERS = ROOT / ".venv-peers" / "bin" / "python"
-pytestmark = pytest.mark.skipif(not PEERS.exists(), reason="no .venv-peers: `make test-peers` makes it and runs this")
+pytestmark = needs()
+TURNS = (
+    [{"role": "system", "content": "seven bridges"}, {"role": "user", "content": "never asks why"}],
+    [{"role": "user", "content": "why"}, {"role": "assistant", "content": "it"}, {"role": "user", "content": "rains?"}],
+)
 
 
-def scores_of_transformers(folder, texts, tmp_path):
+def assert_alike(scorer, folder, tmp_path, *, head=None):
+    """Plain texts and messages have the same tokens and scores in transformers, alone and padded on either side."""
+    asked = [(entry.prompt, response) for entry in some_preferences(1, 6) for response in entry.responses]
+    asked += [(turns, answer) for turns in TURNS for answer in ("it rains", "never", "")]
+    texts = [
+        prompt + response if isinstance(prompt, str) else [*prompt, {"role": "assistant", "content": response}]
+        for prompt, response in asked
+    ]
     (tmp_path / "texts.json").write_text(json.dumps(texts))
-    command = [str(PEERS), str(ROOT / "tests" / "peer_scores.py"), str(folder), str(tmp_path / "texts.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    theirs = run_peer("peer_scores.py", str(folder), str(tmp_path / "texts.json"))
+    found = [scorer.score(prompt, [response])[0] for prompt, response in asked]
+    ours = [reward[head] if head else reward for reward in found]
+    assert np.std(ours) > 0.003
+    for way in ("alone", "left", "right"):
+        np.testing.assert_allclose(theirs[way], ours, atol=1e-5)
 
 
-@pytest.mark.parametrize(("heads", "head"), [((), None), (("a", "b"), "b")])
-def test_transformers_gives_the_same_scores(tmp_path, heads, head):
+@pytest.mark.parametrize(("heads", "head"), [((), None), (("a", "b"), "a"), (("a", "b"), "b")])
+def test_a_model_from_scratch_has_the_same_scores(tmp_path, heads, head):
     workdir = write_run(tmp_path / "run", untrained_config(heads=heads))
     folder = export(workdir, tmp_path / "out", head=head)
-    scorer = RewardScorer.from_workdir(workdir)
-    pairs = [(entry.prompt, response) for entry in some_preferences(1, 8) for response in entry.responses]
-    theirs = scores_of_transformers(folder, [prompt + response for prompt, response in pairs], tmp_path)
-    found = [scorer.score(prompt, [response])[0] for prompt, response in pairs]
-    ours = [reward[head] if head else reward for reward in found]
-    assert np.std(ours) > 0.01
-    np.testing.assert_allclose(theirs["alone"], ours, atol=1e-5)
-    np.testing.assert_allclose(theirs["padded"], ours, atol=1e-5)
+    assert_alike(RewardScorer.from_workdir(workdir), folder, tmp_path, head=head)
 
 
-def test_messages_are_rendered_alike(tmp_path):
-    workdir = write_run(tmp_path / "run", untrained_config())
-    folder = export(workdir, tmp_path / "out")
-    scorer = RewardScorer.from_workdir(workdir)
-    prompt = (Message(role="system", content="seven bridges"), Message(role="user", content="never asks why"))
-    answer = (Message(role="assistant", content="it rains"),)
-    turns = [{"role": turn.role, "content": turn.content} for turn in (*prompt, *answer)]
-    theirs = scores_of_transformers(folder, [turns], tmp_path)
-    np.testing.assert_allclose(theirs["alone"], scorer.score(prompt, [answer]), atol=1e-5)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_fine_tuned_model_has_the_same_scores(tmp_path, kind, rank):
+    """With somebody else's tokenizer and chat template, whole or by adapters that are merged."""
+    config = config_of(tmp_path, kind)
+    config.optimizer.learning_rate, config.tuning = 0.05, TuningConfig(lora_rank=rank)
+    train(dataclasses.replace(config, steps=6), tmp_path / "run", make_evaluator=make_evaluator)
+    folder = export(tmp_path / "run", tmp_path / "out")
+    assert_alike(RewardScorer.from_workdir(tmp_path / "run"), folder, tmp_path)
