@@ -157,7 +157,11 @@ class ExperimentConfig:
 
 
 def validate(config: ExperimentConfig) -> None:
-    """Raises ConfigError for the first field that can't be right."""
+    """Raises ConfigError for the first field that can't be right.
+
+    Until the architecture of ``config.pretrained`` is that of ``config.model``, which then has a vocabulary size, what
+    depends on it isn't asked.
+    """
     for name, ok, right in itertools.chain(_checks_of_numbers(config), _checks_of_the_rest(config)):
         if not ok:
             raise ConfigError(f"config.{name} is {_get(config, name)!r}; it must be {right}")
@@ -228,9 +232,10 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     yield "model.head_size", model.head_size % 2 == 0, "even, for rotary positions"
     heads = model.reward_heads
     yield "model.reward_heads", len(set(heads)) == len(heads), "names that differ from each other"
-    yield from _checks_of_positions(config)
-    yield from checks_of_tuning(config.tuning, model)
-    yield from _checks_of_the_mesh(config.parallel, model)
+    if config.pretrained is None or model.vocabulary_size is not None:
+        yield from _checks_of_positions(config)
+        yield from checks_of_tuning(config.tuning, model)
+        yield from _checks_of_the_mesh(config.parallel, model)
 
 
 def _checks_of_positions(config: ExperimentConfig) -> Iterator[_Check]:

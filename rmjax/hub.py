@@ -9,7 +9,7 @@ from rmjax.errors import UserError
 _ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 HUB = "hf://"  # before an id, where a name without it would be a folder
 _TEXT = ["*.json", "*.jinja", "*.model", "*.txt"]  # configs, tokenizers and chat templates
-_WEIGHTS = ["*.safetensors"]
+_WEIGHTS = ["model*.safetensors", "adapter_model.safetensors"]
 
 
 class HubError(UserError):

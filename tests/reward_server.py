@@ -67,39 +67,35 @@ class StandIn:
             self._now += 1
             self.most = max(self.most, self._now)
         time.sleep(self._slow_s)
+        status, data, headers = self._answer(body, fault)
         with self._lock:  # before the client has its answer, and sends the next request
             self._now -= 1
-        self._answer(handler, body, fault)
-
-    def _answer(self, handler: BaseHTTPRequestHandler, body: dict, fault: str) -> None:
         if fault == "reset":
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             handler.connection.close()
-            return
+        else:
+            send(handler, status, data, headers, sent=len(data) // 2 if fault == "cut" else None)
+
+    def _answer(self, body: dict, fault: str) -> tuple[int, bytes, dict]:
+        if fault == "reset":
+            return 0, b"", {}
         if fault.isdigit():
-            error = {"error": "come back later"}
-            send(handler, int(fault), json.dumps(error).encode(), {"Retry-After": "0"})
-            return
+            return int(fault), json.dumps({"error": "come back later"}).encode(), {"Retry-After": "0"}
         try:
             rewards = self._score(body["prompt"], body["responses"])
         except RefusalError as refusal:
-            error = {"error": str(refusal)}
-            send(handler, refusal.status, json.dumps(error).encode(), {})
-            return
+            return refusal.status, json.dumps({"error": str(refusal)}).encode(), {}
         except Exception as error:  # else the client would see a broken connection, and try again
-            send(handler, 500, repr(error).encode(), {})
-            raise
+            return 500, repr(error).encode(), {}
         entries = [{"reward": value, "head": body.get("head", "reward"), "tokens": 1,
                     "normalized_reward": None if fault == "plain" else value / 2} for value in rewards]  # fmt: skip
         data = json.dumps({"model": "stand-in", "rewards": entries}).encode()
-        if fault == "cut":
-            send(handler, 200, data, {}, sent=len(data) // 2)
-        elif fault == "half":
-            send(handler, 200, data[: len(data) // 2], {})
-        else:
+        if fault == "half":
+            data = data[: len(data) // 2]
+        elif fault != "cut":
             with self._lock:
                 self.asked.append(body)
-            send(handler, 200, data, {})
+        return 200, data, {}
 
 
 def send(handler: BaseHTTPRequestHandler, status: int, data: bytes, headers: dict, *, sent: int | None = None) -> None:

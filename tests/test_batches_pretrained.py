@@ -56,7 +56,7 @@ def test_a_plain_text_is_what_transformers_makes_of_it_and_the_end_token_once(tm
     tokenizer = write_tokenizer(tmp_path, kind)
     contract = contract_of(tmp_path)
     end = contract.special.end
-    for prompt, response in (("seven ", "bridges"), ("", "never"), ("why", ""), ("why <|start|>", "asks" + end)):
+    for prompt, response in (("seven ", "bridges"), ("", "never"), ("why", ""), ("why ", "asks" + end)):
         (tokens,) = contract.encode(prompt, [response]).conversations
         text = (prompt + response).removesuffix(end) + end
         assert tokens == theirs(tmp_path)(text)["input_ids"]
@@ -64,6 +64,22 @@ def test_a_plain_text_is_what_transformers_makes_of_it_and_the_end_token_once(tm
     if kind == "llama":  # rendered already, with the BOS that the tokenizer would lay before it
         (tokens,) = contract.encode("<|bos|><|start|>user", ["<|eot|>"]).conversations
         assert tokens == theirs(tmp_path)("<|bos|><|start|>user<|eot|>", add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen"])
+def test_a_text_that_was_rendered_elsewhere_is_the_conversation_of_its_messages(tmp_path, kind):
+    """Whole, without the line break after its last end token, and without any ending: as other programs send it."""
+    write_tokenizer(tmp_path, kind)
+    contract = contract_of(tmp_path)
+    for content in ANSWERS[:2]:
+        (expected,) = contract.encode(messages(*TURNS), [answer(content)]).conversations
+        turns = [{"role": role, "content": said} for role, said in (*TURNS, ("assistant", content))]
+        text = theirs(tmp_path).apply_chat_template(turns, tokenize=False)
+        end = contract.special.end
+        for sent in (text, text.rstrip(), text.rstrip().removesuffix(end)):
+            place = sent.rindex(content)
+            assert contract.encode(sent[:place], [sent[place:]]).conversations == (expected,)
+            assert contract.encode("", [sent]).conversations == (expected,)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,6 +143,16 @@ def test_a_message_that_spells_a_special_token_is_an_error(tmp_path, kind):
             contract.encode(prompt, [response], origin="here")
 
 
+def test_a_fault_is_that_of_its_response_alone(tmp_path):
+    write_tokenizer(tmp_path, "qwen")
+    contract, prompt = contract_of(tmp_path), messages(("user", "why"))
+    answers = [answer("it rains"), answer("a<|im_end|>b"), messages(("user", "no")), answer("never")]
+    (group,) = contract.encode_many([(prompt, answers, "o")])
+    assert [fault and fault.kind for fault in group.faults] == [None, "spells a special token", "wrong role", None]
+    for place in (0, 3):
+        assert group.conversations[place] == contract.encode(prompt, [answers[place]]).conversations[0]
+
+
 def test_what_the_template_refuses_is_a_row_error(tmp_path):
     template = JinjaTemplate(source="{{ raise_exception('no system turns, please') }}")
     write_tokenizer(tmp_path, "qwen")
@@ -138,7 +164,7 @@ def test_what_the_template_refuses_is_a_row_error(tmp_path):
     with pytest.raises(RowError, match=r"o: field 'prompt': refused by the chat template: .*no system turns, please"):
         contract.encode(messages(("user", "x")), [answer("y")], origin="o")
     with pytest.raises(RowError, match="wrong role: found first role 'user'"):
-        contract.encode(messages(("user", "x")), [messages(("user", "y"))], origin="o")
+        contract_of(tmp_path).encode(messages(("user", "x")), [messages(("user", "y"))], origin="o")
 
 
 def test_a_template_that_asks_for_the_date_gets_it_for_good(tmp_path):

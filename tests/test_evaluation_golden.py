@@ -34,7 +34,7 @@ def workdir(tmp_path_factory):
 def test_a_checkpoint_knows_its_golden_scores_and_the_spread_of_its_rewards(workdir):
     trained = load_trained(workdir)
     record = trained.record
-    assert len(record.golden) == 4
+    assert len(record.golden) == 12
     scorer = RewardScorer(trained)
     for golden in record.golden:
         assert scorer.score(golden.prompt, [golden.response]) == pytest.approx(golden.rewards, abs=1e-5)
@@ -97,19 +97,31 @@ def test_another_template_is_refused_by_conversations_of_messages(workdir):
         trusted_computer(dataclasses.replace(trained, contract=contract))
 
 
-def test_rounding_on_another_device_or_in_another_dtype_is_no_change(workdir):
+def shifted(record, by):
+    """Golden rewards that are off by so much, up and down in turn."""
+    golden = tuple(
+        dataclasses.replace(entry, rewards=tuple(reward + by * (-1) ** place for reward in entry.rewards))
+        for place, entry in enumerate(record.golden)
+    )
+    return dataclasses.replace(record, golden=golden)
+
+
+@pytest.mark.parametrize("how", ["another device", "bfloat16"])
+def test_rounding_on_another_device_or_in_another_dtype_is_no_change(workdir, how):
     trained = load_trained(workdir)
-    shifted = [
-        dataclasses.replace(golden, rewards=tuple(reward + 0.02 for reward in golden.rewards))
-        for golden in trained.record.golden
-    ]
-    far = dataclasses.replace(trained.record, golden=tuple(shifted))
-    with pytest.raises(GoldenScoreError, match=r"the difference 0\.02 is more than the 0\.001"):
+    scale = max(trained.record.deviation[0], 0.02)
+    near, far = shifted(trained.record, 0.2 * scale), shifted(trained.record, 0.3 * scale)
+    with pytest.raises(GoldenScoreError, match=r"the difference \S+ is more than the 0\.001"):
+        trusted_computer(dataclasses.replace(trained, record=near))
+    if how == "bfloat16":
+        model = dataclasses.replace(trained.config.model, compute_dtype=ComputeDtype.BFLOAT16)
+        trained = dataclasses.replace(trained, config=dataclasses.replace(trained.config, model=model))
+        trusted_computer(dataclasses.replace(trained, record=near))
+    else:
+        far, near = (dataclasses.replace(record, device="TPU v5e") for record in (far, near))
+        trusted_computer(dataclasses.replace(trained, record=near))
+    with pytest.raises(GoldenScoreError, match=r"differ from those .* by 0\.3\d* standard deviations of its rewards"):
         trusted_computer(dataclasses.replace(trained, record=far))
-    trusted_computer(dataclasses.replace(trained, record=dataclasses.replace(far, device="TPU v5e")))
-    rough = dataclasses.replace(trained.config.model, compute_dtype=ComputeDtype.BFLOAT16)
-    config = dataclasses.replace(trained.config, model=rough)
-    trusted_computer(dataclasses.replace(trained, record=far, config=config))
 
 
 def test_normalized_rewards_have_the_spread_of_the_validation_data(workdir):

@@ -1,29 +1,23 @@
 """What PEFT makes of an adapter of ours, and ours of one of PEFT's: `make test-peers` runs this."""
 
 import json
-import os
-import subprocess
 
 import numpy as np
 import pytest
+from peers import needs, run_peer
 from test_models_huggingface import GOLDEN, expected_of
 from test_models_peft_format import CASES, adapted, rewards_of, written
-from test_peers_export import PEERS, ROOT
 
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.models.lora import merged
 from rmjax.models.peft_format import PeftAdapter
 
-pytestmark = pytest.mark.skipif(not PEERS.exists(), reason="no .venv-peers: `make test-peers` makes it and runs this")
+pytestmark = needs()
 
 
 def scores_of_peft(how, name, folder, rows, tmp_path, *more):
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    script = str(ROOT / "tests" / "peer_peft.py")
-    command = [str(PEERS), script, how, str(GOLDEN / name), str(folder), str(tmp_path / "rows.json"), *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_peer("peer_peft.py", how, str(GOLDEN / name), str(folder), str(tmp_path / "rows.json"), *more)
 
 
 def rows_of(name):

@@ -9,8 +9,9 @@ from peers import ENVIRONMENT, needs, run_peer
 from untrained import random_text, untrained_config, write_run
 
 from rmjax import RewardScorer
+from rmjax.batches.contract import text_to_json
 from rmjax.batches.template import RoleTemplate
-from rmjax.batches.tokenizer import END_TOKEN
+from rmjax.batches.tokenizer import END_TOKEN, OWN_TOKENS
 from rmjax.config import BatchConfig, TextConfig
 from rmjax.preferences.record import Message
 from rmjax.scoring.export import export
@@ -36,7 +37,7 @@ def test_its_scores_and_tokens_are_ours(tmp_path, beginning):
     text with special tokens, which must not add another."""
     text = TextConfig(vocabulary_size=300, max_prompt_tokens=200, max_response_tokens=40)  # theirs cuts no prompt
     workdir = write_run(tmp_path / "run", untrained_config(text=text, batch=BatchConfig(row_length=512, rows=4)))
-    Path(workdir, "template.json").write_text(RoleTemplate(beginning=beginning).to_json())
+    Path(workdir, "template.json").write_text(text_to_json(RoleTemplate(beginning=beginning), OWN_TOKENS))
     rows = random_pairs(0, 20)
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     folder = export(workdir, tmp_path / "exported")

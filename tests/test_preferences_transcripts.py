@@ -86,7 +86,8 @@ def test_transcripts_become_messages_that_are_rendered_as_the_same_transcripts()
     assert [turn.role for turn in after.prompt] == ["user", "assistant", "user"]
     assert [turn.content for turn in after.responses[1]] == ["no", "oh", "well"]
     template = RoleTemplate()
-    assert template.render(after.prompt, after.responses) == (prompt, [prompt + text for text in responses])
+    assert template.render_prompt(after.prompt) == prompt
+    assert [template.render(after.prompt, each) for each in after.responses] == [prompt + text for text in responses]
     assert as_messages(after) == after
     assert after.comparisons == before.comparisons
 

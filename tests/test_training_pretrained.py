@@ -14,17 +14,19 @@ from tiny_run import tiny_config, write_rows
 
 from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.tokenize import tokenize_responses
-from rmjax.config import ConfigError, ParallelConfig, Strategy
+from rmjax.config import ConfigError, ParallelConfig, Strategy, TuningConfig
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.hub import HubError
 from rmjax.model_config import ModelConfig, Remat
 from rmjax.preferences.record import Message
+from rmjax.scoring.export_adapter import export_adapter
 from rmjax.training.data import prepare_data
 from rmjax.training.loop import train
 from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.pretrained import embedding_rows, pretrained_params, with_architecture
 from rmjax.training.trained import load_trained
+from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import open_workdir, read_config
 
 
@@ -56,7 +58,7 @@ def first_state(config, workdir):
     """The config, model, contract, first state and strategy of a run."""
     config = with_architecture(config, workdir)
     contract = prepare_data(config, open_workdir(workdir, config)).contract
-    model = make_model(config.model, embedding_rows(config.model, contract))
+    model = make_model(config.model, embedding_rows(config.model, contract), adapters_of(config))
     parallel = make_parallel(config)
     params = pretrained_params(config, model, parallel)
     state = parallel.new_state(model, optax.adam(1e-3), config.seed, params)
@@ -120,6 +122,41 @@ def test_the_architecture_is_theirs_and_how_it_is_computed_is_ours(tmp_path):
     message = r"config\.model\.head_size is 12; it must be left as it is by default, for it is 16 in config\.pretrained"
     with pytest.raises(ConfigError, match=message):
         with_architecture(config, tmp_path / "none")
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    """The config of a run with adapters, its workdir, and a folder of these in PEFT's format."""
+    config = dataclasses.replace(
+        config_of(tmp_path, "qwen"), tuning=TuningConfig(lora_rank=2, lora_targets=("query", "up"))
+    )
+    config.optimizer.learning_rate = 0.05
+    train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    folder = export_adapter(tmp_path / "run", tmp_path / "adapter", base=str(tmp_path / "theirs"), step=4)
+    return dataclasses.replace(config, pretrained=str(folder)), load_trained(tmp_path / "run", 4)
+
+
+@pytest.mark.parametrize("tuning", ["the same", "none"])
+def test_an_adapter_of_pefts_format_is_trained_on_or_merged(tmp_path, adapter, tuning):
+    config, trained = adapter
+    if tuning == "none":
+        config = dataclasses.replace(config, tuning=TuningConfig())
+    found, model, contract, state, parallel = first_state(config, tmp_path / "next")
+    assert contract.template == trained.contract.template
+    tokenized = tokenize_responses([("apple? ", [" bird", " cloud door", " hill"])], contract)
+    expected = RewardComputer(trained.model, trained.config)(trained.params, tokenized)
+    assert expected.std() > 0.01
+    rewards = RewardComputer(model, found, parallel=parallel)(state.params, tokenized)
+    np.testing.assert_allclose(rewards, expected, atol=1e-5)
+    assert (jax.tree.structure(state.params) == jax.tree.structure(trained.params)) == (tuning == "the same")
+
+
+def test_an_adapter_that_the_config_has_not_got_is_an_error(tmp_path, adapter):
+    config = dataclasses.replace(adapter[0], tuning=TuningConfig(lora_rank=3))
+    with pytest.raises(
+        ConfigError, match=r"lora_rank is 3; it must be 0, to merge .* or to train them on 2, with .*\('query', 'up'\)"
+    ):
+        first_state(config, tmp_path / "next")
 
 
 def test_what_is_neither_folder_nor_id_is_an_error(tmp_path):

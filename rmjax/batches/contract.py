@@ -48,8 +48,9 @@ class TextContract:
     ``max_prompt_tokens + 2 * max_response_tokens`` tokens.
 
     A plain text begins in the beginning token of ``special`` and ends in its end token; where text may spell special
-    tokens and has these two already, they are not laid twice. Messages are rendered by the template, and none of them
-    may spell a special token where text may.
+    tokens and has these two already, they are not laid twice. One that spells others too is taken for a conversation
+    that the chat template has rendered elsewhere, and what it lacks of the template's ending is added. Messages are
+    rendered by the template, and none of them may spell a special token where text may.
     """
 
     tokenizer: tokenizers.Tokenizer
@@ -88,38 +89,40 @@ class TextContract:
 
     def encode_many(self, groups: Sequence[tuple[Text, Sequence[Text], str]]) -> list[EncodedGroup]:
         """The same for many (prompt, responses, origin) at once, by all threads; faults are kept, not raised."""
-        texts: list[str] = []
-        rendered: list[int | RowError] = []  # where a group's texts begin
-        for prompt, responses, origin in groups:
-            try:
-                prompt_text, conversations = self._rendered(prompt, responses, origin)
-            except RowError as fault:
-                rendered.append(fault)
-                continue
-            rendered.append(len(texts))
-            texts.append(prompt_text)
-            texts.extend(conversations)
-        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        rendered = [self._rendered(*group) for group in groups]
+        texts = [text for whole in rendered for text in whole if isinstance(text, str)]
+        tokens = iter(self.tokenizer.encode_batch_fast(texts, add_special_tokens=False))
         encoded = []
-        for (prompt, responses, origin), begin in zip(groups, rendered, strict=True):
-            if isinstance(begin, RowError):
-                encoded.append(_faulty(begin, len(responses)))
+        for (prompt, responses, origin), (before, *conversations) in zip(groups, rendered, strict=True):
+            if isinstance(before, RowError):
+                encoded.append(_faulty(before, len(responses)))
                 continue
-            whole = [self._begun(prompt, encodings[begin + index].ids) for index in range(1 + len(responses))]
-            encoded.append(self._limited(prompt, whole[0], whole[1:], origin))
+            alone = self._begun(prompt, next(tokens).ids)
+            whole = [
+                entry if isinstance(entry, RowError) else self._begun(prompt, next(tokens).ids)
+                for entry in conversations
+            ]
+            encoded.append(self._limited(prompt, alone, whole, origin))
         return encoded
 
-    def _limited(self, prompt: Text, alone: list[int], conversations: list[list[int]], origin: str) -> EncodedGroup:
+    def _limited(
+        self, prompt: Text, alone: list[int], rendered: Sequence[list[int] | RowError], origin: str
+    ) -> EncodedGroup:
         """Applies the limits and adds the end token; ``alone`` is the prompt's tokens without a response."""
         cut = max(0, len(alone) - self.max_prompt_tokens)
         kept = self._kept(prompt) if cut else 0
         if kept > self.max_prompt_tokens:
             limit = self.max_prompt_tokens
             fault = SystemTurnTooLongError(origin=origin, tokens=kept, limit=limit, prompt=len(alone))
-            return _faulty(fault, len(conversations))
+            return _faulty(fault, len(rendered))
         del alone[kept : kept + cut]
         faults: list[RowError | None] = []
-        for index, tokens in enumerate(conversations):
+        conversations: list[list[int]] = []
+        for index, tokens in enumerate(rendered):
+            if isinstance(tokens, RowError):
+                conversations.append([])
+                faults.append(tokens)
+                continue
             del tokens[kept : kept + cut]
             self._end(prompt, tokens)
             # Where the first letters of a response melt into the last token of the prompt, the tokens made of both are
@@ -128,9 +131,10 @@ class TextContract:
             if count > self.max_response_tokens:
                 name, limit = f"responses[{index}]", self.max_response_tokens
                 faults.append(ResponseTooLongError(origin=origin, field=name, tokens=count, limit=limit))
-                conversations[index] = []
+                conversations.append([])
             else:
                 faults.append(None)
+                conversations.append(tokens)
         return EncodedGroup(conversations=tuple(conversations), faults=tuple(faults), cut=cut)
 
     def _begun(self, prompt: Text, tokens: list[int]) -> list[int]:
@@ -143,8 +147,12 @@ class TextContract:
         if not isinstance(prompt, str) and self.template.writes_end:
             return
         end = self._tokens(self.special.end)
-        if not (self.special.read_in_text and tokens[-1:] == end):
+        if not self.special.read_in_text:  # text can't have it
             tokens.extend(end)
+        elif self.template.writes_end and not self._others.isdisjoint(tokens):
+            tokens.extend(_missing(tokens, self._ending))
+        else:
+            tokens.extend(_missing(tokens, end))
 
     def _kept(self, prompt: Text) -> int:
         """How many tokens at the beginning of a prompt are never cut."""
@@ -152,26 +160,37 @@ class TextContract:
             return len(self._tokens(self.special.beginning))
         return len(self._tokens(self.template.beginning)) + self.template.kept(prompt, self._ids)
 
-    def _rendered(self, prompt: Text, responses: Sequence[Text], origin: str) -> tuple[str, list[str]]:
-        """(the prompt with its generation prompt, the conversation with each response)."""
+    def _rendered(self, prompt: Text, responses: Sequence[Text], origin: str) -> list[str | RowError]:
+        """The prompt with its generation prompt, then the conversation with each response; or what is wrong with it."""
+        try:
+            if isinstance(prompt, str):
+                rendered: list[str | RowError] = [prompt]
+            else:
+                self._check_spelling(prompt, origin, "prompt")
+                rendered = [self.template.render_prompt(prompt, origin=origin)]
+        except RowError as fault:
+            return [fault]
         for index, response in enumerate(responses):
-            if isinstance(response, str) != isinstance(prompt, str):
-                found = "text" if isinstance(response, str) else "messages"
-                right = "text, as the prompt is" if isinstance(prompt, str) else "messages, as the prompt is"
-                name = f"responses[{index}]"
-                raise RowError(origin=origin, field=name, kind="wrong type", found=found, right=right)
-        if isinstance(prompt, str):
-            return prompt, [prompt + response for response in responses if isinstance(response, str)]
-        messages = [response for response in responses if not isinstance(response, str)]
-        if self._spelled is not None:
-            for name, turns in (("prompt", prompt), *((f"responses[{i}]", turns) for i, turns in enumerate(messages))):
-                self._check_spelling(turns, origin, name)
-        return self.template.render(prompt, messages, origin=origin)
+            try:
+                rendered.append(self._conversation(prompt, response, origin, f"responses[{index}]"))
+            except RowError as fault:
+                rendered.append(fault)
+        return rendered
+
+    def _conversation(self, prompt: Text, response: Text, origin: str, name: str) -> str:
+        if isinstance(prompt, str) and isinstance(response, str):
+            return prompt + response
+        if isinstance(prompt, str) or isinstance(response, str):
+            found = "text" if isinstance(response, str) else "messages"
+            right = "text, as the prompt is" if isinstance(prompt, str) else "messages, as the prompt is"
+            raise RowError(origin=origin, field=name, kind="wrong type", found=found, right=right)
+        self._check_spelling(response, origin, name)
+        return self.template.render(prompt, response, origin=origin, field=name)
 
     def _check_spelling(self, messages: Sequence[Message], origin: str, name: str) -> None:
         """RowError where a message spells a special token: the template's own could not be told from it."""
-        assert self._spelled is not None
-        for message in messages:
+        for message in messages if self._spelled is not None else ():
+            assert self._spelled is not None
             if found := self._spelled.search(message.content):
                 raise RowError(
                     origin=origin, field=name, kind="spells a special token", found=repr(found[0]),
@@ -184,6 +203,18 @@ class TextContract:
         added = self.tokenizer.get_added_tokens_decoder().values()
         names = sorted(token.content for token in added if token.special)
         return re.compile("|".join(map(re.escape, names))) if self.special.read_in_text and names else None
+
+    @functools.cached_property
+    def _others(self) -> frozenset[int]:
+        """The special tokens beside those that a plain text begins and ends in."""
+        added = self.tokenizer.get_added_tokens_decoder().items()
+        own = (self.special.beginning, self.special.end)
+        return frozenset(number for number, token in added if token.special and token.content not in own)
+
+    @functools.cached_property
+    def _ending(self) -> list[int]:
+        """What the template writes after a conversation."""
+        return self._ids(self.template.ending())
 
     def _tokens(self, name: str) -> list[int]:
         """The token of that name, none for no name."""
@@ -214,6 +245,14 @@ def text_from_json(text: str) -> tuple[Template, SpecialTokens]:
         return JinjaTemplate(source=stored["source"], variables=tuple(map(tuple, stored["variables"]))), special
     stored = values["roles"] | {"turns": tuple(map(tuple, values["roles"]["turns"]))}
     return RoleTemplate(**stored), special
+
+
+def _missing(tokens: list[int], ending: list[int]) -> list[int]:
+    """What tokens lack of the ending that they are to have, of which they may have a part."""
+    for count in range(len(ending), 0, -1):
+        if tokens[-count:] == ending[:count]:
+            return ending[count:]
+    return ending
 
 
 def _faulty(fault: RowError, responses: int) -> EncodedGroup:

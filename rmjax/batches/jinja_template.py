@@ -8,6 +8,8 @@ from typing import Any
 from rmjax.batches.template import Ids, check_first_role
 from rmjax.preferences.record import Message, RowError
 
+_MARK = "\u2042\u2042\u2042"  # asterisms, which are no words of any template
+
 
 @dataclass(frozen=True, kw_only=True)
 class JinjaTemplate:
@@ -31,16 +33,19 @@ class JinjaTemplate:
     def writes_end(self) -> bool:
         return True
 
+    def ending(self) -> str:
+        """Found after words that nothing else has."""
+        turns = (Message(role="user", content="?"), Message(role="assistant", content=_MARK))
+        return self._text(turns, "", "ending").rpartition(_MARK)[2]
+
+    def render_prompt(self, prompt: Sequence[Message], *, origin: str = "") -> str:
+        return self._text(prompt, origin, "prompt", add_generation_prompt=True)
+
     def render(
-        self, prompt: Sequence[Message], responses: Sequence[Sequence[Message]], *, origin: str = ""
-    ) -> tuple[str, list[str]]:
-        for index, response in enumerate(responses):
-            check_first_role(response, "assistant", origin=origin, field=f"responses[{index}]")
-        before = self._text(prompt, origin, "prompt", add_generation_prompt=True)
-        texts = [
-            self._text((*prompt, *response), origin, f"responses[{index}]") for index, response in enumerate(responses)
-        ]
-        return before, texts
+        self, prompt: Sequence[Message], response: Sequence[Message], *, origin: str = "", field: str = "response"
+    ) -> str:
+        check_first_role(response, "assistant", origin=origin, field=field)
+        return self._text((*prompt, *response), origin, field)
 
     def kept(self, prompt: Sequence[Message], ids: Ids) -> int:
         """What the prompt has in common with one that says something else in its first turn after the system's: the

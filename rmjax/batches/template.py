@@ -23,13 +23,18 @@ class Template(Protocol):
         """Whether the text of a conversation is whole as it is rendered, so that no end token is laid after it."""
         ...
 
-    def render(
-        self, prompt: Sequence[Message], responses: Sequence[Sequence[Message]], *, origin: str = ""
-    ) -> tuple[str, list[str]]:
-        """The prompt as it stands before a response is written, and the conversation with each response.
+    def ending(self) -> str:
+        """What it writes after the last words of a conversation, where it writes the end."""
+        ...
 
-        What can't be rendered is a RowError.
-        """
+    def render_prompt(self, prompt: Sequence[Message], *, origin: str = "") -> str:
+        """The prompt as it stands before a response is written; what can't be rendered is a RowError."""
+        ...
+
+    def render(
+        self, prompt: Sequence[Message], response: Sequence[Message], *, origin: str = "", field: str = "response"
+    ) -> str:
+        """The conversation of a prompt and a response; what can't be rendered is a RowError."""
         ...
 
     def kept(self, prompt: Sequence[Message], ids: Ids) -> int:
@@ -81,15 +86,17 @@ class RoleTemplate:
     def writes_end(self) -> bool:
         return False
 
+    def ending(self) -> str:
+        return ""
+
+    def render_prompt(self, prompt: Sequence[Message], *, origin: str = "") -> str:
+        return self.render_turns(prompt, origin=origin, field="prompt") + self.generation_prompt
+
     def render(
-        self, prompt: Sequence[Message], responses: Sequence[Sequence[Message]], *, origin: str = ""
-    ) -> tuple[str, list[str]]:
-        texts = [
-            self.render_response(response, origin=origin, field=f"responses[{index}]")
-            for index, response in enumerate(responses)
-        ]
-        before = self.render_turns(prompt, origin=origin, field="prompt") + self.generation_prompt
-        return before, [before + text for text in texts]
+        self, prompt: Sequence[Message], response: Sequence[Message], *, origin: str = "", field: str = "response"
+    ) -> str:
+        said = self.render_response(response, origin=origin, field=field)
+        return self.render_prompt(prompt, origin=origin) + said
 
     def kept(self, prompt: Sequence[Message], ids: Ids) -> int:
         system = self.render_system(prompt)

@@ -36,12 +36,12 @@ class DataSets:
 
     def __init__(self, *, data_dir: str | None, manual_dir: str | None):
         self._places = {"data_dir": data_dir, "manual_dir": manual_dir, "merge_prompts": False}
-        self._opened: dict[tuple[str, str, OnError], PreferenceSet] = {}
+        self._opened: dict[tuple[str, str, OnError, bool], PreferenceSet] = {}
         self._tokenized: dict[tuple, tuple[TokenizedPreferences, JudgedPairs]] = {}
 
     def open(self, spec: str, config: ExperimentConfig) -> PreferenceSet:
         """The preferences of a data spec; a data set with nothing in it is an error."""
-        key = (spec, config.dimension, config.data.on_error)
+        key = (spec, config.dimension, config.data.on_error, config.data.transcripts_as_messages)
         if key not in self._opened:
             data = replace(config.data, **self._places)
             self._opened[key] = open_preferences(spec, data, dimension=config.dimension)
@@ -53,8 +53,9 @@ class DataSets:
         """The data set as a model reads it; one with several reward heads by that of each comparison's dimension."""
         on_error, heads = config.data.on_error, config.model.reward_heads
         heads = heads if len(heads) > 1 else ()
-        limits = (contract.max_prompt_tokens, contract.max_response_tokens, contract.template)
-        key = (spec, config.dimension, on_error, contract.tokenizer.to_str(), *limits, heads)
+        limits = (contract.max_prompt_tokens, contract.max_response_tokens, contract.template, contract.special)
+        read = (spec, config.dimension, on_error, config.data.transcripts_as_messages)
+        key = (*read, contract.tokenizer.to_str(), *limits, heads)
         if key not in self._tokenized:
             preferences = self.open(spec, config).preferences
             tokenized = tokenize(preferences, contract, heads=heads, on_error=on_error)

@@ -20,8 +20,12 @@ from rmjax.training.parallel import describe_devices
 from rmjax.training.scoring_record import GoldenScore, ScoringRecord
 from rmjax.training.trained import TrainedModel
 
-# Of a reward, or of one where that is less. Float32 products on an accelerator may have fewer bits than on a CPU.
-SAME_DEVICE, OTHER_DEVICE = 1e-3, 5e-2
+EXACT = 1e-3  # of a reward, or of one where that is less: float32 on CPUs
+# Of the standard deviation of the rewards, over all golden conversations: bfloat16, and accelerators, whose products of
+# float32 may have fewer bits. A head that is lost is off by more than one.
+ROUGH = 0.25
+_LEAST_DEVIATION = 0.02  # below it rewards are hardly apart at all
+_CPU = "cpu"
 
 
 class GoldenScoreError(UserError):
@@ -38,15 +42,17 @@ def trusted_computer(trained: TrainedModel) -> RewardComputer:
     if trained.record is None:
         logging.info("step %d was saved without validation, so there are no golden scores to hold it to", trained.step)
     else:
-        check_golden(trained, trained.record, compute, tolerance(trained.record, trained.config.model.compute_dtype))
+        check_golden(trained, trained.record, compute, exact=is_exact(trained))
     return compute
 
 
-def check_golden(trained: TrainedModel, record: ScoringRecord, compute: RewardComputer, bound: float) -> ScoringRecord:
+def check_golden(
+    trained: TrainedModel, record: ScoringRecord, compute: RewardComputer, *, exact: bool
+) -> ScoringRecord:
     """The record with the golden rewards as the model gives them now.
 
-    GoldenScoreError where a conversation has other tokens than when the record was made, or a reward that differs by
-    more than ``bound``, as a share of the reward where that is more than one.
+    GoldenScoreError where a conversation has other tokens than when the record was made, or where the rewards differ:
+    each by more than ``EXACT``, or where they aren't to be exact their root mean square by more than ``ROUGH``.
     """
     requests = [(golden.prompt, (golden.response,)) for golden in record.golden]
     try:
@@ -56,8 +62,11 @@ def check_golden(trained: TrainedModel, record: ScoringRecord, compute: RewardCo
     for number, golden in enumerate(record.golden):
         _check_tokens(golden, tokenized.conversation(number).tolist())
     rewards = compute(trained.params, tokenized).astype(np.float64)
-    for golden, found in zip(record.golden, rewards, strict=True):
-        _check_rewards(golden, found, bound)
+    if exact:
+        for golden, found in zip(record.golden, rewards, strict=True):
+            _check_each(golden, found)
+    else:
+        _check_all(record, rewards)
     golden = tuple(
         dataclasses.replace(golden, rewards=tuple(found.tolist()))
         for golden, found in zip(record.golden, rewards, strict=True)
@@ -74,9 +83,9 @@ def _check_tokens(golden: GoldenScore, found: list[int]) -> None:
         )
 
 
-def _check_rewards(golden: GoldenScore, found: Float[np.ndarray, "heads"], bound: float) -> None:
+def _check_each(golden: GoldenScore, found: Float[np.ndarray, "heads"]) -> None:
     expected = np.array(golden.rewards)
-    allowed = bound * np.maximum(1.0, np.abs(expected))
+    allowed = EXACT * np.maximum(1.0, np.abs(expected))
     difference = np.abs(found - expected)
     if (difference > allowed).any():
         head = int(np.argmax(difference / allowed))
@@ -87,10 +96,22 @@ def _check_rewards(golden: GoldenScore, found: Float[np.ndarray, "heads"], bound
         )
 
 
-def tolerance(record: ScoringRecord, dtype: ComputeDtype) -> float:
-    """By how much of a reward rounding may change it."""
-    alike = dtype is ComputeDtype.FLOAT32 and record.device == describe_devices()["kind"]
-    return SAME_DEVICE if alike else OTHER_DEVICE
+def _check_all(record: ScoringRecord, found: Float[np.ndarray, "golden heads"]) -> None:
+    expected = np.array([golden.rewards for golden in record.golden])
+    scale = np.maximum(np.array(record.deviation), _LEAST_DEVIATION)
+    far = np.sqrt(np.square((found - expected) / scale).mean(axis=0)).max()
+    if far > ROUGH:
+        raise GoldenScoreError(
+            f"the rewards of the {len(expected)} golden conversations differ from those that they had when the model "
+            f"was validated by {far:.2g} standard deviations of its rewards; rounding explains at most {ROUGH}, so "
+            "these are not the rewards that it was trained to give"
+        )
+
+
+def is_exact(trained: TrainedModel) -> bool:
+    """Whether a model's rewards are the golden ones but for the order in which float32 numbers are added."""
+    devices = {describe_devices()["kind"], trained.record.device if trained.record else _CPU}
+    return trained.config.model.compute_dtype is ComputeDtype.FLOAT32 and devices == {_CPU}
 
 
 def _name(golden: GoldenScore) -> str:

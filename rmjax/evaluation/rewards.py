@@ -30,8 +30,8 @@ class RewardComputer:
     The rows are as long as the text contract asks (prompt and response at their limits, rounded up to 128), never as
     the training row, so whatever the contract lets through has a reward. Batches have a few static shapes, each
     compiled once: a full one has about as many tokens as a training batch (where the row length is left to the data, as
-    one of rows that hold every pair within the limits), a last one the next power of two of rows on each device, filled
-    up with empty rows. Neither the batch nor the device count changes a reward beyond float
+    one of rows that hold every pair within the limits), and what is left is computed in powers of two of rows on each
+    device, the last filled up with empty rows. Neither the batch nor the device count changes a reward beyond float
     tolerance.
 
     Args:
@@ -86,20 +86,26 @@ class RewardComputer:
 
     def warm_up(self, params: Params) -> None:
         """Compiles every batch shape there is, by computing empty rows."""
-        for rows_a_part in sorted({self._size(needed) for needed in range(1, self._rows_a_part + 1)}):
+        for rows_a_part in sorted({size for needed in range(1, self._rows_a_part + 1) for size in self._sizes(needed)}):
             rows = rows_a_part * self._parts
             filled = (np.zeros((rows, self.shape.length), np.int32),) * 3
             self._compute(params, *filled, np.zeros((rows, self.shape.responses), np.int32))
 
-    def _size(self, needed: int) -> int:
-        """The rows that each device computes where so many are needed."""
-        return min(1 << (needed - 1).bit_length(), self._rows_a_part)
+    def _sizes(self, needed: int) -> list[int]:
+        """The rows that each device computes, batch by batch, where so many are needed: powers of two, or a full batch,
+        of which the last may have empty rows, but no more than a quarter."""
+        sizes = []
+        while needed > 0:
+            above = 1 << (needed - 1).bit_length()
+            size = above if 4 * needed > 3 * above else above // 2
+            sizes.append(self._rows_a_part if needed >= self._rows_a_part else min(size, self._rows_a_part))
+            needed -= sizes[-1]
+        return sizes
 
     def _batches(self, rows: int) -> Iterator[Int[np.ndarray, "batch"]]:
         """Yields the row numbers of each batch, -1 for an empty row."""
-        full = self._rows_a_part * self._parts
-        for start in range(0, rows, full):
-            numbers = np.arange(start, min(start + full, rows))
-            needed = -(-len(numbers) // self._parts)
-            size = self._size(needed) * self._parts
-            yield np.concatenate([numbers, np.full(size - len(numbers), -1)])
+        start = 0
+        for size in self._sizes(-(-rows // self._parts)):
+            numbers = np.arange(start, min(start + size * self._parts, rows))
+            yield np.concatenate([numbers, np.full(size * self._parts - len(numbers), -1)])
+            start += size * self._parts

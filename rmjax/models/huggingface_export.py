@@ -63,6 +63,8 @@ def _shape(config: ModelConfig) -> Theirs:
         "hidden_act": _NAMES[config.activation],
         epsilon: config.norm_epsilon,
         "rope_parameters": rope,
+        "rope_theta": config.rope_theta,  # transformers before 5 reads these two
+        "rope_scaling": None if config.rope_scaling is RopeScaling.NONE else {**rope, "type": rope["rope_type"]},
     }
 
 
@@ -100,7 +102,8 @@ def _gemma2(config: ModelConfig) -> Theirs:
 def _gemma3(config: ModelConfig) -> Theirs:
     theirs = _gemma2(config)
     local = {"rope_type": "default", "rope_theta": config.local_rope_theta or config.rope_theta}
-    return theirs | {"rope_parameters": {FULL: theirs["rope_parameters"], SLIDING: local}}
+    old = {"rope_local_base_freq": local["rope_theta"]}  # of transformers before 5
+    return theirs | old | {"rope_parameters": {FULL: theirs["rope_parameters"], SLIDING: local}}
 
 
 def _gpt2(config: ModelConfig) -> Theirs:
@@ -119,6 +122,7 @@ def _gpt_neox(config: ModelConfig) -> Theirs:
     theirs = _shape(config)
     share = (config.rotary_size or config.head_size) / config.head_size
     theirs["rope_parameters"] |= {"partial_rotary_factor": share}
+    theirs |= {"rotary_pct": share, "rotary_emb_base": config.rope_theta}  # of transformers before 5
     return theirs | {"use_parallel_residual": config.parallel_branches, "attention_bias": config.projection_bias}
 
 

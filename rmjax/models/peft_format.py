@@ -173,6 +173,21 @@ class PeftAdapter:
         return tuple(name for name in alone if name in found)
 
 
+def base_of(folder: Path) -> str | None:
+    """The name or folder of the base of an adapter in PEFT's format; None for a folder that holds no adapter.
+
+    Raises:
+      HuggingFaceError: for an adapter that doesn't say.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        return None
+    base = _described(path).get("base_model_name_or_path")
+    if not base:
+        raise HuggingFaceError(f"{path} has no base_model_name_or_path; right would be the model it was trained on")
+    return base
+
+
 def _described(path: Path) -> dict[str, Any]:
     """What the file of the adapter says, if that is what ours compute."""
     try:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rmjax.scoring.rows import Request
-from rmjax.scoring.whole_texts import without_end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +30,6 @@ def in_pairs(pairs: Sequence[tuple[str, str]]) -> Asked:
     of_prompt: dict[str, int] = {}
     places = []
     for prompt, response in pairs:
-        response = without_end(response)
         if not prompt or prompt.isspace():
             number, prompt, response = len(groups), "", prompt + response
         else:

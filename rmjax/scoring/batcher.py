@@ -161,7 +161,10 @@ class Batcher:
             with self._changed:
                 self._pace = pace if not self._pace else _NEWEST * pace + (1 - _NEWEST) * self._pace
                 self._last = report
-            self._on_batch(report)
+            try:
+                self._on_batch(report)
+            except Exception:  # a report that can't be taken is no reason to answer nobody any more
+                logging.exception("the report of a batch is lost")
 
     def _take(self) -> list[_Piece]:
         """Waits for pieces and takes what fits in the budget; none when it is over.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from etils import epath
@@ -11,6 +12,7 @@ from rmjax.errors import UserError
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel
 
+_SHOWN = 4  # golden conversations
 RESULTS = "results.jsonl"  # of a report of ``rmjax.evaluate``
 _MEASURED = ("accuracy", "accuracy_low", "accuracy_high", "ece", "nll", "length_baseline_accuracy")
 
@@ -46,7 +48,9 @@ def model_card(
         _use(trained),
         "## Data\n\n" + _data(data),
         "## Measured\n\n" + _measured(trained, results),
-        "## Training\n\n" + _training(trained),
+        *(
+            ["## Training\n\n" + _training(trained)] if trained.step else []
+        ),  # of a model that was trained elsewhere: nothing
         "## The scoring contract\n\n" + _contract(trained, record),
     ]
     return "\n\n".join(parts) + "\n"
@@ -73,7 +77,7 @@ def _metadata(trained: TrainedModel, license: str | None) -> str:
     }
     if license is not None:
         fields["license"] = license
-    if trained.config.pretrained is not None:
+    if trained.config.pretrained is not None and not Path(trained.config.pretrained).exists():
         fields["base_model"] = trained.config.pretrained.removeprefix("hf://").partition("@")[0]
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]  # JSON is YAML too
     return "\n".join(["---", *lines, "---"])
@@ -90,14 +94,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 model = AutoModelForSequenceClassification.from_pretrained(FOLDER).eval()
 messages = [{{"role": "user", "content": PROMPT}}, {{"role": "assistant", "content": RESPONSE}}]
-text = tokenizer.apply_chat_template(messages, tokenize=False)  # a plain text: prompt + response + the end token
-tokens = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+tokens = tokenizer.apply_chat_template(messages, return_tensors="pt")
+# of plain texts: tokens = tokenizer(prompt + response + tokenizer.eos_token, return_tensors="pt")
 with torch.no_grad():
     reward = model(**tokens).logits[0, 0].item()
 ```
 
-The reward is read at the last token, {"which the chat template writes" if ended else "the end token"}; the pad token is
-another one. The template writes the token that begins a text, if there is one, so none may be added to it."""
+The reward is read at the last token, {"which the chat template writes" if ended else "the end token"}; the pad token
+is another one. The template writes the token that begins a text, if there is one: a rendered text must not get a
+second."""
 
 
 def _data(data: Sequence[Mapping[str, Any]]) -> str:
@@ -145,7 +150,9 @@ def _contract(trained: TrainedModel, record: ScoringRecord | None) -> str:
     )
     if record is None:
         return said
-    rows = [(_shown(entry.prompt), _shown(entry.response), f"{entry.rewards[0]:.6g}") for entry in record.golden]
+    rows = [
+        (_shown(entry.prompt), _shown(entry.response), f"{entry.rewards[0]:.6g}") for entry in record.golden[:_SHOWN]
+    ]
     spread = (
         f"Over {record.responses} responses of the validation data the rewards have a mean of {record.mean[0]:.4g} and "
         f"a standard deviation of {record.deviation[0]:.4g}."

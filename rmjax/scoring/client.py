@@ -22,9 +22,10 @@ from rmjax.scoring.source import PromptGroup, TooLong
 
 API_KEY = "RMJAX_API_KEY"  # the environment variable, for the server and for its clients
 MOST_RESPONSES = 256  # of a request; more are asked for in several
-# The message of the error about a text that is longer than the model's limit, with which the server refuses a request.
+# The message of the error about a text that the model can't take, with which the server refuses a request.
 _TOO_LONG = re.compile(
-    r"[^:]*: field '(?:prompt|responses\[\d+\])': (?P<kind>response too long|system turn too long): "
+    r"[^:]*: field '(?:prompt|responses\[\d+\])': "
+    r"(?P<kind>response too long|system turn too long|spells a special token): "
     r"found (?P<found>.*); right would be (?P<right>.*)"
 )
 CONNECT_TIMEOUT_S = 10.0

@@ -16,7 +16,7 @@ from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.template import RoleTemplate, Template
 from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
-from rmjax.evaluation.golden import OTHER_DEVICE, check_golden, tolerance
+from rmjax.evaluation.golden import check_golden, is_exact
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
 from rmjax.models.lora import merged
@@ -82,7 +82,7 @@ def export(
         record = _write_contract(folder, trained, number, dimension, dtype)
         data = [] if is_portable(workdir) else read_about_data(workdir)
         card = model_card(trained, dimension=dimension, data=data, results=results, record=record, license=license)
-        (folder / "README.md").write_text(card)
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return output
 
 
@@ -139,10 +139,8 @@ def _write_contract(folder: Path, trained: TrainedModel, head: int, dimension: s
     if trained.record is None:
         return None
     exported = load_portable(folder)
-    exact = dtype == "float32"
-    bound = tolerance(trained.record, trained.config.model.compute_dtype) if exact else OTHER_DEVICE
-    record = trained.record.of_head(head)
-    record = check_golden(exported, record, RewardComputer(exported.model, exported.config), bound)
+    compute, exact = RewardComputer(exported.model, exported.config), dtype == "float32" and is_exact(trained)
+    record = check_golden(exported, trained.record.of_head(head), compute, exact=exact)
     path.write_text(contract_to_json(trained, dimension, record))
     return record
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rmjax.batches.limits import LimitError
 from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.scoring import rows
@@ -44,9 +43,9 @@ class ScorerRewards:
             return of_head(reward, self._head)
         alone = rows.Request(prompt=request.prompt, responses=(request.responses[place],), single=True)
         fault = self._scorer.fault(alone, origin)
-        if isinstance(fault, LimitError):
+        if fault is not None:
             return TooLong(kind=fault.kind, found=fault.found, right=fault.right)
-        raise fault or AssertionError(f"{origin}: a response without a reward has no fault")
+        raise AssertionError(f"{origin}: a response without a reward has no fault")
 
 
 def checked_head(head: str | None, heads: tuple[str, ...]) -> str | None:

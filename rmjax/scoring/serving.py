@@ -17,7 +17,7 @@ from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.serving_metrics import ServingMetrics
 from rmjax.scoring.serving_protocols import Answered, ProtocolError
 from rmjax.scoring.serving_rewards import Heads, Normalization
-from rmjax.scoring.whole_texts import encode_requests
+from rmjax.scoring.whole_texts import encode_requests, ended_by
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +124,7 @@ class Serving:
         if head is None and self.heads.names:
             known = ", ".join(self.heads.names)
             raise ProtocolError(f"the model has the heads {known} and this protocol one number; serve it with --head")
-        groups = await self.score(http, asked.requests)
+        groups = await self.score(http, ended_by(self._scorer.contract, asked.requests))
         described = [self.heads.describe(group, head) for group in groups]
         found = [described[group][response] for group, response in asked.places]
         rewards = [entry.reward for entry in found if isinstance(entry.reward, float)]

@@ -21,10 +21,11 @@ class PromptGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TooLong:
-    """In the place of a reward: the response, or the system turn before it, has more tokens than the model takes.
+    """In the place of a reward: the response, or the system turn before it, has more tokens than the model takes, or it
+    spells a special token.
 
     Attributes:
-      kind, found, right: as the model's ``LimitError`` has them.
+      kind, found, right: as the model's ``RowError`` has them.
     """
 
     kind: str

@@ -19,9 +19,23 @@ _SPARE = 16  # tokens that a divided text's response may gain where the tokenize
 
 
 def without_end(text: str) -> str:
-    """The text without the end token of our tokenizers that it may be spelled with: the contract adds one, and there
-    must not be two. (Of other tokenizers, whose special tokens text may spell, it adds none where there is one.)"""
+    """The text without the end token of our tokenizers that it may be spelled with."""
     return text.removesuffix(END_TOKEN)
+
+
+def ended_by(contract: TextContract, requests: Sequence[Request]) -> list[Request]:
+    """Requests whose texts don't spell the end token that the contract adds, for there must not be two.
+
+    Where text may spell special tokens the contract itself adds none to a text that has it.
+    """
+    if contract.special.read_in_text:
+        return list(requests)
+    return [
+        dataclasses.replace(
+            request, responses=tuple(without_end(text) if isinstance(text, str) else text for text in request.responses)
+        )
+        for request in requests
+    ]
 
 
 def encode_requests(requests: Sequence[Request], contract: TextContract) -> list[EncodedGroup]:

@@ -19,8 +19,8 @@ from rmjax.batches.tokenizer import OWN_TOKENS, load_tokenizer, train_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
-from rmjax.hub import folder_of
 from rmjax.preferences.record import Preference, PreferenceSet
+from rmjax.training.pretrained import text_folder
 from rmjax.training.processes import process_zero_first
 from rmjax.training.scoring_record import Conversation, golden_conversations
 from rmjax.training.workdir import check_data, has_checkpoint, has_contract, read_contract, write_contract
@@ -152,7 +152,7 @@ def _text_of(config: ExperimentConfig, train: Iterable[Preference]) -> Pretraine
         return PretrainedText(tokenizer, template, OWN_TOKENS)
     if name == config.text.tokenizer and not epath.Path(name).is_dir() and name.endswith(".json"):
         return PretrainedText(load_tokenizer(name), template, OWN_TOKENS)
-    return load_pretrained_text(folder_of(name, weights=False))
+    return load_pretrained_text(text_folder(name))
 
 
 def _texts(preferences: Iterable[Preference], template: RoleTemplate) -> Iterator[str]:

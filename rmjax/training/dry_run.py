@@ -52,6 +52,11 @@ def check(config: ExperimentConfig) -> None:
 
     It needn't say what it learns from.
     """
+    if config.pretrained is not None and config.model.vocabulary_size is None:
+        raise ConfigError(
+            f"config.pretrained is {config.pretrained!r}; it must be None, with the architecture in config.model, for "
+            "nothing is read in a dry run"
+        )
     validate(dataclasses.replace(config, data=DataConfig()))
     row_length_of(config)
     if config.parallel.strategy is not Strategy.MESH:

@@ -12,9 +12,10 @@ from etils import epath
 from rmjax.batches.contract import TextContract, text_from_json, text_to_json
 from rmjax.batches.pretrained import load_pretrained_text
 from rmjax.batches.tokenizer import load_tokenizer, vocabulary_size_of
-from rmjax.config import BatchConfig, ExperimentConfig, TextConfig, validate
+from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, TextConfig, validate
 from rmjax.errors import UserError
 from rmjax.hub import HUB, folder_of
+from rmjax.model_config import ComputeDtype
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.training.parallel import make_model_here, make_parallel_here
 from rmjax.training.scoring_record import ScoringRecord
@@ -23,6 +24,7 @@ from rmjax.training.trained import TrainedModel, load_trained
 CONTRACT = "scoring_contract.json"
 _LONGEST = 4096  # tokens of a conversation, of models that say nothing themselves
 _ROWS = 4
+_LIMITS = ("max_prompt_tokens", "max_response_tokens")
 
 
 class PortableModelError(UserError):
@@ -71,8 +73,13 @@ def load_portable(name: epath.PathLike) -> TrainedModel:
     contract = _text_contract(folder, stored, text)
     rows = max(theirs.vocabulary_size, vocabulary_size_of(contract.tokenizer))
     theirs.config.vocabulary_size = rows
+    theirs.config.compute_dtype = ComputeDtype(stored.get("compute_dtype", ComputeDtype.FLOAT32.value))
     config = ExperimentConfig(
-        dimension=stored.get("dimension", "unnamed"), model=theirs.config, text=text, batch=BatchConfig(rows=_ROWS)
+        dimension=stored.get("dimension", "unnamed"),
+        data=DataConfig(transcripts_as_messages=stored.get("transcripts_as_messages", False)),
+        model=theirs.config,
+        text=text,
+        batch=BatchConfig(rows=_ROWS),
     )
     validate(config)
     model = make_model_here(config.model, rows)
@@ -92,6 +99,7 @@ def contract_to_json(trained: TrainedModel, head: str, record: ScoringRecord | N
             "max_prompt_tokens": contract.max_prompt_tokens,
             "max_response_tokens": contract.max_response_tokens,
             "text": json.loads(text_to_json(contract.template, contract.special)),
+            "transcripts_as_messages": trained.config.data.transcripts_as_messages,
             "compute_dtype": trained.config.model.compute_dtype.value,
             "record": None if record is None else record.to_json(),
         },
@@ -104,14 +112,20 @@ def _read_contract(folder: Path) -> dict[str, Any]:
     if not path.exists():
         logging.info("%s has no %s: its own tokenizer and chat template are read", folder, CONTRACT)
         return {}
-    return json.loads(path.read_text())
+    try:
+        stored = json.loads(path.read_text())
+        text_from_json(json.dumps(stored["text"]))
+        ComputeDtype(stored["compute_dtype"])
+        if stored["record"] is not None:
+            ScoringRecord.from_json(stored["record"])
+        return {**stored, **{name: int(stored[name]) for name in _LIMITS}}
+    except (ValueError, TypeError, KeyError) as error:
+        raise PortableModelError(f"{path} can't be read as a scoring contract: {error!r}") from error
 
 
 def _limits(stored: dict[str, Any], theirs: HuggingFaceModel) -> TextConfig:
     if stored:
-        return TextConfig(
-            max_prompt_tokens=stored["max_prompt_tokens"], max_response_tokens=stored["max_response_tokens"]
-        )
+        return TextConfig(**{name: stored[name] for name in _LIMITS})
     positions = [theirs.theirs.get(name) for name in ("max_position_embeddings", "n_positions")]
     longest = min(_LONGEST, *filter(None, positions))
     return TextConfig(max_prompt_tokens=longest // 2, max_response_tokens=longest // 2)

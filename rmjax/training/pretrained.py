@@ -1,6 +1,7 @@
 """Training that begins with somebody else's model: its architecture in the config, its weights in the first state."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 from absl import logging
@@ -12,8 +13,12 @@ from rmjax.config import ConfigError, ExperimentConfig, validate
 from rmjax.hub import folder_of
 from rmjax.model_config import NOT_ARCHITECTURE, ModelConfig
 from rmjax.models.huggingface import HuggingFaceModel
+from rmjax.models.lora import merged
+from rmjax.models.peft_format import PeftAdapter, base_of
 from rmjax.models.reward import Params, RewardModel
+from rmjax.models.shape import model_shape
 from rmjax.training.strategy import Parallel
+from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import CONFIG, has_checkpoint, read_config
 
 
@@ -54,8 +59,25 @@ def _stored_model(config: ExperimentConfig, workdir: epath.PathLike) -> ModelCon
 
 
 def _their_model(name: str) -> ModelConfig:
-    theirs = HuggingFaceModel(folder_of(name))
+    theirs, _ = _opened(name)
     return dataclasses.replace(theirs.config, vocabulary_size=theirs.vocabulary_size)
+
+
+def _opened(name: str) -> tuple[HuggingFaceModel, PeftAdapter | None]:
+    """The model, and the adapter that lies on it where the name is that of one in PEFT's format."""
+    folder = folder_of(name)
+    base = base_of(folder)
+    if base is None:
+        return HuggingFaceModel(folder), None
+    theirs = HuggingFaceModel(folder_of(base))
+    return theirs, PeftAdapter(folder, theirs.theirs["model_type"])
+
+
+def text_folder(name: str) -> Path:
+    """Where the tokenizer of a pretrained model lies: of an adapter without one, that of its base."""
+    folder = folder_of(name, weights=False)
+    base = base_of(folder)
+    return folder if base is None or (folder / "tokenizer_config.json").exists() else folder_of(base, weights=False)
 
 
 def embedding_rows(model: ModelConfig, contract: TextContract) -> int:
@@ -66,13 +88,33 @@ def embedding_rows(model: ModelConfig, contract: TextContract) -> int:
 def pretrained_params(config: ExperimentConfig, model: RewardModel, parallel: Parallel) -> Params | None:
     """The parameters that training begins with, where the strategy wants them; None where they are fresh.
 
-    A language model gets a fresh reward head, a function of the seed; a reward model keeps its own.
+    A language model gets a fresh reward head, a function of the seed; a reward model keeps its own. An adapter in
+    PEFT's format is trained on where ``config.tuning`` has just such adapters, and merged into its base where it has
+    none.
+
+    Raises:
+      ConfigError: where it has others.
     """
     if config.pretrained is None:
         return None
-    theirs = HuggingFaceModel(folder_of(config.pretrained))
+    theirs, adapter = _opened(config.pretrained)
+    headed = theirs.has_reward_head or (adapter is not None and adapter.has_reward_head)
     logging.info(
         "training begins with %s, %s", config.pretrained,
-        "its reward head too" if theirs.has_reward_head else "a language model, and a fresh reward head",
+        "its reward head too" if headed else "a language model, and a fresh reward head",
     )  # fmt: skip
-    return theirs.load(parallel.abstract_params(model), jax.random.PRNGKey(config.seed))
+    key, template = jax.random.PRNGKey(config.seed), parallel.abstract_params(model)
+    if adapter is None:
+        return theirs.load(template, key)
+    if adapters_of(config) is None:
+        beside = parallel.abstract_params(model.clone(config=model_shape(config.model, adapter.adapters)))
+        params = merged(adapter.onto(theirs.load(beside, key), beside), adapter.adapters)
+        return jax.tree.map(lambda leaf, like: jax.device_put(leaf.astype(like.dtype), like.sharding), params, template)
+    if adapters_of(config) != adapter.adapters:
+        found = adapter.adapters
+        raise ConfigError(
+            f"config.tuning.lora_rank is {config.tuning.lora_rank!r}; it must be 0, to merge the adapters of "
+            f"config.pretrained, or to train them on {found.rank}, with config.tuning.lora_alpha={found.alpha:g} and "
+            f"config.tuning.lora_targets={found.targets!r}"
+        )
+    return adapter.onto(theirs.load(template, key), template)

@@ -17,7 +17,7 @@ from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.preferences.record import Message, Preference, Text
 from rmjax.training.parallel import describe_devices
 
-GOLDEN = 4  # conversations
+GOLDEN = 12  # conversations
 
 
 class Validation(NamedTuple):
