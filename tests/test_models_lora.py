@@ -33,7 +33,7 @@ def make(name="plain", adapters=ALL, **changes):
     return model, init(model, jax.random.PRNGKey(1))
 
 
-@pytest.mark.parametrize("name", ["plain", "qwen3", "gemma2", "gpt_neox"])
+@pytest.mark.parametrize("name", ["plain", "gpt_neox"])
 def test_at_the_start_rewards_are_those_of_the_base_bit_for_bit(name):
     batch = random_batch(0)
     (base, params), (adapted, with_adapters) = make(name, None), make(name)
@@ -43,7 +43,7 @@ def test_at_the_start_rewards_are_those_of_the_base_bit_for_bit(name):
 
 @pytest.mark.parametrize(
     ("name", "adapters"),
-    [*((name, ALL) for name in ("llama31", "qwen2", "gemma2", "gpt2")), ("plain", FEW), ("gpt_neox", FEW)],
+    [("gemma2", ALL), ("gpt2", ALL), ("gpt_neox", FEW)],
 )
 def test_merged_rewards_are_those_with_adapters(name, adapters):
     batch = random_batch(0)
@@ -69,8 +69,7 @@ def test_an_adapter_adds_its_product_by_hand():
         np.testing.assert_allclose(found[layer], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("targets", [("query",), ("output", "gate"), PROJECTIONS], ids=len)
-@pytest.mark.parametrize("rank", [1, 5])
+@pytest.mark.parametrize(("targets", "rank"), [(("output", "gate"), 5), (PROJECTIONS, 1)], ids=["two", "all"])
 def test_only_the_targets_have_adapters_and_they_start_as_those_of_peft(targets, rank):
     params = make(adapters=Adapters(rank=rank, alpha=1.0, targets=targets), width=64)[1]
     found = {names: leaf for names, leaf in leaves_of(params).items() if is_adapter(names)}

@@ -66,8 +66,7 @@ def random_completions(seed, *, messages, count=14):
     )
 
 
-@pytest.mark.parametrize("messages", [False, True])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("messages", "seed"), [(False, 0), (True, 1)])
 def test_rewards_are_those_alone_and_in_order(source, scorer, messages, seed):
     prompts, completions = random_completions(seed, messages=messages)
     found = reward_function(source)(prompts=prompts, completions=completions, completion_ids=[[1]] * 14, answer=["x"])
