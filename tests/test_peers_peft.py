@@ -21,7 +21,7 @@ def scores_of_peft(how, name, folder, rows, tmp_path, *more):
 
 
 def rows_of(name):
-    return expected_of(name.removesuffix("_lm"))[0]
+    return expected_of(GOLDEN / name.removesuffix("_lm"))[0]
 
 
 @pytest.mark.parametrize(("name", "targets"), CASES)
