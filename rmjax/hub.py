@@ -1,5 +1,6 @@
 """Models by the name of their folder, or by their id on the Hugging Face hub."""
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -35,13 +36,18 @@ def folder_of(name: str, *, weights: bool = True) -> Path:
     match = _ID.fullmatch(plain)
     if match is None or (plain == name and Path(name).exists()):
         raise HubError(f"{name!r} is neither a folder nor an id on the hub (OWNER/NAME or OWNER/NAME@REVISION)")
+    return _downloaded(match["id"], match["revision"], weights)
+
+
+@functools.cache  # a run asks for config, weights and tokenizer, each for itself
+def _downloaded(name: str, revision: str | None, weights: bool) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = [*_TEXT, *_WEIGHTS] if weights else _TEXT
     try:
-        return Path(huggingface_hub.snapshot_download(match["id"], revision=match["revision"], allow_patterns=patterns))
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())
         raise HubError(f"{name!r} is no folder, and the hub doesn't give it: {reason}") from error

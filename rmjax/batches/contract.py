@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import tokenizers
 
@@ -189,8 +190,9 @@ class TextContract:
 
     def _check_spelling(self, messages: Sequence[Message], origin: str, name: str) -> None:
         """RowError where a message spells a special token: the template's own could not be told from it."""
-        for message in messages if self._spelled is not None else ():
-            assert self._spelled is not None
+        if self._spelled is None:
+            return
+        for message in messages:
             if found := self._spelled.search(message.content):
                 raise RowError(
                     origin=origin, field=name, kind="spells a special token", found=repr(found[0]),
@@ -231,14 +233,23 @@ class TextContract:
 
 def text_to_json(template: Template, special: SpecialTokens) -> str:
     """What a contract has beside its tokenizer and its limits, as JSON."""
-    assert isinstance(template, RoleTemplate | JinjaTemplate)
-    kind = "jinja" if isinstance(template, JinjaTemplate) else "roles"
-    return json.dumps({kind: dataclasses.asdict(template), "special_tokens": dataclasses.asdict(special)}, indent=2)
+    return json.dumps(text_to_values(template, special), indent=2)
 
 
 def text_from_json(text: str) -> tuple[Template, SpecialTokens]:
     """The inverse; ValueError, TypeError or KeyError for what isn't that."""
-    values = json.loads(text)
+    return text_from_values(json.loads(text))
+
+
+def text_to_values(template: Template, special: SpecialTokens) -> dict[str, Any]:
+    """The same as an object of JSON."""
+    assert isinstance(template, RoleTemplate | JinjaTemplate)
+    kind = "jinja" if isinstance(template, JinjaTemplate) else "roles"
+    return {kind: dataclasses.asdict(template), "special_tokens": dataclasses.asdict(special)}
+
+
+def text_from_values(values: Any) -> tuple[Template, SpecialTokens]:
+    """The inverse of that; TypeError or KeyError for what isn't that."""
     special = SpecialTokens(**values["special_tokens"])
     if "jinja" in values:
         stored = values["jinja"]

@@ -1,30 +1,30 @@
 """Reward models in Hugging Face's format, taken as they are: a folder or an id on the hub, with the contract beside
 the weights where this project wrote them."""
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 from absl import logging
 from etils import epath
 
-from rmjax.batches.contract import TextContract, text_from_json, text_to_json
+from rmjax.batches.contract import TextContract, text_from_values, text_to_values
 from rmjax.batches.pretrained import load_pretrained_text
-from rmjax.batches.tokenizer import load_tokenizer, vocabulary_size_of
+from rmjax.batches.tokenizer import load_tokenizer
 from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, TextConfig, validate
 from rmjax.errors import UserError
 from rmjax.hub import HUB, folder_of
 from rmjax.model_config import ComputeDtype
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.training.parallel import make_model_here, make_parallel_here
+from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel, load_trained
 
 CONTRACT = "scoring_contract.json"
 _LONGEST = 4096  # tokens of a conversation, of models that say nothing themselves
 _ROWS = 4
-_LIMITS = ("max_prompt_tokens", "max_response_tokens")
 
 
 class PortableModelError(UserError):
@@ -68,37 +68,38 @@ def load_portable(name: epath.PathLike) -> TrainedModel:
     theirs = HuggingFaceModel(folder)
     if not theirs.has_reward_head:
         raise PortableModelError(f"{name} is a language model without a reward head; right would be a reward model")
-    stored = _read_contract(folder)
-    text = _limits(stored, theirs)
-    contract = _text_contract(folder, stored, text)
-    rows = max(theirs.vocabulary_size, vocabulary_size_of(contract.tokenizer))
-    theirs.config.vocabulary_size = rows
-    theirs.config.compute_dtype = ComputeDtype(stored.get("compute_dtype", ComputeDtype.FLOAT32.value))
+    contract = _read_contract(folder) or _own_contract(folder, theirs)
+    theirs.config.compute_dtype = contract.compute_dtype
+    theirs.config.vocabulary_size = embedding_rows(
+        dataclasses.replace(theirs.config, vocabulary_size=theirs.vocabulary_size), contract.text
+    )
     config = ExperimentConfig(
-        dimension=stored.get("dimension", "unnamed"),
-        data=DataConfig(transcripts_as_messages=stored.get("transcripts_as_messages", False)),
+        dimension=contract.dimension,
+        data=DataConfig(transcripts_as_messages=contract.transcripts_as_messages),
         model=theirs.config,
-        text=text,
+        text=TextConfig(
+            max_prompt_tokens=contract.text.max_prompt_tokens, max_response_tokens=contract.text.max_response_tokens
+        ),
         batch=BatchConfig(rows=_ROWS),
     )
     validate(config)
-    model = make_model_here(config.model, rows)
+    model = make_model_here(config.model, theirs.config.vocabulary_size)
     params = theirs.load(make_parallel_here(config).abstract_params(model), jax.random.PRNGKey(0))
-    found = stored.get("record")
-    record = None if found is None else ScoringRecord.from_json(found)
-    return TrainedModel(config=config, model=model, params=params, contract=contract, step=0, record=record)
+    return TrainedModel(
+        config=config, model=model, params=params, contract=contract.text, step=0, record=contract.record
+    )
 
 
-def contract_to_json(trained: TrainedModel, head: str, record: ScoringRecord | None) -> str:
+def contract_to_json(trained: TrainedModel, dimension: str, record: ScoringRecord | None) -> str:
     """What is kept beside exported weights: how text reaches the model, where its reward is read, golden scores."""
     contract = trained.contract
     return json.dumps(
         {
-            "dimension": head or trained.config.dimension,
+            "dimension": dimension,
             "reward_is_read_at": "the last token of a conversation",
             "max_prompt_tokens": contract.max_prompt_tokens,
             "max_response_tokens": contract.max_response_tokens,
-            "text": json.loads(text_to_json(contract.template, contract.special)),
+            "text": text_to_values(contract.template, contract.special),
             "transcripts_as_messages": trained.config.data.transcripts_as_messages,
             "compute_dtype": trained.config.model.compute_dtype.value,
             "record": None if record is None else record.to_json(),
@@ -107,33 +108,44 @@ def contract_to_json(trained: TrainedModel, head: str, record: ScoringRecord | N
     )
 
 
-def _read_contract(folder: Path) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _ScoringContract:
+    """What lies beside the weights, or is taken for it where nothing does."""
+
+    text: TextContract
+    dimension: str = "unnamed"
+    transcripts_as_messages: bool = False
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
+    record: ScoringRecord | None = None
+
+
+def _read_contract(folder: Path) -> _ScoringContract | None:
+    """Of a model that this project wrote; None of another."""
     path = folder / CONTRACT
     if not path.exists():
         logging.info("%s has no %s: its own tokenizer and chat template are read", folder, CONTRACT)
-        return {}
+        return None
     try:
         stored = json.loads(path.read_text())
-        text_from_json(json.dumps(stored["text"]))
-        ComputeDtype(stored["compute_dtype"])
-        if stored["record"] is not None:
-            ScoringRecord.from_json(stored["record"])
-        return {**stored, **{name: int(stored[name]) for name in _LIMITS}}
+        template, special = text_from_values(stored["text"])
+        limits = TextConfig(
+            max_prompt_tokens=int(stored["max_prompt_tokens"]), max_response_tokens=int(stored["max_response_tokens"])
+        )
+        found = stored["record"]
+        fields = {
+            "dimension": stored["dimension"],
+            "transcripts_as_messages": stored["transcripts_as_messages"],
+            "compute_dtype": ComputeDtype(stored["compute_dtype"]),
+            "record": None if found is None else ScoringRecord.from_json(found),
+        }
     except (ValueError, TypeError, KeyError) as error:
         raise PortableModelError(f"{path} can't be read as a scoring contract: {error!r}") from error
+    tokenizer = load_tokenizer(folder / "tokenizer.json", special)
+    return _ScoringContract(text=TextContract.from_config(limits, tokenizer, template, special), **fields)
 
 
-def _limits(stored: dict[str, Any], theirs: HuggingFaceModel) -> TextConfig:
-    if stored:
-        return TextConfig(**{name: stored[name] for name in _LIMITS})
+def _own_contract(folder: Path, theirs: HuggingFaceModel) -> _ScoringContract:
     positions = [theirs.theirs.get(name) for name in ("max_position_embeddings", "n_positions")]
     longest = min(_LONGEST, *filter(None, positions))
-    return TextConfig(max_prompt_tokens=longest // 2, max_response_tokens=longest // 2)
-
-
-def _text_contract(folder: Path, stored: dict[str, Any], text: TextConfig) -> TextContract:
-    if not stored:
-        tokenizer, template, special = load_pretrained_text(folder)
-        return TextContract.from_config(text, tokenizer, template, special)
-    template, special = text_from_json(json.dumps(stored["text"]))
-    return TextContract.from_config(text, load_tokenizer(folder / "tokenizer.json", special), template, special)
+    limits = TextConfig(max_prompt_tokens=longest // 2, max_response_tokens=longest // 2)
+    return _ScoringContract(text=TextContract.from_config(limits, *load_pretrained_text(folder)))

@@ -59,18 +59,21 @@ def _stored_model(config: ExperimentConfig, workdir: epath.PathLike) -> ModelCon
 
 
 def _their_model(name: str) -> ModelConfig:
-    theirs, _ = _opened(name)
+    theirs = _base(folder_of(name))
     return dataclasses.replace(theirs.config, vocabulary_size=theirs.vocabulary_size)
 
 
 def _opened(name: str) -> tuple[HuggingFaceModel, PeftAdapter | None]:
     """The model, and the adapter that lies on it where the name is that of one in PEFT's format."""
     folder = folder_of(name)
+    theirs = _base(folder)
+    return theirs, None if base_of(folder) is None else PeftAdapter(folder, theirs.theirs["model_type"])
+
+
+def _base(folder: Path) -> HuggingFaceModel:
+    """The model of a folder, or that which the adapter in it lies on."""
     base = base_of(folder)
-    if base is None:
-        return HuggingFaceModel(folder), None
-    theirs = HuggingFaceModel(folder_of(base))
-    return theirs, PeftAdapter(folder, theirs.theirs["model_type"])
+    return HuggingFaceModel(folder if base is None else folder_of(base))
 
 
 def text_folder(name: str) -> Path:
