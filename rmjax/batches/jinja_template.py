@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rmjax.batches.template import Ids, check_first_role
+from rmjax.batches.template import Ids, check_first_role, leading_turns
 from rmjax.preferences.record import Message, RowError
 
 _MARK = "\u2042\u2042\u2042"  # asterisms, which are no words of any template
@@ -50,14 +50,11 @@ class JinjaTemplate:
     def kept(self, prompt: Sequence[Message], ids: Ids) -> int:
         """What the prompt has in common with one that says something else in its first turn after the system's: the
         system turn, then, and what the template writes before the first words of a user."""
-        count = 0
-        while count < len(prompt) and prompt[count].role == "system":
-            count += 1
+        count, whole = leading_turns(prompt, "system"), ids(self.render_prompt(prompt))
         if count == len(prompt):
-            return len(ids(self._text(prompt, "", "prompt", add_generation_prompt=True)))
+            return len(whole)
         first = prompt[count]
         other = Message(role=first.role, content="1" if first.content.lstrip().startswith("0") else "0")
-        whole = ids(self._text(prompt, "", "prompt", add_generation_prompt=True))
         return common(whole, ids(self._text((*prompt[:count], other), "", "prompt")))
 
     def _text(

@@ -42,6 +42,11 @@ class Template(Protocol):
         ...
 
 
+def leading_turns(messages: Sequence[Message], role: str) -> int:
+    """How many turns of the role come first."""
+    return next((place for place, message in enumerate(messages) if message.role != role), len(messages))
+
+
 def check_first_role(response: Sequence[Message], role: str, *, origin: str, field: str) -> None:
     """RowError where a response doesn't begin with a turn of the role."""
     if not response or response[0].role != role:
@@ -112,10 +117,7 @@ class RoleTemplate:
 
     def render_system(self, messages: Sequence[Message]) -> str:
         """The leading system turns, empty where there is none."""
-        count = 0
-        while count < len(messages) and messages[count].role == self.system_role:
-            count += 1
-        return self.render_turns(messages[:count])
+        return self.render_turns(messages[: leading_turns(messages, self.system_role)])
 
     def render_response(self, messages: Sequence[Message], *, origin: str = "", field: str = "response") -> str:
         """What follows the generation prompt: the first turn is the assistant's, further turns may come after it."""

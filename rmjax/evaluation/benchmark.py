@@ -22,7 +22,7 @@ from rmjax.evaluation.golden import trusted_computer
 from rmjax.files import check_bucket
 from rmjax.preferences.record import Message, RowError
 from rmjax.training.portable import load_model
-from rmjax.training.trained import TrainedModel
+from rmjax.training.trained import TrainedModel, fault_of_head
 
 Request = tuple[tuple[Message, ...], tuple[tuple[Message, ...], ...]]
 SKIPPING = "--on_error=skip leaves such rows out, and the score is a partial one then"
@@ -177,10 +177,7 @@ def _field(row: BenchmarkRow, place: int) -> str:
 
 
 def _head_number(workdir: str, heads: tuple[str, ...], head: str | None) -> int:
-    if head is None and len(heads) < 2:
-        return 0
-    if head not in heads:
-        found = f"has no reward head {head!r}" if head else "has several reward heads"
+    if fault := fault_of_head(head, heads):
         right = f"one of {', '.join(heads)}" if heads else "left out, it has a single one without a name"
-        raise EvaluationError(f"model {workdir} {found}; --head must be {right}")
-    return heads.index(head)
+        raise EvaluationError(f"model {workdir} {fault}; --head must be {right}")
+    return 0 if head is None else heads.index(head)

@@ -15,6 +15,8 @@ from rmjax.evaluation.intervals import wilson_interval
 from rmjax.labeling.rule import characters as characters_of
 from rmjax.preferences.record import Preference, Text
 
+RESULTS = "results.jsonl"  # the file of a report that holds a line for each evaluation
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgedPairs:

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from rmjax.evaluation import plots
-from rmjax.evaluation.measure import Evaluation
+from rmjax.evaluation.measure import RESULTS, Evaluation
 from rmjax.evaluation.plots import SMOOTHED_FROM, TrainingCurve
 from rmjax.files import written_whole
 from rmjax.hub import HUB
@@ -92,7 +92,7 @@ def write_report(
     if not any(len(curve.steps) >= SMOOTHED_FROM for curve in curves):
         captions["training_curves.png"] = "The values of every step."
     page = _page(evaluations, pictures, captions)
-    _write_together(folder, {**pictures, "results.jsonl": lines.encode(), "report.html": page.encode()})
+    _write_together(folder, {**pictures, RESULTS: lines.encode(), "report.html": page.encode()})
     return folder / "report.html"
 
 

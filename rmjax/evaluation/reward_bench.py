@@ -46,13 +46,13 @@ ROWS = {
         "hep-rust": 164,
     },
 }  # fmt: skip
-WEIGHTS = {subset: rows for section in ROWS.values() for subset, rows in section.items()} | {"math-prm": 984}
+_CORE = {subset: rows for section in ROWS.values() for subset, rows in section.items()}
+WEIGHTS = _CORE | {"math-prm": 984}
 PRIOR = "Prior Sets"
 PRIOR_ROWS = {"anthropic_helpful": 6192, "anthropic_hhh": 221, "shp": 1741, "summarize": 9000}
 OTHER_PRIOR_ROWS = {"anthropic_harmless": 2266, "mtbench_human": 3355, "mtbench_gpt4": 2400}  # published, not counted
 OVERALL, WITH_PRIOR = "overall", "overall_with_prior_sets"
 PRIOR_WEIGHT = 0.5
-_CORE = {subset: rows for section in ROWS.values() for subset, rows in section.items()}
 _PUBLISHED = {**_CORE, **PRIOR_ROWS, **OTHER_PRIOR_ROWS}
 
 

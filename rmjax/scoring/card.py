@@ -9,11 +9,11 @@ from etils import epath
 
 from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.errors import UserError
+from rmjax.evaluation.measure import RESULTS
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel
 
 _SHOWN = 4  # golden conversations
-RESULTS = "results.jsonl"  # of a report of ``rmjax.evaluate``
 _MEASURED = ("accuracy", "accuracy_low", "accuracy_high", "ece", "nll", "length_baseline_accuracy")
 
 

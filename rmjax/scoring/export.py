@@ -24,7 +24,7 @@ from rmjax.scoring.card import model_card, read_results
 from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
-from rmjax.training.trained import TrainedModel
+from rmjax.training.trained import TrainedModel, fault_of_head
 from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import read_about_data
 
@@ -110,12 +110,9 @@ def made_whole(folder: Path) -> Iterator[Path]:
 
 def number_of_head(head: str | None, heads: tuple[str, ...]) -> int:
     """Which output of the model the named reward head is; ExportError where it isn't among them, or isn't named."""
-    if head is None and len(heads) < 2:
-        return 0
-    if head not in heads:
-        found = f"has no reward head {head!r}" if head else "has several reward heads"
-        raise ExportError(f"the model {found}; --head must be one of {', '.join(heads) or 'none: it has a single one'}")
-    return heads.index(head)
+    if fault := fault_of_head(head, heads):
+        raise ExportError(f"the model {fault}; --head must be one of {', '.join(heads) or 'none: it has a single one'}")
+    return 0 if head is None else heads.index(head)
 
 
 def _classifier(contract: TextContract, label: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from rmjax.errors import UserError
 from rmjax.scoring import rows
 from rmjax.scoring.scorer import Reward, RewardScorer
 from rmjax.scoring.source import PromptGroup, TooLong
+from rmjax.training.trained import fault_of_head
 
 
 class ScorerRewards:
@@ -24,7 +25,7 @@ class ScorerRewards:
         """The reward of each response of each group, in their order.
 
         Raises:
-          RowError: for what the model's contract can't take for another reason than its length.
+          RowError: for what is no prompt with responses to it.
         """
         requests = [
             rows.parse_request({"prompt": group.prompt, "responses": list(group.responses)}, origin=group.origin)
@@ -50,12 +51,9 @@ class ScorerRewards:
 
 def checked_head(head: str | None, heads: tuple[str, ...]) -> str | None:
     """The head, which must be one of the model's; None where it has a single one, which needs no name."""
-    if head is None and len(heads) < 2:
-        return None
-    if head not in heads:
-        found = f"has no reward head {head!r}" if head else "has several reward heads"
+    if fault := fault_of_head(head, heads):
         right = ", ".join(heads) or "none: it has a single one without a name"
-        raise UserError(f"the model {found}; head must be one of {right}")
+        raise UserError(f"the model {fault}; head must be one of {right}")
     return head
 
 

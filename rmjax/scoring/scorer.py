@@ -17,7 +17,7 @@ from rmjax.evaluation.golden import trusted_computer
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
 from rmjax.training.portable import load_model
-from rmjax.training.scoring_record import ScoringRecord
+from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
 
 Reward = float | dict[str, float]
@@ -47,7 +47,7 @@ class RewardScorer:
         self.trained = trained
         self._normalized = normalized
         if normalized:
-            check_spread(trained)
+            normalizations(trained)
         self.contract: TextContract = trained.contract
         self._heads = trained.config.model.reward_heads
         self._compute = trusted_computer(trained)
@@ -134,18 +134,20 @@ class RewardScorer:
 
     def normalize(self, reward: float, head: int = 0) -> float:
         """In standard deviations from the mean of the rewards of the validation data on that head."""
-        return check_spread(self.trained).normalized(reward, head)
+        return normalizations(self.trained)[head].of(reward)
 
 
-def check_spread(trained: TrainedModel) -> ScoringRecord:
-    """The record that rewards are normalized by; NormalizationError where there is none, or nothing to divide by."""
+def normalizations(trained: TrainedModel) -> tuple[Normalization, ...]:
+    """By what the rewards of each head are normalized; NormalizationError where that isn't known of all."""
     if trained.record is None:
         raise NormalizationError(
             f"step {trained.step} was saved without validation: the spread of its rewards isn't known"
         )
-    if not all(trained.record.deviation):
+    found = [trained.record.normalization(head) for head in range(len(trained.record.mean))]
+    known = tuple(entry for entry in found if entry is not None)
+    if len(known) < len(found):
         raise NormalizationError(f"the rewards of the validation data at step {trained.step} are all equal")
-    return trained.record
+    return known
 
 
 def _plain(text: Any) -> Any:

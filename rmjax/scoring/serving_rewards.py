@@ -10,15 +10,8 @@ from rmjax.scoring.queueing import ScoredGroup
 from rmjax.scoring.rows import Request, parse_request
 from rmjax.scoring.scorer import Reward
 from rmjax.scoring.serving_protocols import ProtocolError
+from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Normalization:
-    """Mean and standard deviation of a head's rewards on held-out responses."""
-
-    mean: float
-    deviation: float
 
 
 def normalization_of(trained: TrainedModel) -> dict[str, Normalization]:
@@ -26,8 +19,8 @@ def normalization_of(trained: TrainedModel) -> dict[str, Normalization]:
     record, heads = trained.record, trained.config.model.reward_heads or ("",)
     if record is None:
         return {}
-    spread = zip(heads, record.mean, record.deviation, strict=True)
-    return {head: Normalization(mean=mean, deviation=deviation) for head, mean, deviation in spread if deviation > 0}
+    found = {head: record.normalization(number) for number, head in enumerate(heads)}
+    return {head: normalization for head, normalization in found.items() if normalization is not None}
 
 
 class _Checked(BaseModel):
@@ -163,10 +156,6 @@ class Heads:
         if isinstance(reward, dict):
             if not self.normalization.keys() >= reward.keys():
                 return None
-            return {name: _scaled(value, self.normalization[name]) for name, value in reward.items()}
+            return {name: self.normalization[name].of(value) for name, value in reward.items()}
         known = self.normalization.get(head or "")
-        return None if known is None else _scaled(reward, known)
-
-
-def _scaled(reward: float, normalization: Normalization) -> float:
-    return (reward - normalization.mean) / normalization.deviation
+        return None if known is None else known.of(reward)

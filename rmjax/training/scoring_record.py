@@ -5,7 +5,6 @@ standard deviation are what a reward can be normalized by.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -51,6 +50,18 @@ class GoldenScore:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Normalization:
+    """Mean and standard deviation of a head's rewards on held-out responses."""
+
+    mean: float
+    deviation: float
+
+    def of(self, reward: float) -> float:
+        """The reward in standard deviations from the mean."""
+        return (reward - self.mean) / self.deviation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringRecord:
     """Golden scores and the spread of rewards.
 
@@ -90,10 +101,10 @@ class ScoringRecord:
         golden = tuple(dataclasses.replace(entry, rewards=(entry.rewards[head],)) for entry in self.golden)
         return dataclasses.replace(self, golden=golden, mean=(self.mean[head],), deviation=(self.deviation[head],))
 
-    def normalized(self, reward: float, head: int) -> float:
-        """In standard deviations from the mean; NaN where the rewards it was measured on are all equal."""
-        deviation = self.deviation[head]
-        return (reward - self.mean[head]) / deviation if deviation > 0 else math.nan
+    def normalization(self, head: int) -> Normalization | None:
+        """Of a head; None where the rewards it was measured on are all equal."""
+        mean, deviation = self.mean[head], self.deviation[head]
+        return Normalization(mean=mean, deviation=deviation) if deviation > 0 else None
 
 
 def golden_conversations(

@@ -42,6 +42,16 @@ class TrainedModel:
     validation: dict[str, float] = field(default_factory=dict)
 
 
+def fault_of_head(head: str | None, heads: tuple[str, ...]) -> str | None:
+    """What is wrong with a choice of a reward head among the model's, in words; None where nothing is.
+
+    A model of several heads needs a choice, one of a single head none; ``heads`` is empty where that has no name.
+    """
+    if head in heads or (head is None and len(heads) < 2):
+        return None
+    return f"has no reward head {head!r}" if head else "has several reward heads"
+
+
 def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
     """The model of a run: of the best step by ``config.best_by`` (the earlier of equal ones), or of ``step``.
 
