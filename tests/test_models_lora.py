@@ -153,7 +153,7 @@ def test_rewards_over_a_mesh_are_those_of_one_device(name):
     fitted = parallel.fit(model)
     placed = jax.tree.map(lambda leaf, at: jax.device_put(leaf, at.sharding), params, parallel.abstract_params(model))
     compute = parallel.compile_rewards(lambda params, *rows: fitted.apply({"params": params}, *rows))
-    got = compute(placed, batch.tokens, batch.positions, batch.visible_until, batch.response_end)
+    got = compute(placed, batch.tokens, batch.positions, batch.visible_until, batch.response_end)()
     used = batch.response_id >= 0
     np.testing.assert_allclose(got[used], np.asarray(rewards(model, params, batch))[used], atol=1e-5)
     up, down = (placed["backbone"]["layers"]["mlp_branch"][f"{name}_adapter"] for name in ("up", "down"))

@@ -102,7 +102,7 @@ def test_rewards_over_a_mesh_are_those_of_one_device(name):
     placed = jax.tree.map(
         lambda leaf, like: jax.device_put(leaf, like.sharding), params, parallel.abstract_params(model)
     )
-    got = compute(placed, batch.tokens, batch.positions, batch.visible_until, batch.response_end)
+    got = compute(placed, batch.tokens, batch.positions, batch.visible_until, batch.response_end)()
     used = batch.response_id >= 0
     np.testing.assert_allclose(got[used], np.asarray(rewards(model, params, batch))[used], atol=1e-5)
 

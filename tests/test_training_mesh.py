@@ -138,7 +138,7 @@ def test_rewards_are_those_of_one_device_however_the_parameters_lie(rows):
         parallel, model, _, state = five_steps(layout)
         fitted = parallel.fit(model)
         compute = parallel.compile_rewards(lambda params, *rows, model=fitted: model.apply({"params": params}, *rows))
-        values += [compute(state.params, *arrays), compute(five_steps(JIT)[3].params, *arrays)]
+        values += [compute(state.params, *arrays)(), compute(five_steps(JIT)[3].params, *arrays)()]
     for other in values[1:]:
         assert other.shape == (rows, 15, 1)
         np.testing.assert_allclose(other, values[0], atol=2e-5)

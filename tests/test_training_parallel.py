@@ -92,6 +92,19 @@ def test_jit_is_one_device_and_pmap_all():
     assert make_parallel(config).device_count == 1
 
 
+@pytest.mark.parametrize(("strategy", "devices"), [(Strategy.JIT, 1), (Strategy.PMAP, 1), (Strategy.PMAP, 3)])
+def test_parameters_lie_where_a_step_has_them(strategy, devices):
+    config = experiment()
+    config.parallel.strategy = strategy
+    parallel = make_parallel(config, tuple(jax.local_devices()[:devices]))
+    model = RewardModel(config.model, 32)
+    placed, stepped = parallel.abstract_params(model), parallel.new_state(model, optax.sgd(1.0), 0).params
+    assert all(leaf.sharding.device_set == set(parallel.devices) for leaf in jax.tree.leaves(stepped))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.sharding), placed) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype, leaf.sharding), stepped
+    )
+
+
 @pytest.mark.parametrize("rows", [4, 7])
 def test_rewards_do_not_depend_on_the_devices(rows):
     config, batch = experiment(), random_batch(0, rows=rows)
@@ -106,7 +119,7 @@ def test_rewards_do_not_depend_on_the_devices(rows):
     for strategy, devices in ((Strategy.JIT, 1), (Strategy.PMAP, 2), (Strategy.PMAP, 4)):
         config.parallel.strategy = strategy
         parallel = make_parallel(config, tuple(jax.local_devices()[:devices]))
-        values = parallel.compile_rewards(fn)(params, *arrays)
+        values = parallel.compile_rewards(fn)(params, *arrays)()
         assert values.shape == (rows, 15, 1)
         np.testing.assert_allclose(values, expected, atol=1e-5)
     assert expected.std() > 0.01

@@ -1,5 +1,6 @@
 """The rewards of tokenized responses, on all devices."""
 
+from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,9 +15,10 @@ from rmjax.config import ExperimentConfig, least_row_length
 from rmjax.errors import ReportedError
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.parallel import make_parallel_here
-from rmjax.training.strategy import Parallel
+from rmjax.training.strategy import Parallel, PendingRewards
 
 _MULTIPLE = 128  # row lengths are rounded up to what attention kernels and TPU lanes like
+_AHEAD = 8  # batches that are given to the devices before the first of them is waited for
 _TOKENS_A_RESPONSE = 16  # one slot for so many tokens: rarely what a row runs out of
 
 
@@ -30,9 +32,9 @@ class RewardComputer:
     The rows are as long as the text contract asks (prompt and response at their limits, rounded up to 128), never as
     the training row, so whatever the contract lets through has a reward. Batches have a few static shapes, each
     compiled once: a full one has about as many tokens as a training batch (where the row length is left to the data, as
-    one of rows that hold every pair within the limits), and what is left is computed in powers of two of rows on each
-    device, the last filled up with empty rows. Neither the batch nor the device count changes a reward beyond float
-    tolerance.
+    one of rows that hold every pair within the limits) or, where they are fewer, as the devices compute best, and what
+    is left is computed in powers of two of rows on each device, the last filled up with empty rows. Neither the batch
+    nor the device count changes a reward beyond float tolerance.
 
     Args:
       model: the model.
@@ -49,7 +51,8 @@ class RewardComputer:
         model = parallel.fit(model)
         self._parts = parallel.reward_parts
         tokens = config.batch.rows * (config.batch.row_length or least_row_length(config.text))
-        self._rows_a_part = max(1, tokens // (length * self._parts))
+        self._budget = max(1, tokens // (length * self._parts)) * length
+        self._rows_a_part = max(1, min(self._budget, parallel.reward_tokens or self._budget) // length)
 
         def rewards_of_rows(params: Params, *rows: Array) -> Array:
             return model.apply({"params": params}, *rows)  # pyright: ignore[reportReturnType] it returns variables only when asked to
@@ -64,12 +67,21 @@ class RewardComputer:
         """
         result = np.full((tokenized.responses, self._heads), np.nan, np.float32)
         plan = plan_in_order(measure(tokenized), self.shape)
+        pending: deque[tuple[Int[Array, "rows slots"], PendingRewards]] = deque()
+
+        def finish() -> None:
+            response_id, values = pending.popleft()
+            used = response_id >= 0
+            result[response_id[used]] = values()[used]
+
         for numbers in self._batches(plan.rows):
             batch = pack(tokenized, plan, numbers)
             rows = (batch.tokens, batch.positions, batch.visible_until, batch.response_end)
-            values = self._compute(params, *rows)
-            used = batch.response_id >= 0
-            result[batch.response_id[used]] = values[used]
+            pending.append((batch.response_id, self._compute(params, *rows)))
+            if len(pending) > _AHEAD:
+                finish()
+        while pending:
+            finish()
         broken = np.flatnonzero(~np.isfinite(result).all(axis=1))
         if len(broken):
             record, response = tokenized.response_origin[broken[0]].tolist()
@@ -81,15 +93,15 @@ class RewardComputer:
 
     @property
     def tokens_at_once(self) -> int:
-        """The token slots of a full batch."""
-        return self._rows_a_part * self._parts * self.shape.length
+        """The token slots that a training batch has: enough for rows to be filled well, and all devices busy."""
+        return self._budget * self._parts
 
     def warm_up(self, params: Params) -> None:
         """Compiles every batch shape there is, by computing empty rows."""
         for rows_a_part in sorted({size for needed in range(1, self._rows_a_part + 1) for size in self._sizes(needed)}):
             rows = rows_a_part * self._parts
             filled = (np.zeros((rows, self.shape.length), np.int32),) * 3
-            self._compute(params, *filled, np.zeros((rows, self.shape.responses), np.int32))
+            self._compute(params, *filled, np.zeros((rows, self.shape.responses), np.int32))()
 
     def _sizes(self, needed: int) -> list[int]:
         """The rows that each device computes, batch by batch, where so many are needed: powers of two, or a full batch,

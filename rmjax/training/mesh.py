@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
@@ -25,7 +25,7 @@ from rmjax.models.reward import Params, RewardModel, parameter_axes
 from rmjax.training.sharding import AXES, DATA, FSDP, ROWS, axis_rules, shard_attention, shardings_of
 from rmjax.training.state import TrainState, new_state
 from rmjax.training.step import StepResult, TrainStep
-from rmjax.training.strategy import CompiledRewards, CompiledStep, Device, Parallel, padded
+from rmjax.training.strategy import CompiledRewards, CompiledStep, Device, Parallel, PendingRewards, padded
 from rmjax.training.tuning import of_trained, trained_from
 
 _OF_A_CPU = " (JAX_NUM_CPU_DEVICES=N makes a CPU N of them)"
@@ -98,12 +98,13 @@ class MeshParallel(Parallel):
         """
         compiled = jax.jit(fn, out_shardings=self._whole)
 
-        def rewards(params: Any, *rows: np.ndarray) -> Float[np.ndarray, "rows responses heads"]:
+        def rewards(params: Any, *rows: np.ndarray) -> PendingRewards:
             params = jax.tree.map(self._on_the_mesh, params)
             filled = padded(rows, self.row_parts)
             split = [jax.make_array_from_callback(array.shape, self._rows, array.__getitem__) for array in filled]
             with self._laid_out():
-                return np.asarray(compiled(params, *split))[: len(rows[0])]
+                values = np.asarray(compiled(params, *split))  # at once: on CPUs exchanges of two calls may lock
+            return lambda: values[: len(rows[0])]
 
         return rewards
 

@@ -23,7 +23,8 @@ from rmjax.training.tuning import stored
 Device = Any  # jax.Device is a variable, not a type
 Item = TypeVar("Item")
 CompiledStep = Callable[[TrainState, PreferenceBatch], tuple[TrainState, StepResult]]
-CompiledRewards = Callable[..., Float[np.ndarray, "rows responses heads"]]
+PendingRewards = Callable[[], Float[np.ndarray, "rows responses heads"]]  # waits for them
+CompiledRewards = Callable[..., PendingRewards]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Parallel(abc.ABC):
     def reward_parts(self) -> int:
         """How many parts the rows are split into whose rewards are computed."""
 
+    @property
+    def reward_tokens(self) -> int | None:
+        """At how many tokens in one call a part computes rewards fastest; None where more are never slower."""
+        return None
+
     @abc.abstractmethod
     def compile_train(self, step: TrainStep) -> CompiledStep:
         """The step over all devices. The state that is given in is donated: use the one that comes out.
@@ -67,6 +73,7 @@ class Parallel(abc.ABC):
         """``fn(params, tokens, positions, visible_until, response_end)`` on numpy rows.
 
         Any number of rows will do: empty ones are added for the devices that would stay without, and cut off again.
+        What it returns waits for the rewards when it is called, so the devices can be given more meanwhile.
         """
 
     @abc.abstractmethod
