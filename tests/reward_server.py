@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import struct
 import threading
@@ -10,15 +11,24 @@ from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from rmjax.preferences.record import RowError
+
 Score = Callable[[Any, list[Any]], list[float]]
 
 
 class RefusalError(Exception):
-    """What the server refuses, with a status and a message."""
+    """What the server refuses, with a status, a message and what else its answer says."""
 
-    def __init__(self, status: int, message: str):
+    def __init__(self, status: int, message: str, **details: Any):
         super().__init__(message)
-        self.status = status
+        self.status, self.details = status, details
+
+    @classmethod
+    def of(cls, error: RowError) -> "RefusalError":
+        """As the server refuses a row that can't be used."""
+        parts = {name: getattr(error, name) for name in ("kind", "field", "found", "right")}
+        place = re.fullmatch(r"responses\[(\d+)\]", error.field)
+        return cls(422, str(error), **parts, **({"response": int(place[1])} if place else {}))
 
 
 class StandIn:
@@ -84,12 +94,13 @@ class StandIn:
         try:
             rewards = self._score(body["prompt"], body["responses"])
         except RefusalError as refusal:
-            return refusal.status, json.dumps({"error": str(refusal)}).encode(), {}
+            return refusal.status, json.dumps({"error": str(refusal), **refusal.details}).encode(), {}
         except Exception as error:  # else the client would see a broken connection, and try again
             return 500, repr(error).encode(), {}
         entries = [{"reward": value, "head": body.get("head", "reward"), "tokens": 1,
                     "normalized_reward": None if fault == "plain" else value / 2} for value in rewards]  # fmt: skip
-        data = json.dumps({"model": "stand-in", "rewards": entries}).encode()
+        usage = {"cut_prompts": 0, "max_prompt_tokens": 60}
+        data = json.dumps({"model": "stand-in", "rewards": entries, "usage": usage}).encode()
         if fault == "half":
             data = data[: len(data) // 2]
         elif fault != "cut":
