@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -41,7 +42,10 @@ class StandIn:
       most: the most requests that were there at a time.
     """
 
-    def __init__(self, score: Score, faults: Iterable[str] = (), *, slow_s: float = 0.0, port: int = 0):
+    def __init__(
+        self, score: Score, faults: Iterable[str] = (), *, slow_s: float = 0.0, port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ):  # fmt: skip
         self.asked: list[dict] = []
         self.headers: dict[str, str] = {}
         self.most = self._now = 0
@@ -59,9 +63,11 @@ class StandIn:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
         self._server.shutdown()

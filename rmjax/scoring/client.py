@@ -8,6 +8,7 @@ import email.utils
 import logging
 import os
 import random
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ FIRST_WAIT_S = 0.25  # between two tries; it doubles
 LONGEST_WAIT_S = 10.0
 _LATER = (429, 502, 503, 504)  # a full queue, and a server that starts, ends or is behind a proxy that waits for it
 _TOO_LARGE = requests.codes.request_entity_too_large
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # of connections, not of what is trusted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,6 +181,11 @@ class RewardClient:
                 timeout=(CONNECT_TIMEOUT_S, self.timeout_s),
             )  # fmt: skip
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            if fault := _lasting_fault_of_tls(error):
+                raise ServerFailedError(
+                    f"{self.url} can't be trusted, or speaks no TLS: {fault}; right would be a certificate for that "
+                    "name that this machine trusts (REQUESTS_CA_BUNDLE names a file of more), or http:// without one"
+                ) from error
             raise _NotNowError(str(error)) from error
         if response.status_code in _LATER:
             raise _NotNowError(
@@ -237,6 +244,16 @@ def _fewer(count: int, said: Mapping[str, Any]) -> int:
     """How many of the responses to ask for at a time, where all were too many: what the server takes, or half."""
     limit = said.get("limit") if said.get("kind") == TOO_MANY else None
     return limit if isinstance(limit, int) and 0 < limit < count else (count + 1) // 2
+
+
+def _lasting_fault_of_tls(error: BaseException | None) -> ssl.SSLError | None:
+    """What of TLS is behind an error and will be there at the next try too, as a certificate that isn't trusted is; not
+    that a connection ended, which a server that is killed ends so."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _ENDED):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _seconds(retry_after: str | None) -> float:
