@@ -114,7 +114,8 @@ class RewardClient:
         Raises:
           RequestRefusedError: for a request that the server can't take, with what it said; a response that is too long
             for the model is a ``TooLong`` in its place instead.
-          ServerFailedError: where nothing came back within ``patience_s``, or the server's log says more (a 500).
+          ServerFailedError: where nothing came back within ``patience_s``, the server's log says more (a 500), or its
+            certificate isn't trusted.
         """
         stop = threading.Event()
         pool = futures.ThreadPoolExecutor(max_workers=max(1, min(self.concurrency, len(groups))))
