@@ -73,6 +73,7 @@ def test_a_connection_that_ends_while_it_is_made_is_tried_again(certificate, mon
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
     found = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)  # who doesn't try again would be waited for without end
         port = listening.getsockname()[1]
         client = RewardClient(url=f"https://127.0.0.1:{port}", patience_s=60.0)
         asking = threading.Thread(target=lambda: found.extend(client.rewards(GROUPS)))
