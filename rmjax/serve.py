@@ -1,7 +1,7 @@
 """Serves a trained reward model by HTTP: ``python -m rmjax.serve --workdir=DIR --port=8000``.
 
 It listens on this machine alone unless ``--host`` says otherwise. With a key in the environment variable
-``RMJAX_API_KEY``, requests must bring it (``Authorization: Bearer KEY``). ``http://127.0.0.1:8000/docs`` documents the
+``RMJAX_API_KEY``, requests must bring it (``Authorization: Bearer KEY``), those for ``/docs`` too, which documents the
 protocols; BUILD.md shows them.
 """
 
@@ -27,6 +27,9 @@ _ANONYMOUS = flags.DEFINE_bool("allow_anonymous", False, "Lets other machines in
 _BATCH_TOKENS = flags.DEFINE_integer("max_batch_tokens", None, "Tokens of a batch; what the model computes at once.")
 _BATCHING = flags.DEFINE_bool("batching", True, "False computes one request at a time, for comparison.")
 _WAITING = flags.DEFINE_integer("max_waiting", 8192, "Responses that may wait; a request for more gets a 429.")
+_WAITING_BYTES = flags.DEFINE_integer(
+    "max_waiting_bytes", 64 << 20, "Bytes of text that may wait, the prompt counted for each response; as well a 429."
+)
 _RESPONSES = flags.DEFINE_integer("max_responses", 1024, "Of a request; one with more gets a 422.")
 _BYTES = flags.DEFINE_integer("max_request_bytes", 4 << 20, "Of a request's body; a larger one gets a 413.")
 _DRAIN = flags.DEFINE_float("drain_seconds", 30, "How long a stop may wait for answers.", lower_bound=0)
@@ -40,7 +43,8 @@ def main() -> None:
     name = _MODEL.value or f"{PurePath(_WORKDIR.value).name}@{scorer.trained.step}"
     settings = ServerSettings(
         model=name, head=_HEAD.value, api_key=key, batch_tokens=_BATCH_TOKENS.value, batching=_BATCHING.value,
-        max_waiting=_WAITING.value, max_responses=_RESPONSES.value, max_request_bytes=_BYTES.value,
+        max_waiting=_WAITING.value, max_waiting_bytes=_WAITING_BYTES.value, max_responses=_RESPONSES.value,
+        max_request_bytes=_BYTES.value,
     )  # fmt: skip
     serve(scorer, settings, host=_HOST.value, port=_PORT.value, drain_seconds=_DRAIN.value)
 

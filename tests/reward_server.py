@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -10,15 +12,24 @@ from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from rmjax.preferences.record import RowError
+
 Score = Callable[[Any, list[Any]], list[float]]
 
 
 class RefusalError(Exception):
-    """What the server refuses, with a status and a message."""
+    """What the server refuses, with a status, a message and what else its answer says."""
 
-    def __init__(self, status: int, message: str):
+    def __init__(self, status: int, message: str, **details: Any):
         super().__init__(message)
-        self.status = status
+        self.status, self.details = status, details
+
+    @classmethod
+    def of(cls, error: RowError) -> "RefusalError":
+        """As the server refuses a row that can't be used."""
+        parts = {name: getattr(error, name) for name in ("kind", "field", "found", "right")}
+        place = re.fullmatch(r"responses\[(\d+)\]", error.field)
+        return cls(422, str(error), **parts, **({"response": int(place[1])} if place else {}))
 
 
 class StandIn:
@@ -31,7 +42,10 @@ class StandIn:
       most: the most requests that were there at a time.
     """
 
-    def __init__(self, score: Score, faults: Iterable[str] = (), *, slow_s: float = 0.0, port: int = 0):
+    def __init__(
+        self, score: Score, faults: Iterable[str] = (), *, slow_s: float = 0.0, port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ):  # fmt: skip
         self.asked: list[dict] = []
         self.headers: dict[str, str] = {}
         self.most = self._now = 0
@@ -49,9 +63,11 @@ class StandIn:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -84,12 +100,13 @@ class StandIn:
         try:
             rewards = self._score(body["prompt"], body["responses"])
         except RefusalError as refusal:
-            return refusal.status, json.dumps({"error": str(refusal)}).encode(), {}
+            return refusal.status, json.dumps({"error": str(refusal), **refusal.details}).encode(), {}
         except Exception as error:  # else the client would see a broken connection, and try again
             return 500, repr(error).encode(), {}
         entries = [{"reward": value, "head": body.get("head", "reward"), "tokens": 1,
                     "normalized_reward": None if fault == "plain" else value / 2} for value in rewards]  # fmt: skip
-        data = json.dumps({"model": "stand-in", "rewards": entries}).encode()
+        usage = {"cut_prompts": 0, "max_prompt_tokens": 60}
+        data = json.dumps({"model": "stand-in", "rewards": entries, "usage": usage}).encode()
         if fault == "half":
             data = data[: len(data) // 2]
         elif fault != "cut":

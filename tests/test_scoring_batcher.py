@@ -1,18 +1,21 @@
 """Laws of the batcher: every call is answered once, whatever it is computed beside, and what waits is bounded."""
 
+import json
 import random
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 
+import numpy as np
 import pytest
+from untrained import random_text
 
 from rmjax.batches.contract import EncodedGroup
 from rmjax.evaluation.rewards import NonFiniteRewardsError
 from rmjax.preferences.record import RowError
 from rmjax.scoring.batcher import Batcher, distinct_tokens
-from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError
-from rmjax.scoring.rows import Request
+from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError, text_bytes
+from rmjax.scoring.rows import Request, parse_request
 
 WAIT = 30
 
@@ -59,8 +62,10 @@ class Device:
         return found
 
 
-def make(device: Device, *, batching: bool = True, tokens: int = 40, waiting: int = 1000) -> Batcher:
-    limits = BatchLimits(batch_tokens=tokens, waiting_responses=waiting, batching=batching)
+def make(
+    device: Device, *, batching: bool = True, tokens: int = 40, waiting: int = 1000, waiting_bytes: int = 10**6
+) -> Batcher:
+    limits = BatchLimits(batch_tokens=tokens, waiting_responses=waiting, waiting_bytes=waiting_bytes, batching=batching)
     batcher = Batcher(encode, device.score, limits, reports.append)
     batcher.start()
     return batcher
@@ -160,6 +165,38 @@ def test_a_call_for_which_there_is_no_room_is_refused_until_there_is(device):
     first.result(WAIT), second.result(WAIT)
     assert rewards(batcher.submit([asked("e", "f", "g", "h", "i")])) == expected([asked("e", "f", "g", "h", "i")])
     batcher.stop()
+
+
+def test_a_call_whose_texts_are_too_many_bytes_is_refused_until_there_is_room(device):
+    """Each response counts with its prompt, as it is tokenized."""
+    batcher = make(device, waiting_bytes=26)
+    first = occupied(batcher, device)  # p and first
+    second = batcher.submit([asked("a", "ü", prompt="long "), asked("b", prompt="q")])
+    assert (batcher.waiting, batcher.waiting_bytes) == (4, 6 + 6 + 7 + 2)
+    with pytest.raises(QueueFullError, match=r"21 bytes of text wait already, of at most 26; try again in 1 s"):
+        batcher.submit([asked("12345")])
+    third = batcher.submit([asked("1234")])
+    device.gate.set()
+    first.result(WAIT), second.result(WAIT), third.result(WAIT)
+    assert batcher.waiting_bytes == 0
+    assert rewards(batcher.submit([asked("x" * 25)])) == expected([asked("x" * 25)])
+    batcher.stop()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bytes_of_a_call_for_one_response_are_no_more_than_those_of_its_json(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(50):
+        text = [random_text(rng, 9) * int(rng.integers(0, 3)) for _ in range(4)]
+        user, assistant = {"role": "user", "content": text[0] + "ü"}, {"role": "assistant", "content": text[1]}
+        for row in (
+            {"prompt": text[2] + "漢", "response": text[3]},
+            {"prompt": [user], "response": text[3]},
+            {"prompt": [user, assistant, user], "responses": [[assistant]]},
+            {"messages": [user, assistant]},
+        ):
+            sent = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
+            assert 0 < text_bytes([parse_request(row, origin="test")]) <= len(sent)
 
 
 def test_the_retry_is_estimated_from_the_measured_pace(device):

@@ -34,7 +34,7 @@ def score(prompt, responses):
 def limited(prompt, responses):
     if LONG in responses:
         name = f"responses[{responses.index(LONG)}]"
-        raise RefusalError(422, str(ResponseTooLongError(origin="the request", field=name, tokens=9, limit=8)))
+        raise RefusalError.of(ResponseTooLongError(origin="the request", field=name, tokens=9, limit=8))
     if prompt == "":
         raise RefusalError(422, "the request: field 'prompt': empty field")
     return score(prompt, responses)
@@ -115,25 +115,41 @@ def test_a_response_that_is_too_long_is_told_from_its_siblings():
     )
 
 
-def test_what_is_too_long_is_told_by_the_words_of_its_error():
-    faults = (
-        ResponseTooLongError(origin="the request", field="responses[12]", tokens=1, limit=0),
-        SystemTurnTooLongError(origin="the request", tokens=1, limit=0, prompt=1),
-    )
-    assert {type(fault) for fault in faults} == set(LimitError.__subclasses__())
-    for fault in faults:
-        found = clients._TOO_LONG.fullmatch(str(fault))
-        assert found is not None
-        assert found.groupdict() == {name: getattr(fault, name) for name in ("kind", "found", "right")}
-    other = "the request: field 'prompt': unknown role: found 'response too long: found'; right would be another"
-    assert not clients._TOO_LONG.fullmatch(other)
+def test_what_is_too_long_is_told_by_the_kind_of_the_refusal_not_by_its_words():
+    response = ResponseTooLongError(origin="the request", field="responses[0]", tokens=1, limit=0)
+    system = SystemTurnTooLongError(origin="the request", tokens=1, limit=0, prompt=1)
+    assert {type(fault) for fault in (response, system)} == set(LimitError.__subclasses__())
+    group = PromptGroup(prompt="p", responses=("a", "b", "c"), origin="prompts[0]")
+    for fault, requests_sent in ((response, 4), (system, 1)):  # a prompt's fault is that of all of its responses
+        sent = []
+        with serving(
+            lambda *asked, fault=fault, sent=sent: sent.append(asked) or fail(RefusalError.of(fault))
+        ) as server:
+            found = RewardClient(url=server.url).rewards([group])
+        assert found == [[TooLong(kind=fault.kind, found=fault.found, right=fault.right)] * 3]
+        assert len(sent) == requests_sent
+    other = RefusalError(422, str(response), kind="unknown role", response=0)
+    with serving(lambda *_: fail(other)) as server, pytest.raises(RequestRefusedError, match="response too long"):
+        RewardClient(url=server.url).rewards([group])
+
+
+REFUSALS = {
+    "bytes": lambda most: RefusalError(413, "too large", kind="texts too large", limit=10**6),
+    "a proxy's": lambda most: RefusalError(413, "too large"),
+    "responses": lambda most: RefusalError(422, "too many", kind="too many responses", limit=most),
+    "no limit named": lambda most: RefusalError(422, "too many", kind="too many responses"),
+}
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])
-def test_a_group_that_is_too_large_is_asked_for_in_parts(monkeypatch, most):
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_group_that_is_too_large_is_asked_for_in_parts(monkeypatch, most, refusal):
+    refused = []
+
     def small(prompt, responses):
         if len(responses) > most:
-            raise RefusalError(413, "too large")
+            refused.append(len(responses))
+            raise refusal(most)
         return score(prompt, responses)
 
     monkeypatch.setattr(clients, "MOST_RESPONSES", 20)
@@ -141,15 +157,18 @@ def test_a_group_that_is_too_large_is_asked_for_in_parts(monkeypatch, most):
     with serving(small) as server:
         assert RewardClient(url=server.url).rewards([group]) == expected([group])
     assert max(len(body["responses"]) for body in server.asked) <= min(most, 20)
+    assert sum(len(body["responses"]) for body in server.asked) == 50
+    if refusal is REFUSALS["responses"] and most < 20:
+        assert refused == [20, 20, 10]  # once each, for the limit is named
     with (
-        serving(lambda *_: fail_too_large()) as server,
+        serving(lambda *_: fail(RefusalError(413, "too large"))) as server,
         pytest.raises(RequestRefusedError, match=r"\(413\): too large"),
     ):
         RewardClient(url=server.url).rewards([group])
 
 
-def fail_too_large():
-    raise RefusalError(413, "too large")
+def fail(error):
+    raise error
 
 
 def test_what_the_server_refuses_is_said_at_once_with_its_words():

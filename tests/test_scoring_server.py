@@ -44,7 +44,8 @@ def test_rewards_of_every_row_form_with_their_tokens(client):
         assert close(entry["reward"], of_messages)
     cut = posted(client, "/v1/rewards", {"prompt": "rains " * 100, "response": "never"})
     assert cut["usage"]["cut_tokens"] == scorer_of().contract.encode("rains " * 100, ["never"]).cut > 0
-    assert several["usage"]["cut_tokens"] == 0
+    assert (several["usage"]["cut_tokens"], several["usage"]["cut_prompts"]) == (0, 0)
+    assert (cut["usage"]["cut_prompts"], cut["usage"]["max_prompt_tokens"]) == (1, 60)
     many = posted(client, "/v1/rewards/batch", {"requests": [ROW, {"prompt": "why", "responses": ["a", "b"]}]})
     assert [len(found) for found in many["results"]] == [1, 2]
     assert close([entry["reward"] for found in many["results"] for entry in found],
@@ -134,6 +135,29 @@ def test_a_full_queue_answers_429_and_says_when_to_come_again(monkeypatch):
         assert client.post("/v1/rewards", json={"prompt": "why", "responses": ["a", "b"]}).status_code == 200
 
 
+def test_what_waits_is_bounded_in_bytes_too_and_a_request_that_would_never_fit_is_to_be_divided(monkeypatch):
+    """A prompt counts for each of its responses, with which it is tokenized: a small body can be much text."""
+    settings = {"max_waiting_bytes": 2000, "max_request_bytes": 1000}
+    with served(**settings) as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        row = {"prompt": "rains " * 100, "responses": ["never", "asked", "again"]}
+        assert client.post("/v1/rewards", json=row).status_code == 200
+        answer = client.post("/v1/rewards", json={**row, "responses": ["never"] * 4})
+        assert (answer.status_code, answer.json()["kind"], answer.json()["limit"]) == (413, "texts too large", 2000)
+        assert "2420 bytes, with the prompt counted for each response" in answer.json()["error"]
+        stuck = Stuck(monkeypatch, client)
+        first = pool.submit(client.post, "/v1/rewards", json=row)
+        assert stuck.entered.wait(30)
+        assert "rmjax_waiting_bytes 1815.0" in client.get("/metrics").text
+        refused = client.post("/v1/rewards", json={**row, "responses": ["a"]})
+        assert (refused.status_code, refused.json()["kind"]) == (429, "queue full")
+        assert "1815 bytes of text wait already, of at most 2000" in refused.json()["error"]
+        assert int(refused.headers["retry-after"]) >= 1
+        stuck.released.set()
+        assert first.result().status_code == 200
+        assert client.post("/v1/rewards", json={**row, "responses": ["a"]}).status_code == 200
+        assert "rmjax_waiting_bytes 0.0" in client.get("/metrics").text
+
+
 def test_a_server_that_stops_says_so_and_finishes_what_it_has_taken(monkeypatch):
     with served() as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert client.get("/ready").json() == {"status": "ready", "model": "tiny"}
@@ -158,7 +182,10 @@ def test_a_failure_of_the_model_is_a_500_with_a_message(monkeypatch):
 
         monkeypatch.setattr(client.app.state.serving.batcher, "_score", fail)
         answer = client.post("/v1/rewards", json=ROW)
-        assert (answer.status_code, answer.json()) == (500, {"error": "the server failed; its log says how"})
+        assert (answer.status_code, answer.json()) == (
+            500,
+            {"error": "the server failed; its log says how", "kind": "server failed"},
+        )
         assert "no room" not in answer.text
 
 
@@ -169,6 +196,10 @@ def test_a_failure_of_the_model_is_a_500_with_a_message(monkeypatch):
         ({"max_request_bytes": 0}, "--max_request_bytes is 0"),
         ({"batch_tokens": 0}, "--max_batch_tokens is 0"),
         ({"max_waiting": 10, "max_responses": 11}, "--max_waiting is 10; it must be at least --max_responses=11"),
+        (
+            {"max_waiting_bytes": 10, "max_request_bytes": 11},
+            "--max_waiting_bytes is 10; it must be at least --max_req",
+        ),
         ({"api_key": "ü"}, "RMJAX_API_KEY"),
         ({"api_key": ""}, "RMJAX_API_KEY"),
     ],

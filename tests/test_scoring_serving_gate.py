@@ -110,6 +110,37 @@ def test_wrong_fields_of_every_protocol_are_named(client, path, content):
     assert any(name in answer.json()["error"] for name in (*content, "prompts", "input: Field required", "requests[1]"))
 
 
+KINDS = {
+    "cut off": "invalid JSON", "a field twice": "duplicate field", "nothing": "invalid fields",
+    "a form": "wrong content type", "two kinds": "missing or ambiguous field", "a blank prompt": "empty field",
+    "a head of none": "invalid fields", "too many responses": "too many responses", "too many bytes": "body too large",
+    "a long response": "response too long", "a long system turn": "system turn too long",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+def test_programs_read_the_kind_of_a_refusal(client, name, kind):
+    (content, headers), *_ = [case[1:3] for case in BAD if case[0] == name]
+    assert client.post("/v1/rewards", content=content, headers=headers).json()["kind"] == kind
+
+
+def test_a_refusal_says_what_where_and_how_much(client):
+    answer = client.post("/v1/rewards", json={"prompt": "why", "responses": ["a", LONG, LONG]}).json()
+    place, parts = "the request: field 'responses[1]'", (answer["kind"], answer["found"], answer["right"])
+    assert answer["error"] == "{}: {}: found {}; right would be {}".format(place, *parts)
+    assert answer["found"] == "401 tokens, the model's limit text.max_response_tokens is 40"
+    assert (answer["field"], answer["request"], answer["response"]) == ("responses[1]", 0, 1)
+    answer = client.post("/v1/rewards/batch", json={"requests": [ROW, {"prompt": "why", "responses": ["a", LONG]}]})
+    assert answer.json()["error"].startswith("requests[1]: field 'responses[1]': response too long")
+    assert (answer.json()["request"], answer.json()["response"]) == (1, 1)
+    system = [{"role": "system", "content": LONG}, {"role": "user", "content": "a"}]
+    answer = client.post("/v1/rewards", json={"prompt": system, "responses": ["a", "b"]}).json()
+    assert (answer["field"], answer["request"]) == ("prompt", 0)
+    assert "response" not in answer
+    assert client.post("/v1/rewards", json={"prompt": "a", "responses": ["b"] * 1025}).json()["limit"] == 1024
+    assert client.get("/nowhere").json() == {"error": "Not Found", "kind": "not found"}
+
+
 def test_a_body_that_does_not_say_how_large_it_is_is_read_up_to_the_limit():
     with served(max_request_bytes=1000) as client:
         for count, status in ((9, 200), (11, 413)):
@@ -131,9 +162,14 @@ def test_a_key_is_asked_for_but_by_what_watches():
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
             assert "secret" not in answer.text
-        assert client.get("/metrics").status_code == 401
-        assert client.post("/v1/rewards", json=ROW, headers={"Authorization": "Bearer secret"}).status_code == 200
+        good = {"Authorization": "Bearer secret"}
+        for path in ("/metrics", "/v1/models", "/docs", "/redoc", "/openapi.json"):
+            assert client.get(path).status_code == 401, path
+            assert client.get(path, headers=good).status_code == 200, path
+        assert client.post("/v1/rewards", json=ROW, headers=good).status_code == 200
         assert client.get("/health").status_code == client.get("/ready").status_code == 200
-        document = client.get("/openapi.json").json()
+        document = client.get("/openapi.json", headers=good).json()
         assert document["paths"]["/v1/rewards"]["post"]["security"] == [{"HTTPBearer": []}]
+    with served() as client:
+        assert {client.get(path).status_code for path in ("/docs", "/redoc", "/openapi.json", "/metrics")} == {200}
     assert "secret" not in repr(ServerSettings(model="m", api_key="secret"))

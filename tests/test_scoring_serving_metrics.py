@@ -35,10 +35,11 @@ def test_requests_and_batches_are_counted():
 
 def test_gauges_are_read_when_they_are_asked_for_and_servers_do_not_share_counters():
     metrics, other, waiting = ServingMetrics(10), ServingMetrics(10), [3]
-    metrics.watch(waiting=lambda: waiting[0], ready=lambda: True)
+    metrics.watch(waiting=lambda: waiting[0], waiting_bytes=lambda: 100 * waiting[0], ready=lambda: True)
     assert values(metrics)["rmjax_waiting_responses",] == 3
     waiting[0] = 5
     assert values(metrics)["rmjax_waiting_responses",] == 5
+    assert values(metrics)["rmjax_waiting_bytes",] == 500
     assert values(metrics)["rmjax_ready",] == 1
     metrics.answered("/", 200, 1.0)
     assert ("rmjax_requests_total", "/", "200") not in values(other)

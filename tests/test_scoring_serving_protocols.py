@@ -13,6 +13,34 @@ def client():
         yield client
 
 
+LONG = "rains " * 200
+IN_PAIRS = {"prompts": ["why", "when", "why", "when"], "responses": ["a", "b", "c", LONG]}
+TOO_LONG = [  # of these protocols, with the field that is at fault and its index
+    (
+        "/",
+        {"query": ["why a", "when b", "why c", "when " + LONG], "prompts": ["why", "when", "why", "when"]},
+        "query[3]",
+        3,
+    ),
+    ("/get_reward", {"query": ["why " + LONG, "why a"], "prompts": ["why", "why"]}, "query[0]", 0),
+    ("/get_reward", IN_PAIRS, "responses[3]", 3),
+    ("/score", {"text_1": IN_PAIRS["prompts"], "text_2": IN_PAIRS["responses"]}, "text_2[3]", 3),
+    ("/v1/score", {"text_1": "why", "text_2": ["a", LONG]}, "text_2[1]", 1),
+    ("/v1/score", {"text_1": ["why"], "text_2": LONG}, "text_2", 0),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "field", "index"), TOO_LONG)
+def test_a_text_that_is_too_long_is_named_by_its_place_in_the_request(client, path, body, field, index):
+    """Not by its place among the requests that are made of those that share a prompt."""
+    answer = client.post(path, json=body)
+    assert answer.status_code == 422
+    found = answer.json()
+    assert found["error"].startswith(f"the request: field '{field}': response too long: found 40")
+    assert (found["kind"], found["field"], found["response"]) == ("response too long", field, index)
+    assert "request" not in found
+
+
 @pytest.mark.parametrize("path", ["/", "/get_reward"])
 def test_queries_are_divided_at_their_prompts_and_else_read_whole(client, path):
     prompts = ["why ", "why ", "other", "rains " * 100]

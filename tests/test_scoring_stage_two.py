@@ -41,7 +41,7 @@ def server(scorer):
             request = parse_request({"prompt": prompt, "responses": responses}, origin="the request")
             return scorer.score_many([request], origins=["the request"])[0]
         except RowError as error:
-            raise RefusalError(422, str(error)) from error
+            raise RefusalError.of(error) from error
 
     with serving(score) as server:
         yield server

@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import uvicorn
+from absl import logging
 from served import alone, scorer_of
 from untrained import random_text
 
 from rmjax import reward_function
+from rmjax.config import OnError
 from rmjax.scoring import client as clients
-from rmjax.scoring.client import RequestRefusedError
+from rmjax.scoring.client import RequestRefusedError, RewardClient
+from rmjax.scoring.in_process import ScorerRewards
+from rmjax.scoring.remote_scorer import RemoteScorer
+from rmjax.scoring.rows import parse_request
 from rmjax.scoring.server import make_app
 from rmjax.scoring.serving import ServerSettings
 from rmjax.scoring.serving_rewards import Normalization
+from rmjax.scoring.stage_two import grouped
 
 LONG = "rains " * 200
 HEADS = ("honesty", "brevity")
@@ -66,6 +73,53 @@ def test_a_body_that_is_too_large_is_divided():
     with serving(max_request_bytes=300) as url:
         found = reward_function(url)(prompts, completions)
     np.testing.assert_allclose(found, expected(prompts, completions), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"), [({"max_responses": 7}, 422), ({"max_waiting_bytes": 2000, "max_request_bytes": 2000}, 413)]
+)
+def test_more_responses_than_the_server_takes_are_divided(settings, status):
+    prompts, completions = ["why"] * 12 + ["rains " * 60] * 9, random_calls(2, 21)[1]
+    with serving(**settings) as url:
+        found = reward_function(url)(prompts, completions)
+        counted = requests.get(f"{url}/metrics", timeout=30).text
+    assert f'rmjax_requests_total{{route="/v1/rewards",status="{status}"}}' in counted
+    np.testing.assert_allclose(found, expected(prompts, completions), rtol=0, atol=1e-5)
+
+
+CUT = (
+    "{}: 2 prompts have more than 60 tokens and lost the first of them (a system turn stays); training with a higher "
+    "--config.text.max_prompt_tokens keeps more"
+)
+
+
+def test_prompts_that_were_cut_are_counted_as_in_this_process(monkeypatch, caplog):
+    """Once each, in however many parts the server takes it."""
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    prompts, completions = ["why", LONG, "rains " * 100, LONG, LONG, "why"], random_calls(3, 6)[1]
+    rows = [
+        parse_request({"prompt": prompt, "responses": ["it", text, "never"]}, origin="")
+        for prompt, text in zip(prompts[:3], completions, strict=False)
+    ]
+
+    def said(call):
+        caplog.clear()
+        return call(), [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    with serving(max_responses=2) as url:
+        sources = [ScorerRewards(scorer_of()), RewardClient(url=url)]
+        found = [said(lambda source=source: source.rewards(grouped(prompts, completions)[0])) for source in sources]
+        assert [warnings for _, warnings in found] == [[CUT.format("scoring")]] * 2
+        for one, other in zip(found[0][0], found[1][0], strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+        assert said(lambda: sources[1].rewards(grouped(["why"], ["it"])[0]))[1] == []
+        for scorer in (scorer_of(), RemoteScorer(sources[1])):
+            (_, cut), warnings = said(
+                lambda scorer=scorer: scorer.score_and_count(rows, origins=["a", "b", "c"], on_error=OnError.ERROR)
+            )
+            assert (cut, warnings) == (2, [])
+            assert said(lambda scorer=scorer: scorer.warn_of_cut(2, "in.jsonl"))[1] == [CUT.format("in.jsonl")]
+            assert said(lambda scorer=scorer: scorer.warn_of_cut(0, "in.jsonl"))[1] == []
 
 
 def test_what_is_too_long_has_no_reward_and_other_faults_are_errors():

@@ -9,6 +9,14 @@ from rmjax.errors import remedied
 from rmjax.preferences.record import RowError
 
 
+def cut_prompts_message(name: str, cut: int, limit: int) -> str:
+    """That so many prompts of the named data lost tokens to the limit, and by what they would keep them."""
+    return (
+        f"{name}: {cut} prompts have more than {limit} tokens and lost the first of them (a system turn stays); "
+        "training with a higher --config.text.max_prompt_tokens keeps more"
+    )
+
+
 class LimitError(RowError):
     """A text with more tokens than a limit of the contract; what helps against it depends on the command.
 

@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from rmjax.batches.contract import EncodedGroup, TextContract
-from rmjax.batches.limits import LimitError
+from rmjax.batches.limits import LimitError, cut_prompts_message
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ConfigError, OnError
 from rmjax.preferences.record import Comparison, Preference, Text
@@ -92,12 +92,9 @@ def survey(error: LimitError, preferences: Iterable[Preference], contract: TextC
 
 
 def warn_of_cut_prompts(name: str, cut: int, limit: int) -> None:
-    """Logs how many prompts of the named data lost tokens to the limit, and by what they would keep them."""
+    """Logs the message of that; nothing where none lost any."""
     if cut:
-        logging.warning(
-            "%s: %d prompts have more than %d tokens and lost the first of them (a system turn stays); training with a "
-            "higher --config.text.max_prompt_tokens keeps more", name, cut, limit,
-        )  # fmt: skip
+        logging.warning("%s", cut_prompts_message(name, cut, limit))
 
 
 def _encoded(preferences: Iterable[Preference], contract: TextContract) -> Iterator[tuple[Preference, EncodedGroup]]:

@@ -18,7 +18,7 @@ from absl import logging
 from rmjax.batches.contract import EncodedGroup
 from rmjax.evaluation.rewards import NonFiniteRewardsError
 from rmjax.preferences.record import RowError
-from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError
+from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError, text_bytes
 from rmjax.scoring.rows import Request
 from rmjax.scoring.scorer import Reward
 
@@ -32,6 +32,7 @@ _LONGEST_RETRY = 60  # seconds
 class _Call:
     requests: Sequence[Request]
     responses: int
+    text_bytes: int
     future: Future[list[ScoredGroup]] = field(default_factory=Future)
     found: dict[int, ScoredGroup] = field(default_factory=dict)
 
@@ -67,6 +68,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._waiting: deque[_Piece] = deque()
         self._held = 0  # responses of calls that have no answer yet
+        self._held_bytes = 0  # of their texts
         self._taking, self._dropping, self._ended = False, False, False
         self._pace = 0.0  # responses a second, while it computes
         self._last: BatchReport | None = None
@@ -77,6 +79,11 @@ class Batcher:
     def waiting(self) -> int:
         """The responses that have been taken and have no answer yet."""
         return self._held
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes of their texts."""
+        return self._held_bytes
 
     @property
     def taking(self) -> bool:
@@ -112,20 +119,29 @@ class Batcher:
         Raises:
           QueueFullError, StoppedError: where it isn't taken.
         """
-        call = _Call(requests=requests, responses=sum(len(request.responses) for request in requests))
+        responses = sum(len(request.responses) for request in requests)
+        call = _Call(requests=requests, responses=responses, text_bytes=text_bytes(requests))
         with self._changed:
             if not self._taking:
                 raise StoppedError
-            if self._held + call.responses > self._limits.waiting_responses:
-                raise QueueFullError(self._held, self._limits.waiting_responses, self._retry_after())
+            self._check_room(call)
             self._held += call.responses
+            self._held_bytes += call.text_bytes
             call.future.add_done_callback(lambda _: self._release(call))
             self._tokenizer.submit(self._tokenize, call)
         return call.future
 
+    def _check_room(self, call: _Call) -> None:
+        limits = self._limits
+        if self._held + call.responses > limits.waiting_responses:
+            raise QueueFullError(f"{self._held} responses", limits.waiting_responses, self._retry_after())
+        if self._held_bytes + call.text_bytes > limits.waiting_bytes:
+            raise QueueFullError(f"{self._held_bytes} bytes of text", limits.waiting_bytes, self._retry_after())
+
     def _release(self, call: _Call) -> None:
         with self._changed:
             self._held -= call.responses
+            self._held_bytes -= call.text_bytes
 
     def _retry_after(self) -> int:
         """Whole seconds until what waits is done, by the measured pace."""

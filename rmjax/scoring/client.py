@@ -5,33 +5,48 @@ installed.
 """
 
 import email.utils
+import logging
 import os
 import random
-import re
+import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from requests.auth import AuthBase
 
+from rmjax.batches.limits import cut_prompts_message
 from rmjax.errors import ReportedError, UserError
 from rmjax.scoring.source import PromptGroup, TooLong
 
+_LOG = logging.getLogger(__name__)
 API_KEY = "RMJAX_API_KEY"  # the environment variable, for the server and for its clients
 MOST_RESPONSES = 256  # of a request; more are asked for in several
-# The message of the error about a text that the model can't take, with which the server refuses a request.
-_TOO_LONG = re.compile(
-    r"[^:]*: field '(?:prompt|responses\[\d+\])': "
-    r"(?P<kind>response too long|system turn too long|spells a special token): "
-    r"found (?P<found>.*); right would be (?P<right>.*)"
-)
+TOO_MANY = "too many responses"  # the kind of a refusal of more than the server takes at a time
+TOO_LONG = ("response too long", "system turn too long", "spells a special token")  # of texts that the model can't take
 CONNECT_TIMEOUT_S = 10.0
 FIRST_WAIT_S = 0.25  # between two tries; it doubles
 LONGEST_WAIT_S = 10.0
 _LATER = (429, 502, 503, 504)  # a full queue, and a server that starts, ends or is behind a proxy that waits for it
+_TOO_LARGE = requests.codes.request_entity_too_large
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # of connections, not of what is trusted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteGroup:
+    """What a server says of a prompt with its responses.
+
+    Attributes:
+      rewards: of each response.
+      cut_below: the model's limit, in tokens, where the prompt was longer and lost the first of them; else None.
+    """
+
+    rewards: list[float | TooLong]
+    cut_below: int | None
 
 
 class RequestRefusedError(UserError):
@@ -82,17 +97,30 @@ class RewardClient:
             raise UserError(f"concurrency is {self.concurrency}; right would be at least 1")
 
     def rewards(self, groups: Sequence[PromptGroup]) -> list[list[float | TooLong]]:
-        """The reward of each response of each group, in their order.
+        """The reward of each response of each group, in their order; a warning counts prompts that were cut.
+
+        Raises:
+          RequestRefusedError, ServerFailedError: as ``scored``.
+        """
+        found = self.scored(groups)
+        cut = [group.cut_below for group in found if group.cut_below is not None]
+        if cut:
+            _LOG.warning("%s", cut_prompts_message("scoring", len(cut), cut[0]))
+        return [group.rewards for group in found]
+
+    def scored(self, groups: Sequence[PromptGroup]) -> list[RemoteGroup]:
+        """The same without a warning, and what is known of each group's prompt.
 
         Raises:
           RequestRefusedError: for a request that the server can't take, with what it said; a response that is too long
             for the model is a ``TooLong`` in its place instead.
-          ServerFailedError: where nothing came back within ``patience_s``, or the server's log says more (a 500).
+          ServerFailedError: where nothing came back within ``patience_s``, the server's log says more (a 500), or its
+            certificate isn't trusted.
         """
         stop = threading.Event()
         pool = futures.ThreadPoolExecutor(max_workers=max(1, min(self.concurrency, len(groups))))
         try:
-            waiting = [pool.submit(self._rewards_of, group, stop) for group in groups]
+            waiting = [pool.submit(self._scored, group, stop) for group in groups]
             done, _ = futures.wait(waiting, return_when=futures.FIRST_EXCEPTION)
             for future in done:
                 future.result()  # that of the first to fail, whichever group it was
@@ -101,27 +129,32 @@ class RewardClient:
             stop.set()  # where one has failed, the others don't wait for their next try
             pool.shutdown(cancel_futures=True)
 
-    def _rewards_of(self, group: PromptGroup, stop: threading.Event) -> list[float | TooLong]:
-        """The rewards of a group, in parts where the server can't take it whole.
+    def _scored(self, group: PromptGroup, stop: threading.Event) -> RemoteGroup:
+        """A group, in parts where the server can't take it whole.
 
         Of responses that are too long it names only the first, so each is then asked for by itself.
         """
         if len(group.responses) > MOST_RESPONSES:
-            return self._rewards_of_parts(group, MOST_RESPONSES, stop)
+            return self._scored_in_parts(group, MOST_RESPONSES, stop)
         response = self._answered(group, stop)
         if response.status_code == requests.codes.ok:
-            return list(self._read(response, group))
-        message, count = _message(response), len(group.responses)
-        if fault := _TOO_LONG.fullmatch(message):
-            return [TooLong(**fault.groupdict())] if count == 1 else self._rewards_of_parts(group, 1, stop)
-        if response.status_code == requests.codes.request_entity_too_large and count > 1:
-            return self._rewards_of_parts(group, (count + 1) // 2, stop)
+            return self._read(response, group)
+        said, count = _said(response), len(group.responses)
+        if said.get("kind") in TOO_LONG:
+            if count > 1 and said.get("response") is not None:
+                return self._scored_in_parts(group, 1, stop)
+            fault = TooLong(kind=said["kind"], found=said["found"], right=said["right"])
+            return RemoteGroup(rewards=[fault] * count, cut_below=None)
+        if count > 1 and (said.get("kind") == TOO_MANY or response.status_code == _TOO_LARGE):
+            return self._scored_in_parts(group, _fewer(count, said), stop)
         if response.status_code >= 500:
-            raise ServerFailedError(f"{group.origin}: {self.url} failed ({response.status_code}): {message}")
-        raise RequestRefusedError(f"{group.origin}: {self.url} refused it ({response.status_code}): {message}")
+            raise ServerFailedError(f"{group.origin}: {self.url} failed ({response.status_code}): {said['error']}")
+        raise RequestRefusedError(f"{group.origin}: {self.url} refused it ({response.status_code}): {said['error']}")
 
-    def _rewards_of_parts(self, group: PromptGroup, size: int, stop: threading.Event) -> list[float | TooLong]:
-        return [reward for part in group.parts(size) for reward in self._rewards_of(part, stop)]
+    def _scored_in_parts(self, group: PromptGroup, size: int, stop: threading.Event) -> RemoteGroup:
+        parts = [self._scored(part, stop) for part in group.parts(size)]
+        limits = (part.cut_below for part in parts if part.cut_below is not None)
+        return RemoteGroup(rewards=[reward for part in parts for reward in part.rewards], cut_below=next(limits, None))
 
     def _answered(self, group: PromptGroup, stop: threading.Event) -> requests.Response:
         """The server's answer, good or a refusal, after as many tries as it takes."""
@@ -149,10 +182,16 @@ class RewardClient:
                 timeout=(CONNECT_TIMEOUT_S, self.timeout_s),
             )  # fmt: skip
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            if fault := _lasting_fault_of_tls(error):
+                raise ServerFailedError(
+                    f"{self.url} can't be trusted, or speaks no TLS: {fault}; right would be a certificate for that "
+                    "name that this machine trusts (REQUESTS_CA_BUNDLE names a file of more), or http:// without one"
+                ) from error
             raise _NotNowError(str(error)) from error
         if response.status_code in _LATER:
             raise _NotNowError(
-                f"status {response.status_code}, {_message(response)}", _seconds(response.headers.get("Retry-After"))
+                f"status {response.status_code}, {_said(response)['error']}",
+                _seconds(response.headers.get("Retry-After")),
             )
         if response.status_code == requests.codes.ok:
             try:
@@ -161,11 +200,13 @@ class RewardClient:
                 raise _NotNowError(f"an answer that is not JSON ({error})") from error
         return response
 
-    def _read(self, response: requests.Response, group: PromptGroup) -> list[float]:
+    def _read(self, response: requests.Response, group: PromptGroup) -> RemoteGroup:
         """The numbers of an answer, one for each response."""
         name = "normalized_reward" if self.normalized else "reward"
         try:
-            found = [entry[name] for entry in response.json()["rewards"]]
+            answer = response.json()
+            found = [entry[name] for entry in answer["rewards"]]
+            cut, limit = answer["usage"]["cut_prompts"], answer["usage"]["max_prompt_tokens"]
         except (KeyError, TypeError) as error:
             raise ServerFailedError(f"{self.url} answers in another form than rmjax.serve: {error!r}") from error
         if found and isinstance(found[0], dict):
@@ -174,7 +215,7 @@ class RewardClient:
             raise RequestRefusedError(f"{self.url} has no mean and deviation to normalise its rewards by")
         if len(found) != len(group.responses) or not all(isinstance(reward, int | float) for reward in found):
             raise ServerFailedError(f"{self.url} gave {found!r:.80} for {len(group.responses)} responses")
-        return [float(reward) for reward in found]
+        return RemoteGroup(rewards=[float(reward) for reward in found], cut_below=limit if cut else None)
 
 
 class _Bearer(AuthBase):
@@ -189,12 +230,31 @@ class _Bearer(AuthBase):
         return r
 
 
-def _message(response: requests.Response) -> str:
-    """What an answer that is no reward says; of another server's, its text."""
+def _said(response: requests.Response) -> dict[str, Any]:
+    """The fields of an answer that is no reward; of another server's, ``error`` with its text."""
     try:
-        return str(response.json()["error"])
-    except (requests.JSONDecodeError, KeyError, TypeError):
-        return response.text[:500].strip() or response.reason
+        found = response.json()
+    except requests.JSONDecodeError:
+        found = None
+    if isinstance(found, dict) and "error" in found:
+        return found
+    return {"error": response.text[:500].strip() or response.reason}
+
+
+def _fewer(count: int, said: Mapping[str, Any]) -> int:
+    """How many of the responses to ask for at a time, where all were too many: what the server takes, or half."""
+    limit = said.get("limit") if said.get("kind") == TOO_MANY else None
+    return limit if isinstance(limit, int) and 0 < limit < count else (count + 1) // 2
+
+
+def _lasting_fault_of_tls(error: BaseException | None) -> ssl.SSLError | None:
+    """What of TLS is behind an error and will be there at the next try too, as a certificate that isn't trusted is; not
+    that a connection ended, which a server that is killed ends so."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _ENDED):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _seconds(retry_after: str | None) -> float:

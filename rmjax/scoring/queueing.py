@@ -1,16 +1,21 @@
 """What a batcher is told and what it tells: its limits, its refusals, its answers and its batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rmjax.errors import ReportedError
+from rmjax.preferences.record import Text
+from rmjax.scoring.rows import Request
 from rmjax.scoring.scorer import Reward
+
+_TURN_BYTES = 24  # about what a template writes around a message, and less than JSON does
 
 
 class QueueFullError(ReportedError):
-    """As many responses wait as may; ``retry_after`` is in how many seconds there should be room."""
+    """As much waits as may; ``retry_after`` is in how many seconds there should be room."""
 
-    def __init__(self, waiting: int, limit: int, retry_after: int):
-        super().__init__(f"{waiting} responses wait already, of at most {limit}; try again in {retry_after} s")
+    def __init__(self, waiting: str, limit: int, retry_after: int):
+        super().__init__(f"{waiting} wait already, of at most {limit}; try again in {retry_after} s")
         self.retry_after = retry_after
 
 
@@ -28,11 +33,13 @@ class BatchLimits:
     Attributes:
       batch_tokens: the budget of a batch, with what responses share counted once. A group with more is taken alone.
       waiting_responses: the most responses that wait or are computed.
+      waiting_bytes: the most bytes of their texts, as ``text_bytes`` counts.
       batching: false takes one call at a time, for comparison.
     """
 
     batch_tokens: int
     waiting_responses: int
+    waiting_bytes: int
     batching: bool = True
 
 
@@ -63,3 +70,19 @@ class BatchReport:
     responses: int
     tokens: int
     seconds: float
+
+
+def text_bytes(requests: Sequence[Request]) -> int:
+    """The bytes in UTF-8 of the conversations of requests, each of which is laid out with its prompt to be tokenized.
+
+    That is what bounds the memory that a call takes. A call for one response has no more than the JSON that it came in.
+    """
+    return sum(
+        len(request.responses) * _bytes(request.prompt) + sum(map(_bytes, request.responses)) for request in requests
+    )
+
+
+def _bytes(text: Text) -> int:
+    if isinstance(text, str):
+        return len(text.encode(errors="surrogatepass"))
+    return sum(len(message.content.encode(errors="surrogatepass")) + _TURN_BYTES for message in text)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from rmjax.batches.tokenize import warn_of_cut_prompts
 from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.preferences.record import RowError, Text
@@ -36,37 +37,43 @@ def open_scorer(workdir: str | None, url: str | None, *, step: int | None, head:
 
 
 class RemoteScorer:
-    """Scores rows by a server. Prompts that it cuts are in its answers' ``usage``, and count as none here."""
+    """Scores rows by a server."""
 
     def __init__(self, client: RewardClient):
         self._client = client
+        self._limit = 0  # of a prompt's tokens, once the server has cut one
 
     def score_and_count(
         self, requests: Sequence[rows.Request], *, origins: Sequence[str], on_error: OnError
     ) -> tuple[list[list[Reward | None]], int]:
-        """The rewards of each request's responses; with ``OnError.SKIP`` None of each that is too long.
+        """(the rewards of each request's responses, how many prompts the server cut).
+
+        With ``OnError.SKIP`` the reward is None of each response that is too long.
 
         Raises:
           RowError: for the first that is too long, where they aren't skipped.
           RequestRefusedError, ServerFailedError: as ``RewardClient``.
         """
         groups = [_group(request, origin) for request, origin in zip(requests, origins, strict=True)]
-        found = self._client.rewards(groups)
         scored: list[list[Reward | None]] = []
-        for group, rewards in zip(groups, found, strict=True):
-            fault = _fault(group, rewards)
+        cut = 0
+        for group, found in zip(groups, self._client.scored(groups), strict=True):
+            fault = _fault(group, found.rewards)
             if fault is not None and on_error is not OnError.SKIP:
                 raise fault
-            scored.append([None if isinstance(reward, TooLong) else reward for reward in rewards])
-        return scored, 0
+            scored.append([None if isinstance(reward, TooLong) else reward for reward in found.rewards])
+            if found.cut_below is not None:
+                cut, self._limit = cut + 1, found.cut_below
+        return scored, cut
 
     def warn_of_cut(self, cut: int, name: str = "scoring") -> None:
-        """Nothing: the count is always 0."""
+        """As a ``RewardScorer`` does of so many prompts."""
+        warn_of_cut_prompts(name, cut, self._limit)
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the model has against a request; None if nothing."""
         group = _group(request, origin)
-        return _fault(group, self._client.rewards([group])[0])
+        return _fault(group, self._client.scored([group])[0].rewards)
 
 
 def _group(request: rows.Request, origin: str) -> PromptGroup:

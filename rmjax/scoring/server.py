@@ -3,35 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from absl import logging
 from fastapi import APIRouter, FastAPI, Request, Response, Security
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 
-from rmjax.errors import ReportedError, UserError
-from rmjax.preferences.fields import shown
 from rmjax.scoring import serving_protocols as protocols
 from rmjax.scoring import serving_rewards as own
-from rmjax.scoring.queueing import QueueFullError, StoppedError
+from rmjax.scoring.queueing import StoppedError
 from rmjax.scoring.scorer import RewardScorer
-from rmjax.scoring.serving import ClientGoneError, ServerSettings, Serving
+from rmjax.scoring.serving import ServerSettings, Serving
 from rmjax.scoring.serving_body import JsonRoute
-from rmjax.scoring.serving_gate import Gate, refusal
+from rmjax.scoring.serving_errors import answer_errors, declared
+from rmjax.scoring.serving_gate import Gate
 from rmjax.scoring.serving_metrics import CONTENT_TYPE
-
-_CLIENT_GONE = 499  # nginx's number; nobody reads it but the log
-_FAULTS_SHOWN = 4
-
-
-class ErrorAnswer(BaseModel):
-    """Says what was found and what would be right."""
-
-    error: str
 
 
 class Health(BaseModel):
@@ -63,21 +50,7 @@ class ServedModels(BaseModel):
     data: list[ServedModel]
 
 
-def _declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for OpenAPI."""
-    retry = {"Retry-After": {"description": "In so many seconds.", "schema": {"type": "integer"}, "required": True}}
-    about = {
-        400: "No JSON object.", 401: "No API key, or a wrong one.", 413: "A body that is too large.",
-        415: "Another content type than application/json.", 422: "What the protocol or the model can't take.",
-        429: "Too much waits.", 503: "The server is stopping.",
-    }  # fmt: skip
-    headers = {429: {"headers": retry}, 503: {"headers": retry}}
-    return {
-        status: {"model": ErrorAnswer, "description": about[status], **headers.get(status, {})} for status in statuses
-    }
-
-
-_REFUSALS = _declared(400, 401, 413, 415, 422, 429, 503)
+_REFUSALS = declared(400, 401, 413, 415, 422, 429, 503)
 
 
 def make_app(
@@ -110,9 +83,9 @@ def make_app(
     for router in (_reward_routes(serving), _query_routes(serving), _listed_routes(serving)):
         app.include_router(router, dependencies=key, responses=_REFUSALS)
     app.include_router(_state_routes(serving))
-    app.include_router(_about_routes(serving), dependencies=key, responses=_declared(401))
+    app.include_router(_about_routes(serving), dependencies=key, responses=declared(401))
     app.add_middleware(Gate, metrics=serving.metrics, most_bytes=settings.max_request_bytes, api_key=settings.api_key)
-    _answer_errors(app)
+    answer_errors(app)
     return app
 
 
@@ -131,7 +104,7 @@ def _reward_routes(serving: Serving) -> APIRouter:
         head = heads.checked(body.head)
         groups = await serving.score(http, body.requests())
         (found,) = (heads.describe(group, head) for group in groups)
-        return own.RewardsAnswer(model=model, rewards=found, usage=own.TokenUsage.of(groups))
+        return own.RewardsAnswer(model=model, rewards=found, usage=serving.usage(groups))
 
     @router.post("/v1/rewards/batch")
     async def batch(body: own.BatchRequest, http: Request) -> own.BatchAnswer:
@@ -139,7 +112,7 @@ def _reward_routes(serving: Serving) -> APIRouter:
         head = heads.checked(body.head)
         groups = await serving.score(http, body.rows())
         found = [heads.describe(group, head) for group in groups]
-        return own.BatchAnswer(model=model, results=found, usage=own.TokenUsage.of(groups))
+        return own.BatchAnswer(model=model, results=found, usage=serving.usage(groups))
 
     return router
 
@@ -201,7 +174,7 @@ def _state_routes(serving: Serving) -> APIRouter:
         """Answers as long as the process lives."""
         return Health()
 
-    @router.get("/ready", responses=_declared(503))
+    @router.get("/ready", responses=declared(503))
     async def ready() -> Ready:
         """Whether requests are taken: the model is loaded and compiled, and the server isn't stopping."""
         if not serving.batcher.taking:
@@ -225,38 +198,3 @@ def _about_routes(serving: Serving) -> APIRouter:
         return ServedModels(data=[ServedModel(id=serving.settings.model, heads=serving.heads.names)])
 
     return router
-
-
-def _answer_errors(app: FastAPI) -> None:
-    """Each kind of error as a status and a message."""
-
-    def of_http(_: Request, error: HTTPException) -> Response:
-        return refusal(error.status_code, str(error.detail), dict(error.headers or {}))
-
-    handlers: dict[type[Exception], Any] = {
-        HTTPException: of_http,
-        RequestValidationError: lambda _, error: refusal(422, _validation_message(error)),
-        UserError: lambda _, error: refusal(422, str(error)),
-        QueueFullError: lambda _, error: refusal(429, str(error), {"Retry-After": str(error.retry_after)}),
-        StoppedError: lambda _, error: refusal(503, str(error), {"Retry-After": "1"}),
-        ClientGoneError: lambda _, error: refusal(_CLIENT_GONE, "the client has gone"),
-        ReportedError: _of_the_model,
-        Exception: lambda _, error: refusal(500, "the server failed; its log says how"),
-    }
-    for kind, handler in handlers.items():
-        app.add_exception_handler(kind, handler)
-
-
-def _of_the_model(_: Request, error: ReportedError) -> Response:
-    logging.error("%s", error)
-    return refusal(500, str(error))
-
-
-def _validation_message(error: RequestValidationError) -> str:
-    """Fields and what is wrong with them, without the values: they may be long, or no Unicode."""
-    faults = error.errors()
-    parts = [
-        f"{'.'.join(map(str, fault['loc'][1:])) or 'the body'}: {fault['msg']}" for fault in faults[:_FAULTS_SHOWN]
-    ]
-    more = f"; and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
-    return "; ".join(part if len(part) < 200 else shown(part) for part in parts) + more

@@ -12,12 +12,12 @@ from rmjax.errors import ReportedError
 from rmjax.scoring import rows
 from rmjax.scoring.asked import Asked
 from rmjax.scoring.batcher import Batcher
-from rmjax.scoring.queueing import BatchLimits, ScoredGroup
+from rmjax.scoring.queueing import BatchLimits, ScoredGroup, text_bytes
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.serving_metrics import ServingMetrics
 from rmjax.scoring.serving_protocols import Answered, ProtocolError
-from rmjax.scoring.serving_rewards import Heads, Normalization
-from rmjax.scoring.whole_texts import encode_requests, ended_by
+from rmjax.scoring.serving_rewards import Heads, Normalization, TokenUsage
+from rmjax.scoring.whole_texts import TextError, encode_requests, ended_by
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,8 @@ class ServerSettings:
       batch_tokens: the budget of a batch; None for as many as the model computes at once.
       batching: false computes one request at a time, for comparison.
       max_waiting: responses that wait or are computed; more get a 429.
+      max_waiting_bytes: bytes of their texts, the prompt counted for each response; more get a 429, a request of more
+        than that alone a 413.
       max_responses: of a request; more get a 422.
       max_request_bytes: of a request's body; more get a 413.
       api_key: what requests must bring; None lets everyone in.
@@ -40,6 +42,7 @@ class ServerSettings:
     batch_tokens: int | None = None
     batching: bool = True
     max_waiting: int = 8192
+    max_waiting_bytes: int = 64 << 20
     max_responses: int = 1024
     max_request_bytes: int = 4 << 20
     api_key: str | None = field(default=None, repr=False)
@@ -55,12 +58,36 @@ class ServerSettings:
                 f"--max_waiting is {self.max_waiting}; it must be at least --max_responses={self.max_responses}, or a "
                 "request of that many would never be taken"
             )
+        if self.max_waiting_bytes < self.max_request_bytes:
+            raise ConfigError(
+                f"--max_waiting_bytes is {self.max_waiting_bytes}; it must be at least --max_request_bytes="
+                f"{self.max_request_bytes}, or some request of a single response would never be taken"
+            )
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable() and self.api_key):
             raise ConfigError("RMJAX_API_KEY holds what no header can; it must be printable ASCII, or unset for no key")
 
 
 class ClientGoneError(ReportedError):
     """Whoever asked has closed the connection."""
+
+
+class TooManyResponsesError(ProtocolError):
+    """A request for more responses than ``limit``, which are taken at a time."""
+
+    def __init__(self, responses: int, limit: int):
+        super().__init__(f"the request has {responses} responses; right would be at most {limit} at a time")
+        self.limit = limit
+
+
+class TextsTooLargeError(ProtocolError):
+    """A request whose texts have more bytes than ``limit``, with its prompt counted for each response."""
+
+    def __init__(self, found: int, limit: int):
+        super().__init__(
+            f"the request's texts have {found} bytes, with the prompt counted for each response; right would be at "
+            f"most {limit} (--max_waiting_bytes), as with fewer responses at a time"
+        )
+        self.limit = limit
 
 
 class Serving:
@@ -80,12 +107,17 @@ class Serving:
         limits = BatchLimits(
             batch_tokens=settings.batch_tokens or scorer.tokens_at_once,
             waiting_responses=settings.max_waiting,
+            waiting_bytes=settings.max_waiting_bytes,
             batching=settings.batching,
         )
         self.metrics = ServingMetrics(limits.batch_tokens)
         encode = functools.partial(encode_requests, contract=scorer.contract)
         self.batcher = Batcher(encode, scorer.score_encoded, limits, self.metrics.computed)
-        self.metrics.watch(waiting=lambda: self.batcher.waiting, ready=lambda: self.batcher.taking)
+        self.metrics.watch(
+            waiting=lambda: self.batcher.waiting,
+            waiting_bytes=lambda: self.batcher.waiting_bytes,
+            ready=lambda: self.batcher.taking,
+        )
 
     def start(self) -> None:
         """Compiles what the model needs, then takes requests."""
@@ -96,13 +128,17 @@ class Serving:
         """The rewards of requests that came as one.
 
         Raises:
-          ProtocolError: where there are too many responses.
+          TooManyResponsesError, TextsTooLargeError: where it must be asked in parts.
           ClientGoneError: where the client didn't wait; what of it wasn't computed never is.
-          RowError, QueueFullError, StoppedError, NonFiniteRewardsError: as ``Batcher.submit``.
+          TextError: for a text that the model can't take.
+          QueueFullError, StoppedError, NonFiniteRewardsError: as ``Batcher.submit``.
         """
         responses, most = sum(len(request.responses) for request in requests), self.settings.max_responses
         if responses > most:
-            raise ProtocolError(f"the request has {responses} responses; right would be at most {most} at a time")
+            raise TooManyResponsesError(responses, most)
+        found, room = text_bytes(requests), self.settings.max_waiting_bytes
+        if found > room:
+            raise TextsTooLargeError(found, room)
         waiting = asyncio.wrap_future(self.batcher.submit(requests))
         gone = asyncio.ensure_future(http.receive())  # the body is read: all that can come is that the client has gone
         try:
@@ -114,6 +150,10 @@ class Serving:
             gone.cancel()
             waiting.cancel()
 
+    def usage(self, groups: Sequence[ScoredGroup]) -> TokenUsage:
+        """What is said of the tokens of groups."""
+        return TokenUsage.of(groups, max_prompt_tokens=self._scorer.contract.max_prompt_tokens)
+
     async def answer(self, http: Request, asked: Asked) -> Answered:
         """The same as one number for each text, in the order that was asked for.
 
@@ -124,7 +164,10 @@ class Serving:
         if head is None and self.heads.names:
             known = ", ".join(self.heads.names)
             raise ProtocolError(f"the model has the heads {known} and this protocol one number; serve it with --head")
-        groups = await self.score(http, ended_by(self._scorer.contract, asked.requests))
+        try:
+            groups = await self.score(http, ended_by(self._scorer.contract, asked.requests))
+        except TextError as error:
+            raise asked.moved(error) from error
         described = [self.heads.describe(group, head) for group in groups]
         found = [described[group][response] for group, response in asked.places]
         rewards = [entry.reward for entry in found if isinstance(entry.reward, float)]

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import RowError
+from rmjax.scoring.serving_gate import RefusedError
 
 
 class JsonRoute(APIRoute):
@@ -29,6 +30,5 @@ class _JsonRequest(Request):
             return decode_line(await self.body(), "the body", writable=True)
         except RowError as error:
             field = f" of the field {error.field!r}" if error.field else ""
-            raise HTTPException(
-                400, f"{error.kind}{field}: found {error.found}; right would be a JSON object"
-            ) from error
+            message = f"{error.kind}{field}: found {error.found}; right would be a JSON object"
+            raise RefusedError(400, error.kind, message) from error

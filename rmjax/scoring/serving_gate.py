@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from collections.abc import Mapping
 
 from absl import logging
 from fastapi import HTTPException
@@ -12,15 +13,39 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rmjax.preferences.fields import shown
 from rmjax.scoring.serving_metrics import ServingMetrics
 
-OPEN = frozenset({"/health", "/ready", "/docs", "/redoc", "/openapi.json"})  # to all, a key or none
+_OPEN = frozenset({"/health", "/ready"})  # to all, a key or none: whoever watches has none
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: not logged
 _BROKEN = 500
+_TOO_LARGE = "body too large"
 
 
-def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The form of all answers but those that were asked for; text that isn't Unicode is escaped."""
-    text = message.encode(errors="backslashreplace").decode()
-    return JSONResponse({"error": text}, status_code=status, headers=headers)
+class RefusedError(HTTPException):
+    """A request that is refused before it is understood; ``kind`` is a short name of the reason."""
+
+    def __init__(self, status: int, kind: str, message: str):
+        super().__init__(status, message)
+        self.kind = kind
+
+
+def refusal(
+    status: int, kind: str, message: str, headers: Mapping[str, str] | None = None, **details: str | int | None
+) -> JSONResponse:
+    """The form of all answers but those that were asked for; text that isn't Unicode is escaped.
+
+    Args:
+      status: of HTTP.
+      kind: a short name of the reason, by which programs tell it from others.
+      message: the same for people.
+      headers: of the answer.
+      details: what else programs may read; what is None is left out.
+    """
+    found = {"error": message, "kind": kind, **details}
+    body = {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in found.items()
+        if value is not None
+    }
+    return JSONResponse(body, status_code=status, headers=headers)
 
 
 class Gate:
@@ -61,21 +86,22 @@ class Gate:
     def _refused(self, scope: Scope) -> JSONResponse | None:
         """The answer to a request that needn't be read."""
         headers = Headers(scope=scope)
-        if self._key is not None and scope["path"] not in OPEN:
+        if self._key is not None and scope["path"] not in _OPEN:
             given = headers.get("authorization", "").encode("latin-1")
             if not hmac.compare_digest(given, self._key):
                 found = "found another" if given else "found none"
                 message = f"wrong API key: {found}; right would be the header Authorization: Bearer KEY"
-                return refusal(401, message, {"WWW-Authenticate": "Bearer"})
+                return refusal(401, "wrong API key", message, {"WWW-Authenticate": "Bearer"})
         if scope["method"] != "POST":
             return None
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._most:
-            return refusal(413, self._too_large(f"{length} bytes"))
+            return refusal(413, _TOO_LARGE, self._too_large(f"{length} bytes"))
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             found = shown(kind) if kind else "none"
-            return refusal(415, f"the content type is {found}; right would be application/json")
+            message = f"the content type is {found}; right would be application/json"
+            return refusal(415, "wrong content type", message)
         return None
 
     def _bounded(self, receive: Receive) -> Receive:
@@ -87,7 +113,7 @@ class Gate:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most:
-                raise HTTPException(413, self._too_large("more"))
+                raise RefusedError(413, _TOO_LARGE, self._too_large("more"))
             return message
 
         return receiving

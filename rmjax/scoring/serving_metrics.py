@@ -32,6 +32,7 @@ class ServingMetrics:
             registry=registry,
         )
         self._waiting = Gauge("rmjax_waiting_responses", "Taken, and not answered yet.", registry=registry)
+        self._bytes = Gauge("rmjax_waiting_bytes", "Of their texts, each with its prompt.", registry=registry)
         self._ready = Gauge("rmjax_ready", "1 while requests are taken.", registry=registry)
         self._rewards = Counter("rmjax_rewards", "Rewards computed.", registry=registry)
         self._cut = Counter("rmjax_cut_prompts", "Prompts that lost tokens to the model's limit.", registry=registry)
@@ -40,9 +41,12 @@ class ServingMetrics:
         self._fill = Histogram("rmjax_batch_fill", "Share of the budget used.", buckets=_SHARES, registry=registry)
         self._seconds = Histogram("rmjax_batch_seconds", "To compute a batch.", buckets=_SECONDS, registry=registry)
 
-    def watch(self, *, waiting: Callable[[], float], ready: Callable[[], float]) -> None:
-        """Reads two gauges by these functions from now on."""
+    def watch(
+        self, *, waiting: Callable[[], float], waiting_bytes: Callable[[], float], ready: Callable[[], float]
+    ) -> None:
+        """Reads the gauges by these functions from now on."""
         self._waiting.set_function(waiting)
+        self._bytes.set_function(waiting_bytes)
         self._ready.set_function(ready)
 
     def answered(self, route: str, status: int, seconds: float) -> None:

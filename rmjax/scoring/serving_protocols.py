@@ -69,13 +69,14 @@ class QueryRequest(Message):
 
     def asked(self) -> Asked:
         if not self.prompts:
-            return whole_texts(self.query)
+            return whole_texts(self.query, "query")
         _same_length("prompts", len(self.prompts), "query", len(self.query))
         return in_pairs(
             [
                 (prompt, query.removeprefix(prompt)) if query.startswith(prompt) else ("", query)
                 for prompt, query in zip(self.prompts, self.query, strict=True)
-            ]
+            ],
+            "query",
         )
 
 
@@ -99,7 +100,7 @@ class PairsRequest(Message):
 
     def asked(self) -> Asked:
         _same_length("responses", len(self.responses), "prompts", len(self.prompts))
-        return in_pairs(list(zip(self.prompts, self.responses, strict=True)))
+        return in_pairs(list(zip(self.prompts, self.responses, strict=True)), "responses")
 
 
 class PairsAnswer(BaseModel):
@@ -119,7 +120,7 @@ class InputRequest(Message):
     input: Text | Texts
 
     def asked(self) -> Asked:
-        return whole_texts([self.input] if isinstance(self.input, str) else self.input)
+        return whole_texts(self.input, "input")
 
 
 class ClassifyRequest(InputRequest):
@@ -216,7 +217,8 @@ class ScoreRequest(Message):
         prompts = [self.text_1] if isinstance(self.text_1, str) else self.text_1
         prompts = prompts * len(responses) if len(prompts) == 1 else prompts
         _same_length("text_2", len(responses), "text_1", len(prompts))
-        return in_pairs(list(zip(prompts, responses, strict=True)))
+        pairs, listed = list(zip(prompts, responses, strict=True)), not isinstance(self.text_2, str)
+        return in_pairs(pairs, "text_2", listed=listed)
 
 
 class Scored(BaseModel):
@@ -248,7 +250,7 @@ class EvaluationRequest(Message):
     )
 
     def asked(self) -> Asked:
-        return whole_texts(self.messages)
+        return whole_texts(self.messages, "messages")
 
 
 class EvaluationAnswer(BaseModel):

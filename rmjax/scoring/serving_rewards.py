@@ -92,19 +92,23 @@ class RewardOfResponse(BaseModel):
 
 
 class TokenUsage(BaseModel):
-    """Tokens of all conversations, how many of them were computed, where a shared prompt counts once, and how many the
-    prompts lost to the model's limit, of which they keep the last."""
+    """Tokens of all conversations, how many of them were computed, where a shared prompt counts once, how many the
+    prompts lost to the model's limit, of which they keep the last, how many prompts that were, and the limit."""
 
     total_tokens: int
     computed_tokens: int
     cut_tokens: int
+    cut_prompts: int
+    max_prompt_tokens: int
 
     @classmethod
-    def of(cls, groups: Sequence[ScoredGroup]) -> "TokenUsage":
+    def of(cls, groups: Sequence[ScoredGroup], *, max_prompt_tokens: int) -> "TokenUsage":
         return cls(
             total_tokens=sum(sum(group.tokens) for group in groups),
             computed_tokens=sum(group.computed_tokens for group in groups),
             cut_tokens=sum(group.cut_tokens for group in groups),
+            cut_prompts=sum(group.cut_tokens > 0 for group in groups),
+            max_prompt_tokens=max_prompt_tokens,
         )
 
 

@@ -157,6 +157,9 @@ def reward_function(
     reward is None, which TRL takes as "this function says nothing here" (the completion then moves nothing, unless
     other functions judge it), with a warning that counts such completions at each call.
 
+    For a workdir, jax takes three quarters of the GPU's memory from the trainer in the same process, unless the
+    environment has ``XLA_PYTHON_CLIENT_PREALLOCATE=false`` or a smaller ``XLA_PYTHON_CLIENT_MEM_FRACTION``.
+
     Args:
       source: the workdir of a run, which is then scored in this process, or the URL of ``python -m rmjax.serve``, as
         ``http://127.0.0.1:8000``; its API key is in the environment variable ``RMJAX_API_KEY``.

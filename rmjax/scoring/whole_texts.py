@@ -13,9 +13,28 @@ import tokenizers
 
 from rmjax.batches.contract import EncodedGroup, TextContract
 from rmjax.batches.tokenizer import END_TOKEN
+from rmjax.preferences.record import RowError
 from rmjax.scoring.rows import Request
 
 _SPARE = 16  # tokens that a divided text's response may gain where the tokenizer sees its beginning otherwise
+
+
+class TextError(RowError):
+    """What the text contract has against a text of a call.
+
+    Attributes:
+      request: the number of its request in the call; None where the caller knows of no requests.
+      response: its number among the responses that the caller gave; None where the prompt is at fault.
+    """
+
+    def __init__(
+        self, fault: RowError, *, request: int | None, response: int | None, origin: str = "", field: str = ""
+    ):
+        super().__init__(
+            origin=origin or fault.origin, field=field or fault.field, kind=fault.kind, found=fault.found,
+            right=fault.right,
+        )  # fmt: skip
+        self.request, self.response = request, response
 
 
 def without_end(text: str) -> str:
@@ -39,14 +58,24 @@ def ended_by(contract: TextContract, requests: Sequence[Request]) -> list[Reques
 
 
 def encode_requests(requests: Sequence[Request], contract: TextContract) -> list[EncodedGroup]:
-    """The tokens of requests, texts without a prompt among them; faults are kept in the groups."""
+    """The tokens of requests, texts without a prompt among them; faults are kept in the groups, each a TextError."""
     divided = [divide(request, contract) if request.prompt == "" else request for request in requests]
     several = len(divided) > 1
     named = [
-        (request.prompt, request.responses, f"text {number} of the request" if several else "the request")
+        (request.prompt, request.responses, f"requests[{number}]" if several else "the request")
         for number, request in enumerate(divided)
     ]
-    return contract.encode_many(named)
+    groups = contract.encode_many(named)
+    return [dataclasses.replace(group, faults=_placed(group, number)) for number, group in enumerate(groups)]
+
+
+def _placed(group: EncodedGroup, request: int) -> tuple[RowError | None, ...]:
+    return tuple(
+        None
+        if fault is None
+        else TextError(fault, request=request, response=None if fault.field == "prompt" else response)
+        for response, fault in enumerate(group.faults)
+    )
 
 
 def divide(request: Request, contract: TextContract) -> Request:
