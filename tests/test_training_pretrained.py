@@ -12,6 +12,7 @@ from pretrained_folders import SPARE, write_pretrained
 from safetensors.numpy import load_file, save_file
 from tiny_run import tiny_config, write_rows
 
+from rmjax.batches.contract import TextGroup
 from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.tokenize import tokenize_responses
 from rmjax.config import ConfigError, ParallelConfig, Strategy, TuningConfig
@@ -88,7 +89,7 @@ def test_every_strategy_begins_with_the_rewards_of_their_folder(tmp_path, parall
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
     turns = (Message(role="user", content="apple bird?"),)
     answers = [(Message(role="assistant", content=text),) for text in ("cloud", "door earth fire", "gold " * 3)]
-    tokenized = tokenize_responses([(turns, answers)], split[2])
+    tokenized = tokenize_responses([TextGroup(turns, answers)], split[2])
     rewards = RewardComputer(split[1], split[0], parallel=split[4])(split[3].params, tokenized)
     expected = RewardComputer(alone[1], alone[0], parallel=alone[4])(alone[3].params, tokenized)
     assert expected.std() > 0.01
@@ -178,7 +179,7 @@ def test_an_adapter_of_pefts_format_is_trained_on_or_merged(tmp_path, adapter, t
         config = dataclasses.replace(config, tuning=TuningConfig())
     found, model, contract, state, parallel = first_state(config, tmp_path / "next")
     assert contract.template == trained.contract.template
-    tokenized = tokenize_responses([("apple? ", [" bird", " cloud door", " hill"])], contract)
+    tokenized = tokenize_responses([TextGroup("apple? ", [" bird", " cloud door", " hill"])], contract)
     expected = RewardComputer(trained.model, trained.config)(trained.params, tokenized)
     assert expected.std() > 0.01
     rewards = RewardComputer(model, found, parallel=parallel)(state.params, tokenized)

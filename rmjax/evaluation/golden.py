@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float
 
+from rmjax.batches.contract import TextGroup
 from rmjax.batches.jinja_template import common
 from rmjax.batches.tokenize import tokenize_responses
 from rmjax.errors import UserError
@@ -64,7 +65,7 @@ def check_golden(
     GoldenScoreError where a conversation has other tokens than when the record was made, or where the rewards differ:
     each by more than ``EXACT``, or where they aren't to be exact their root mean square by more than ``ROUGH``.
     """
-    requests = [(golden.prompt, (golden.response,)) for golden in record.golden]
+    requests = [TextGroup(golden.prompt, (golden.response,)) for golden in record.golden]
     try:
         tokenized = tokenize_responses(requests, trained.contract)
     except RowError as error:
@@ -89,8 +90,8 @@ def golden_scores(
 ) -> tuple[GoldenScore, ...]:
     """The tokens and rewards of conversations as the model has them now; RowError for one that its contract can't
     take."""
-    requests, origins = [(text.prompt, (text.response,)) for text in texts], [text.origin for text in texts]
-    tokenized = tokenize_responses(requests, trained.contract, origins=origins)
+    requests = [TextGroup(text.prompt, (text.response,), text.origin) for text in texts]
+    tokenized = tokenize_responses(requests, trained.contract)
     rewards = compute(trained.params, tokenized).astype(np.float64)
     return tuple(
         GoldenScore(

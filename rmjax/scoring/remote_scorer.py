@@ -6,7 +6,7 @@ from typing import Any
 
 from rmjax.config import OnError
 from rmjax.errors import UserError
-from rmjax.preferences.record import RowError, Text
+from rmjax.preferences.record import RowError, Text, response_field
 from rmjax.scoring import rows
 from rmjax.scoring.client import RewardClient
 from rmjax.scoring.in_process import checked_head
@@ -53,8 +53,8 @@ class RemoteScorer:
         groups = [_group(request, origin) for request, origin in zip(requests, origins, strict=True)]
         found = self._client.rewards(groups)
         scored: list[list[Reward | None]] = []
-        for group, rewards in zip(groups, found, strict=True):
-            fault = _fault(group, rewards)
+        for request, group, rewards in zip(requests, groups, found, strict=True):
+            fault = _fault(request, group, rewards)
             if fault is not None and on_error is not OnError.SKIP:
                 raise fault
             scored.append([None if isinstance(reward, TooLong) else reward for reward in rewards])
@@ -66,7 +66,7 @@ class RemoteScorer:
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the model has against a request; None if nothing."""
         group = _group(request, origin)
-        return _fault(group, self._client.rewards([group])[0])
+        return _fault(request, group, self._client.rewards([group])[0])
 
 
 def _group(request: rows.Request, origin: str) -> PromptGroup:
@@ -78,12 +78,12 @@ def _json(text: Text) -> Any:
     return text if isinstance(text, str) else [dataclasses.asdict(message) for message in text]
 
 
-def _fault(group: PromptGroup, rewards: Sequence[float | TooLong]) -> RowError | None:
+def _fault(request: rows.Request, group: PromptGroup, rewards: Sequence[float | TooLong]) -> RowError | None:
     """The first of a group's."""
     for place, reward in enumerate(rewards):
         if isinstance(reward, TooLong):
             return RowError(
-                origin=group.origin, field=f"responses[{place}]", kind=reward.kind, found=reward.found,
+                origin=group.origin, field=response_field(request.fields, place), kind=reward.kind, found=reward.found,
                 right=reward.right,
             )  # fmt: skip
     return None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tokenizers
 
-from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.contract import EncodedGroup, TextContract, TextGroup
 from rmjax.batches.tokenizer import END_TOKEN
 from rmjax.scoring.rows import Request
 
@@ -42,11 +42,13 @@ def encode_requests(requests: Sequence[Request], contract: TextContract) -> list
     """The tokens of requests, texts without a prompt among them; faults are kept in the groups."""
     divided = [divide(request, contract) if request.prompt == "" else request for request in requests]
     several = len(divided) > 1
-    named = [
-        (request.prompt, request.responses, f"text {number} of the request" if several else "the request")
-        for number, request in enumerate(divided)
-    ]
-    return contract.encode_many(named)
+    origins = (f"text {number} of the request" if several else "the request" for number in range(len(divided)))
+    return contract.encode_many(
+        [
+            TextGroup(request.prompt, request.responses, origin, request.fields)
+            for request, origin in zip(divided, origins, strict=True)
+        ]
+    )
 
 
 def divide(request: Request, contract: TextContract) -> Request:
