@@ -249,9 +249,10 @@ def _checks_of_positions(config: ExperimentConfig) -> Iterator[_Check]:
     yield "model.rotary_size", 0 < size <= model.head_size and size % 2 == 0, f"even, in 2..{model.head_size}, or None"
     low, high = model.rope_low_frequency, model.rope_high_frequency
     yield "model.rope_low_frequency", 0 < low < high, f"above 0 and below model.rope_high_frequency = {high}"
-    embedded = model.position_embeddings
-    right = f"at least text.max_prompt_tokens + text.max_response_tokens = {longest}, or None"
-    yield "model.position_embeddings", embedded is None or embedded >= longest, right
+    both = f"at least text.max_prompt_tokens + text.max_response_tokens = {longest} (lower these for a pretrained model"
+    for name, further in (("position_embeddings", ""), ("max_positions", ", or set it for one that reads further")):
+        value = getattr(model, name)
+        yield f"model.{name}", value is None or value >= longest, f"{both}{further}), or None"
     offset = not model.norm_offset or model.norm is Norm.RMS
     yield "model.norm_offset", offset, f"false, as model.norm is {model.norm.value!r}"
 

@@ -1,8 +1,9 @@
 """Exports a trained reward model in Hugging Face's format: ``python -m rmjax.export --workdir=DIR --output=FOLDER``.
 
 The folder holds a ``…ForSequenceClassification`` with one label in safetensors, the tokenizer and its chat template, a
-scoring contract with golden scores, and a model card. A plain text to score ends in the tokenizer's end token; messages
-are rendered by the chat template.
+scoring contract with golden scores, and a model card. Contract and card show conversations of the validation data,
+unless ``--golden=neutral`` puts built-in ones in their place, or ``--golden=FILE`` those of rows as ``rmjax.score``
+takes them. A plain text to score ends in the tokenizer's end token; messages are rendered by the chat template.
 
 ``--adapter_on=BASE`` writes the adapters and the reward head of a run with LoRA instead, in float32 and in PEFT's
 format, for that base.
@@ -21,6 +22,7 @@ _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.b
 _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
 _REPORT = flags.DEFINE_string("report", None, "A report of rmjax.evaluate, whose results go into the model card.")
 _LICENSE = flags.DEFINE_string("license", None, "Of the model, for its card (an identifier such as apache-2.0).")
+_GOLDEN = flags.DEFINE_string("golden", None, "Conversations to keep scores of: neutral, or a file of rows.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
 _ADAPTER_ON = flags.DEFINE_string("adapter_on", None, "The base that a PEFT adapter is written for: name or folder.")
 
@@ -32,7 +34,7 @@ def main() -> None:
         return
     folder = export(
         _WORKDIR.value, _OUTPUT.value, step=_STEP.value, head=_HEAD.value, dtype=_DTYPE.value, report=_REPORT.value,
-        license=_LICENSE.value,
+        license=_LICENSE.value, golden=_GOLDEN.value,
     )  # fmt: skip
     print(folder)
 

@@ -79,6 +79,7 @@ class ModelConfig:
     rope_original_length: int = 8192
     rotary_size: int | None = None  # how many numbers of a head are turned, the first; None: all
     position_embeddings: int | None = None  # learned ones for so many positions, as in GPT-2, and nothing is turned
+    max_positions: int | None = None  # that rotary ones are good for; None: as config.pretrained says, or any number
     scaled_embedding: bool = False  # times the square root of the width, as in Gemma
     norm: Norm = Norm.RMS
     norm_epsilon: float = 1e-6
@@ -97,4 +98,6 @@ class ModelConfig:
 
 
 # The fields that say how a model is computed, trained or read; all others are its architecture, which its weights fix.
-NOT_ARCHITECTURE = ("attention", "dropout", "compute_dtype", "remat", "vocabulary_size", "unroll", "reward_heads")
+NOT_ARCHITECTURE = (
+    "attention", "max_positions", "dropout", "compute_dtype", "remat", "vocabulary_size", "unroll", "reward_heads",
+)  # fmt: skip

@@ -13,7 +13,8 @@ PROJECTIONS = ("query", "key", "value", "output", "gate", "up", "down")  # the m
 class TuningConfig:
     """Low-rank adapters (LoRA: Hu et al., 2021, arXiv 2106.09685) and freezing; by default everything is trained.
 
-    With adapters these and the reward head are trained, unless ``trained`` says what else than the head is.
+    With adapters these and the reward head are trained, or, where ``trained`` is given, these and what it names: the
+    head too only if it is named. Layers of which the last are trained stay float32, whatever ``frozen_dtype`` says.
     """
 
     lora_rank: int = 0  # of the adapters; 0: there are none
@@ -39,7 +40,14 @@ def checks_of_tuning(tuning: TuningConfig, model: ModelConfig) -> Iterator[tuple
     named = tuning.lora_targets
     yield "tuning.lora_targets", set(named) <= set(known) and len(set(named)) == len(named), right
     yield "tuning.lora_targets", not named or tuning.lora_rank > 0, "empty, as tuning.lora_rank is 0"
+    unscaled = TuningConfig().lora_alpha
+    right = f"left at {unscaled}, as tuning.lora_rank is 0"
+    yield "tuning.lora_alpha", tuning.lora_alpha == unscaled or tuning.lora_rank > 0, right
     last = tuning.last_layers
     yield "tuning.last_layers", last is None or 1 <= last <= model.layers, f"in 1..{model.layers}, or None"
     alone = last is None or (tuning.lora_rank == 0 and not tuning.trained)
     yield "tuning.last_layers", alone, "None where there are adapters or tuning.trained says what is trained"
+    whole = tuning.frozen_dtype is ComputeDtype.FLOAT32
+    freezes = tuning.lora_rank > 0 or bool(tuning.trained) or last is not None
+    right = "float32, as nothing is frozen: none of tuning.lora_rank, tuning.trained and tuning.last_layers is given"
+    yield "tuning.frozen_dtype", whole or freezes, right

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from rmjax.batches.contract import TextContract, text_from_json, text_to_json
+from rmjax.batches.contract import TextContract, TextGroup, text_from_json, text_to_json
 from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.lengths import measure
 from rmjax.batches.limits import LimitError, ResponseTooLongError
@@ -142,7 +142,7 @@ def test_every_pair_at_its_limits_fits_a_row_even_where_responses_melt_into_the_
         comparisons = tuple(Comparison(left=left, right=right) for left, right in pairs)
         preference = Preference(prompt=prompt, responses=tuple(responses), comparisons=comparisons,
                                 dimension="d", source=Source.HUMAN)  # fmt: skip
-        faults = dataclasses.replace(whole, max_response_tokens=0).encode_many([(prompt, responses, "")])[0].faults
+        faults = dataclasses.replace(whole, max_response_tokens=0).encode_many([TextGroup(prompt, responses)])[0].faults
         most = max(fault.tokens for fault in faults)
         lengths = measure(tokenize([preference], dataclasses.replace(whole, max_response_tokens=most)))
         shape = RowShape(length=limit + 2 * most, responses=8, comparisons=28)
@@ -209,9 +209,9 @@ def test_what_cannot_be_rendered_is_a_row_error(prompt, response, message):
 
 def test_one_faulty_group_leaves_its_neighbours_alone():
     groups = [
-        (PROMPT, RESPONSES[:2], "a"),
-        (turns(("robot", "x")), (turns(("assistant", "y")),) * 3, "b"),
-        (PROMPT, (" long" * 99, RESPONSES[0]), "c"),
+        TextGroup(PROMPT, RESPONSES[:2], "a"),
+        TextGroup(turns(("robot", "x")), (turns(("assistant", "y")),) * 3, "b"),
+        TextGroup(PROMPT, (" long" * 99, RESPONSES[0]), "c"),
     ]
     first, second, third = contract().encode_many(groups)
     assert first == contract().encode(PROMPT, RESPONSES[:2])

@@ -6,7 +6,7 @@ import pytest
 import tokenizers
 from pretrained_folders import KINDS, write_tokenizer
 
-from rmjax.batches.contract import TextContract, text_from_json, text_to_json
+from rmjax.batches.contract import TextContract, TextGroup, text_from_json, text_to_json
 from rmjax.batches.jinja_template import JinjaTemplate, import_transformers
 from rmjax.batches.pretrained import load_pretrained_text
 from rmjax.batches.template import RoleTemplate
@@ -147,7 +147,7 @@ def test_a_fault_is_that_of_its_response_alone(tmp_path):
     write_tokenizer(tmp_path, "qwen")
     contract, prompt = contract_of(tmp_path), messages(("user", "why"))
     answers = [answer("it rains"), answer("a<|im_end|>b"), messages(("user", "no")), answer("never")]
-    (group,) = contract.encode_many([(prompt, answers, "o")])
+    (group,) = contract.encode_many([TextGroup(prompt, answers, "o")])
     assert [fault and fault.kind for fault in group.faults] == [None, "spells a special token", "wrong role", None]
     for place in (0, 3):
         assert group.conversations[place] == contract.encode(prompt, [answers[place]]).conversations[0]

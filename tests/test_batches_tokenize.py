@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rmjax.batches.choose_row import choose_row_shape
-from rmjax.batches.contract import TextContract
+from rmjax.batches.contract import TextContract, TextGroup
 from rmjax.batches.lengths import measure
 from rmjax.batches.limits import ResponseTooLongError, SystemTurnTooLongError, remedies
 from rmjax.batches.packing import plan_epoch
@@ -16,6 +16,7 @@ from rmjax.batches.tokenize import survey, tokenize, tokenize_responses
 from rmjax.batches.tokenizer import train_tokenizer
 from rmjax.config import BatchConfig, ConfigError, ExperimentConfig, OnError, TextConfig
 from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source
+from rmjax.preferences.row_forms import RowDefaults, parse_row
 
 HH = Path(__file__).parents[2] / "shared" / "data" / "hh-rlhf"
 WORDS = ["the", "river", "runs", "past", "seven", "old", "houses", "and", "no", "one", "there", "knows", "why"]
@@ -87,7 +88,7 @@ def test_skipping_drops_exactly_the_comparisons_of_long_responses_and_counts_the
     tokenized = tokenize(preferences, contract(response=limit), on_error=OnError.SKIP)
     kept, dropped = set(), 0
     for index, preference in enumerate(preferences):
-        (group,) = contract(response=limit).encode_many([(preference.prompt, preference.responses, "")])
+        (group,) = contract(response=limit).encode_many([TextGroup(preference.prompt, preference.responses)])
         fine = [fault is None for fault in group.faults]
         for place, comparison in enumerate(preference.comparisons):
             if fine[comparison.left] and fine[comparison.right]:
@@ -107,6 +108,40 @@ def test_skipping_drops_exactly_the_comparisons_of_long_responses_and_counts_the
 def test_a_long_response_is_an_error_unless_skipped(on_error):
     with pytest.raises(ResponseTooLongError, match=r"made.jsonl, line \d+: field 'responses\[\d\]'.*limit"):
         tokenize(random_preferences(0), contract(response=5), on_error=on_error)
+
+
+LONG = " houses and no one" * 9
+USER, LONG_ANSWER = {"role": "user", "content": "the"}, {"role": "assistant", "content": LONG}
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"prompt": " the", "chosen": LONG, "rejected": " river"}, "chosen"),
+        ({"prompt": " the", "chosen": " river", "rejected": LONG}, "rejected"),
+        ({"chosen": "\n\nHuman: the\n\nAssistant: no", "rejected": f"\n\nHuman: the\n\nAssistant:{LONG}"}, "rejected"),
+        ({"chosen": [USER, LONG_ANSWER], "rejected": [USER, {"role": "assistant", "content": "no"}]}, "chosen"),
+        ({"prompt": " the", "responses": [" a", LONG, " b"], "ranking": [1, 2, 3]}, "responses[1]"),
+        ({"instruction": "the", "output_1": "no", "output_2": LONG, "preference": 1.5}, "output_2"),
+    ],
+)
+def test_a_long_response_is_named_by_the_field_of_its_row(row, field):
+    limited = contract(response=9)
+    good = {"prompt": " the", "chosen": " river", "rejected": " houses"}
+    defaults = RowDefaults("brevity")
+    preferences = [parse_row(entry, origin=f"f, line {n}", defaults=defaults) for n, entry in enumerate((good, row), 1)]
+    with pytest.raises(ResponseTooLongError) as error:
+        tokenize(preferences, limited, on_error=OnError.ERROR)
+    assert str(error.value).startswith(f"f, line 2: field {field!r}: response too long: found ")
+
+
+def test_a_system_turn_is_named_by_the_field_of_its_row():
+    system = {"role": "system", "content": LONG}
+    answers = [{"role": "assistant", "content": text} for text in ("no", "yes")]
+    row = {name: [system, USER, answer] for name, answer in zip(("chosen", "rejected"), answers, strict=True)}
+    preference = parse_row(row, origin="f", defaults=RowDefaults("brevity"))
+    with pytest.raises(SystemTurnTooLongError, match=r"^f: field 'chosen': system turn too long"):
+        tokenize([preference], contract(prompt=9))
 
 
 def test_a_bad_role_is_skipped_like_any_other_fault():
@@ -141,7 +176,7 @@ def test_nothing_gives_empty_arrays():
 
 def test_responses_alone_have_the_tokens_they_have_in_preferences():
     preferences = random_preferences(1)
-    requests = [(preference.prompt, preference.responses) for preference in preferences]
+    requests = [TextGroup(preference.prompt, preference.responses) for preference in preferences]
     alone, compared = tokenize_responses(requests, contract()), tokenize(preferences, contract())
     for name in ("tokens", "response_offsets", "group_offsets", "response_origin"):
         assert np.array_equal(getattr(alone, name), getattr(compared, name))
@@ -149,9 +184,14 @@ def test_responses_alone_have_the_tokens_they_have_in_preferences():
 
 
 def test_long_responses_without_comparisons_are_errors_or_counted():
-    requests = [(" the", (" river", " runs past seven old houses" * 3)), (" the", (" houses and no one" * 9,))]
+    requests = [
+        TextGroup(" the", (" river", " runs past seven old houses" * 3)),
+        TextGroup(" the", (" houses and no one" * 9,), "b"),
+    ]
+    with pytest.raises(ResponseTooLongError, match=r"^request 0: field 'responses.1.'"):
+        tokenize_responses(requests, contract(response=9))
     with pytest.raises(ResponseTooLongError, match=r"^b: field 'responses.0.'"):
-        tokenize_responses([requests[1]], contract(response=9), origins=["b"])
+        tokenize_responses([requests[1]], contract(response=9))
     tokenized = tokenize_responses(requests, contract(response=9), on_error=OnError.SKIP)
     assert tokenized.response_origin.tolist() == [[0, 0]]
     assert tokenized.skipped == {"response too long": 2}

@@ -58,7 +58,8 @@ WRONG = [
     ("model.rope_low_frequency", 4.0, r"above 0 and below model\.rope_high_frequency = 4\.0"),
     ("model.rotary_size", 34, r"even, in 2\.\.32, or None"),
     ("model.rotary_size", 3, r"even, in 2\.\.32, or None"),
-    ("model.position_embeddings", 383, r"at least text\.max_prompt_tokens \+ text\.max_response_tokens = 384, or None"),
+    ("model.position_embeddings", 383, r"at least text\.max_prompt_tokens \+ text\.max_response_tokens = 384 \(lower"),
+    ("model.max_positions", 383, r"at least .* = 384 \(lower these for a pretrained model, or set"),
     ("model.global_layers", (4,), r"numbers of layers, 0\.\.3"),
     ("model.global_layers", (1,), r"empty, as model\.attention_window is None"),
 ]

@@ -11,7 +11,7 @@ from untrained import random_text, untrained_config, untrained_contract
 
 from rmjax.batches import packing
 from rmjax.batches.choose_row import choose_row_shape
-from rmjax.batches.contract import TextContract
+from rmjax.batches.contract import TextContract, TextGroup
 from rmjax.batches.lengths import measure
 from rmjax.batches.tokenize import tokenize, tokenize_responses
 from rmjax.config import BatchConfig, ParallelConfig, Strategy
@@ -120,13 +120,13 @@ def test_rewards_are_those_of_the_training_rows(contract, compute):
 
 def test_a_response_scored_alone_has_the_reward_that_it_has_among_others(contract, compute):
     records = preferences(6, 6)
-    requests = [(record.prompt, record.responses) for record in records]
+    requests = [TextGroup(record.prompt, record.responses) for record in records]
     _, params = trained(contract, untrained_config())
     together = compute(params, tokenize_responses(requests, contract))
     alone = [
-        compute(params, tokenize_responses([(prompt, [response])], contract))
-        for prompt, responses in requests
-        for response in responses
+        compute(params, tokenize_responses([TextGroup(request.prompt, [response])], contract))
+        for request in requests
+        for response in request.responses
     ]
     np.testing.assert_allclose(np.concatenate(alone), together, rtol=0, atol=1e-5)
 
@@ -151,7 +151,7 @@ def test_the_longest_that_the_contract_lets_through_has_a_reward(contract, compu
         except ValueError:
             break
         response += " z"
-    tokenized = tokenize_responses([(prompt, [response] * 50)], contract)
+    tokenized = tokenize_responses([TextGroup(prompt, [response] * 50)], contract)
     assert tokenized.cut_prompts == 1
     found = compute(params, tokenized)
     np.testing.assert_allclose(found, np.repeat(found[:1], 50, axis=0), rtol=0, atol=1e-5)
@@ -164,7 +164,7 @@ def test_nothing_has_no_rewards(contract, compute):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_reward_that_is_not_finite_is_an_error(contract, compute, value):
-    tokenized = tokenize_responses([("Q", [" A", " B"])], contract)
+    tokenized = tokenize_responses([TextGroup("Q", [" A", " B"])], contract)
     _, params = trained(contract, untrained_config())
     broken = jax.tree.map(lambda leaf: np.full_like(leaf, value), params)
     with pytest.raises(

@@ -59,7 +59,9 @@ def test_every_variant_has_an_architecture_and_comes_back(name, tmp_path):
     _, params = make(1, **VARIANTS.get(name, {}))
     written(tmp_path / "out", small_model_config(**VARIANTS.get(name, {})), params, 32)
     _, again = loaded(tmp_path / "out")
-    assert HuggingFaceModel(tmp_path / "out").config == small_model_config(**VARIANTS.get(name, {}))
+    expected = small_model_config(**VARIANTS.get(name, {}))
+    expected.max_positions = 64 if expected.position_embeddings is None else None
+    assert HuggingFaceModel(tmp_path / "out").config == expected
     jax.tree.map(np.testing.assert_array_equal, params, again)
 
 

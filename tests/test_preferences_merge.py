@@ -24,6 +24,7 @@ def random_preference(rng: random.Random) -> Preference:
         source=rng.choice([Source.HUMAN, Source.AI]),
         utilities=rng.choice([None, tuple(float(ord(response)) for response in responses)]),
         origin=f"line {rng.random()}",
+        fields=("prompt", *responses),
     )
 
 
@@ -48,6 +49,7 @@ def test_every_comparison_stays_what_it_was(seed):
     keys = [(p.prompt, p.dimension, p.source, p.utilities is None) for p in merged]
     assert keys == list(dict.fromkeys((p.prompt, p.dimension, p.source, p.utilities is None) for p in preferences))
     assert all(len(set(p.responses)) == len(p.responses) for p in merged)
+    assert all(p.fields in ((), ("prompt", *p.responses)) for p in merged)  # never those of other responses
     assert merge_prompts(merged) == merged
 
 

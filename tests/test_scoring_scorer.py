@@ -12,6 +12,7 @@ from absl import logging
 from random_batches import lively
 from untrained import random_text, untrained_config, untrained_contract, write_run
 
+from rmjax.batches.contract import TextGroup
 from rmjax.batches.limits import ResponseTooLongError
 from rmjax.config import OnError
 from rmjax.models import reward
@@ -95,11 +96,11 @@ def test_one_response_at_a_time_is_all_at_once(scorer):
 
 def test_what_is_encoded_already_gets_the_same_rewards(scorer):
     requests = [parse_request(row, origin="test") for row in random_rows(3, 20)]
-    groups = scorer.contract.encode_many([(request.prompt, request.responses, "test") for request in requests])
+    groups = scorer.contract.encode_many([TextGroup(request.prompt, request.responses) for request in requests])
     for found, expected in zip(scorer.score_encoded(groups), scorer.score_many(requests), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     with pytest.raises(ResponseTooLongError):
-        scorer.score_encoded(scorer.contract.encode_many([("why", (LONG,), "test")]))
+        scorer.score_encoded(scorer.contract.encode_many([TextGroup("why", (LONG,))]))
 
 
 def test_messages_may_be_objects_dicts_or_the_text_that_they_render_to(scorer):
@@ -125,13 +126,19 @@ def test_several_heads_give_a_reward_for_each_by_name(tmp_path):
     )
 
 
+ASKED = {"role": "user", "content": "p"}
 BAD = [
     ("{", "invalid JSON", ""),
     ("", "blank line", ""),
     ('{"prompt": "p", "response": "r", "id": 1e400}', "invalid JSON", ""),
     ('{"prompt": "p", "response": "r", "response": "s"}', "duplicate field", "response"),
     ({"prompt": "p"}, "missing or ambiguous field", "response"),
-    ({"prompt": "p", "response": LONG}, "response too long", "responses[0]"),
+    ({"prompt": "p", "response": LONG}, "response too long", "response"),
+    (
+        {"messages": [{"role": "user", "content": "p"}, {"role": "assistant", "content": LONG}]},
+        "response too long",
+        "messages",
+    ),
     ({"prompt": [{"role": "robot", "content": "x"}], "response": "r"}, "unknown role", "prompt[0].role"),
     ({"prompt": "p", "response": "r", "reward": 4}, "field already there", "reward"),
 ]
@@ -159,18 +166,18 @@ def test_skipped_rows_keep_their_place_and_say_why(tmp_path, scorer):
     counts = score_file(scorer, written(tmp_path / "in.jsonl", rows), str(target), on_error=OnError.SKIP)
     found = read(target)
     assert len(found) == len(rows)
-    assert counts == {"scored": 2, "response too long": 2} | Counter(kind for _, kind, _ in BAD if "long" not in kind)
-    for answer, (row, kind, field) in zip(found[1:9], BAD, strict=True):
+    assert counts == {"scored": 2, "response too long": 3} | Counter(kind for _, kind, _ in BAD if "long" not in kind)
+    for answer, (row, kind, field) in zip(found[1 : 1 + len(BAD)], BAD, strict=True):
         assert answer["reward"] is None
         assert f"{place(field)}{kind}" in answer["error"]
         if isinstance(row, str) or "reward" in row:
             assert answer["line" if isinstance(row, str) else "row"] == row
         else:
             assert row.items() <= answer.items()
-    assert found[9]["rewards"][1] is None
-    assert "responses[1]" in found[9]["error"]
-    assert found[9]["rewards"][::2] == pytest.approx(scorer.score("why", ["it", "rains"]), abs=1e-5)
-    assert found[0]["reward"] == pytest.approx(found[10]["reward"], abs=1e-6)
+    assert found[-2]["rewards"][1] is None
+    assert "responses[1]" in found[-2]["error"]
+    assert found[-2]["rewards"][::2] == pytest.approx(scorer.score("why", ["it", "rains"]), abs=1e-5)
+    assert found[0]["reward"] == pytest.approx(found[-1]["reward"], abs=1e-6)
     assert "error" not in found[0]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,10 +13,11 @@ from rmjax.config import ConfigError, ParallelConfig, Strategy, validate
 from rmjax.model_config import Remat
 from rmjax.models.flops import forward_flops, matrix_parameters, training_flops
 from rmjax.training.chips import CHIPS, GIB, TopologyError, chip_of, devices_of, sending_bandwidth
-from rmjax.training.dry_run import _abstract_batch, _Work, check, dry_run
+from rmjax.training.dry_run import LaidOut, _abstract_batch, _Work, check, dry_run
 from rmjax.training.dry_run_result import Compiled, DryRun, Layout, PairLengths, layout_of
 from rmjax.training.dry_run_sweep import sweep, variants
 from rmjax.training.dry_run_table import heading, in_a_line, in_words
+from rmjax.training.mesh import MeshParallel
 
 LAYOUT = Layout(
     data=1, fsdp=4, tensor=1, rows_per_chip=2, microbatches=1, row_length=1000, remat="full",
@@ -107,6 +109,45 @@ def test_rows_that_are_left_to_the_data_are_refused_where_there_are_none():
         check(config)
 
 
+def test_all_that_is_wrong_is_said_at_once():
+    config = llama32_1b.get_config()
+    config.batch.row_length, config.parallel, config.tuning.trained = None, ParallelConfig(), ("nothing",)
+    with pytest.raises(ConfigError) as error:
+        check(config)
+    lines = str(error.value).splitlines()
+    for line, field in zip(lines, ("tuning.trained", "batch.row_length", "parallel.strategy"), strict=True):
+        assert line.startswith(f"config.{field} ")
+
+
+def test_mesh_model_and_state_are_made_once(monkeypatch):
+    """On devices of this machine in the place of a slice, and with a compiler that refuses."""
+    config = llama32_1b.get_config()
+    config.parallel.fsdp, config.batch.rows = 2, 4
+    asked, lowered = [], []
+
+    def devices_here(topology):
+        asked.append(topology)
+        return tuple(jax.devices()[:2])
+
+    class Lowered:
+        def __init__(self, _, step, state, batch):
+            lowered.append(state)
+
+        def compile(self):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too much")
+
+    monkeypatch.setattr("rmjax.training.dry_run.devices_of", devices_here)
+    monkeypatch.setattr(MeshParallel, "lower_train", lambda *arguments: Lowered(*arguments))
+    laid_out = LaidOut(config, "v5e:1x2", PairLengths())
+    known = laid_out.known
+    assert known.parameters == pytest.approx(1.2358e9, rel=1e-4)
+    assert (known.chips, known.layout.fsdp, known.layout.rows_per_chip) == (2, 2, 2)
+    assert laid_out.compiled() == dataclasses.replace(known, refusal="RESOURCE_EXHAUSTED: too much")
+    assert asked == ["v5e:1x2"]
+    assert len(lowered) == 1
+    assert lowered[0] is laid_out._state
+
+
 def test_chips_at_the_corners_of_a_slice_have_few_neighbours():
     """By hand: links to neighbours, each of a fourth or a sixth of a chip's bandwidth."""
     assert sending_bandwidth("v5e:4x4") == 2 * 50e9
@@ -185,27 +226,27 @@ def slice_of_four(monkeypatch):
     """
     compiled = []
 
-    def expected(config, topology, lengths):
-        layout = layout_of(config, 4)
-        seconds = layout.rows * {"none": 3.0, "dots": 3.5, "full": 4.0}[layout.remat]
-        return dataclasses.replace(
-            FOUND, compiled=None, layout=layout, compute_seconds=seconds, state_bytes=24 * GIB // layout.fsdp
-        )
+    class LaidOut:
+        def __init__(self, config, topology, lengths):
+            layout = layout_of(config, 4)
+            seconds = layout.rows * {"none": 3.0, "dots": 3.5, "full": 4.0}[layout.remat]
+            self.known = dataclasses.replace(
+                FOUND, compiled=None, layout=layout, compute_seconds=seconds, state_bytes=24 * GIB // layout.fsdp
+            )
 
-    def found(config, known):
-        layout = known.layout
-        compiled.append(layout)
-        size = known.state_bytes + layout.rows_per_chip * (6 if layout.remat == "none" else 3) * GIB
-        if size > 20 * GIB:
-            return dataclasses.replace(known, refusal="RESOURCE_EXHAUSTED")
-        sent = 17.0 if layout.tensor == 1 else 100.0
-        return dataclasses.replace(
-            known, compiled=dataclasses.replace(COMPILED, peak_bytes=size, interconnect_seconds=sent)
-        )
+        def compiled(self):
+            known, layout = self.known, self.known.layout
+            compiled.append(layout)
+            size = known.state_bytes + layout.rows_per_chip * (6 if layout.remat == "none" else 3) * GIB
+            if size > 20 * GIB:
+                return dataclasses.replace(known, refusal="RESOURCE_EXHAUSTED")
+            sent = 17.0 if layout.tensor == 1 else 100.0
+            return dataclasses.replace(
+                known, compiled=dataclasses.replace(COMPILED, peak_bytes=size, interconnect_seconds=sent)
+            )
 
     monkeypatch.setattr("rmjax.training.dry_run_sweep.devices_of", lambda topology: (None,) * 4)
-    monkeypatch.setattr("rmjax.training.dry_run_sweep.abstract_run", expected)
-    monkeypatch.setattr("rmjax.training.dry_run_sweep.compiled_run", found)
+    monkeypatch.setattr("rmjax.training.dry_run_sweep.LaidOut", LaidOut)
     return compiled
 
 

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from absl import logging
 from random_batches import lively, random_batch
 from test_training_step import close, experiment
 
 from rmjax.config import ConfigError, Strategy, from_json, to_json
+from rmjax.model_config import AttentionKind
 from rmjax.models.reward import RewardModel
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.parallel import make_parallel
+from rmjax.training.parallel import make_model, make_parallel
 from rmjax.training.state import new_state
 from rmjax.training.step import make_train_step
 
@@ -180,3 +182,14 @@ def test_the_state_is_donated():
     again, _ = step(state, random_batch(1))
     assert jnp.isfinite(again.params["reward_head"]["kernel"]).all()
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+
+
+def test_the_log_says_which_attention_was_chosen(caplog, monkeypatch):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    caplog.set_level("INFO", logger="absl")
+    config = experiment().model
+    for kind in AttentionKind:
+        if kind is not AttentionKind.PALLAS:
+            config.attention = kind
+            make_model(config, 32)
+    assert [record.getMessage() for record in caplog.records] == ["attention is 'listed', which suits cpu"]

@@ -1,5 +1,6 @@
 """A reward model in Hugging Face's format is taken as it is, and held to its golden scores where it has some."""
 
+import dataclasses
 import json
 import shutil
 
@@ -11,10 +12,12 @@ from safetensors.numpy import load_file, save_file
 from tiny_run import tiny_config, write_rows
 
 from rmjax import RewardScorer
+from rmjax.config import ConfigError
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.golden import GoldenScoreError
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
+from rmjax.model_config import ModelConfig
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.scoring.export import export
 from rmjax.training.loop import train
@@ -83,6 +86,30 @@ def test_somebody_elses_reward_model_is_read_through_its_own_tokenizer(tmp_path,
     theirs = HuggingFaceModel(tmp_path / "theirs")
     assert max(conversation) < theirs.vocabulary_size
     assert len(scorer.score([{"role": "user", "content": "why"}], ["it rains", "never"])) == 2
+
+
+def test_limits_beyond_a_models_positions_are_refused(run, tmp_path):
+    folder = export(run / "run", tmp_path / "out", head="brevity")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["max_position_embeddings"] == 96
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 95}))
+    message = r"config\.model\.max_positions is 95; it must be at least .* = 96 .*/out, its limits are those"
+    with pytest.raises(ConfigError, match=message):
+        load_portable(folder)
+
+
+def test_an_export_keeps_the_positions_that_its_base_states(tmp_path):
+    write_pretrained(tmp_path / "theirs", "qwen", reward=True)
+    write_rows(tmp_path / "rows.jsonl", rows=60)
+    config = tiny_config(str(tmp_path / "rows.jsonl"), steps=2, evaluate_every=2)
+    model = ModelConfig(attention=config.model.attention)
+    config = dataclasses.replace(config, model=model, pretrained=str(tmp_path / "theirs"))
+    train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    folder = export(tmp_path / "run", tmp_path / "out")
+    again = export(folder, tmp_path / "again")
+    for place in (folder, again):
+        assert json.loads((place / "config.json").read_text())["max_position_embeddings"] == 512
+        assert json.loads((place / "tokenizer_config.json").read_text())["model_max_length"] == 96
 
 
 def test_what_is_no_reward_model_says_so(tmp_path, run):

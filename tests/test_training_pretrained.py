@@ -12,13 +12,15 @@ from pretrained_folders import SPARE, write_pretrained
 from safetensors.numpy import load_file, save_file
 from tiny_run import tiny_config, write_rows
 
+from rmjax.batches.contract import TextGroup
 from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.tokenize import tokenize_responses
 from rmjax.config import ConfigError, ParallelConfig, Strategy, TuningConfig
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.hub import HubError
-from rmjax.model_config import ModelConfig, Remat
+from rmjax.model_config import Activation, ModelConfig, Norm, Remat
+from rmjax.models.huggingface_export import theirs_of
 from rmjax.preferences.record import Message
 from rmjax.scoring.export_adapter import export_adapter
 from rmjax.training.data import prepare_data
@@ -28,6 +30,11 @@ from rmjax.training.pretrained import embedding_rows, pretrained_params, with_ar
 from rmjax.training.trained import load_trained
 from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import open_workdir, read_config
+
+GPT2 = {
+    "key_value_heads": 2, "projection_bias": True, "output_bias": True, "mlp_bias": True, "gated_mlp": False,
+    "norm": Norm.LAYER, "query_key_norm": False, "activation": Activation.GELU_TANH,
+}  # fmt: skip
 
 
 def config_of(tmp_path, kind, **write):
@@ -82,7 +89,7 @@ def test_every_strategy_begins_with_the_rewards_of_their_folder(tmp_path, parall
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
     turns = (Message(role="user", content="apple bird?"),)
     answers = [(Message(role="assistant", content=text),) for text in ("cloud", "door earth fire", "gold " * 3)]
-    tokenized = tokenize_responses([(turns, answers)], split[2])
+    tokenized = tokenize_responses([TextGroup(turns, answers)], split[2])
     rewards = RewardComputer(split[1], split[0], parallel=split[4])(split[3].params, tokenized)
     expected = RewardComputer(alone[1], alone[0], parallel=alone[4])(alone[3].params, tokenized)
     assert expected.std() > 0.01
@@ -124,6 +131,35 @@ def test_the_architecture_is_theirs_and_how_it_is_computed_is_ours(tmp_path):
         with_architecture(config, tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    ("kind", "field", "shape"),
+    [("qwen", "max_positions", {}), ("gpt2", "position_embeddings", {"position_embeddings": 512, **GPT2})],
+)
+def test_texts_beyond_their_positions_are_refused_before_anything_is_loaded(tmp_path, kind, field, shape):
+    config = config_of(tmp_path, kind, **shape)
+    for path in (tmp_path / "theirs").glob("*.safetensors"):
+        path.write_bytes(b"unread")
+    config.text.max_prompt_tokens, config.text.max_response_tokens = 500, 12
+    found = with_architecture(config, tmp_path / "none").model
+    assert getattr(found, field) == 512
+    config.text.max_response_tokens = 13
+    message = rf"config\.model\.{field} is 512; it must be at least .* = 513 \(lower .*config\.pretrained = '.*theirs'"
+    with pytest.raises(ConfigError, match=message):
+        train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_reads_further_than_it_states_may_be_told_so(tmp_path):
+    config = config_of(tmp_path, "qwen")
+    config.text.max_prompt_tokens, config.model.max_positions = 1000, 1064
+    found = with_architecture(config, tmp_path / "none")
+    assert found.model.max_positions == 1064
+    assert theirs_of(found.model, 300, longest=1064)["max_position_embeddings"] == 1064
+    config.model.max_positions = 1063
+    with pytest.raises(ConfigError, match=r"max_positions is 1063; it must be at least .* = 1064"):
+        with_architecture(config, tmp_path / "none")
+
+
 @pytest.fixture
 def adapter(tmp_path):
     """The config of a run with adapters, its workdir, and a folder of these in PEFT's format."""
@@ -143,7 +179,7 @@ def test_an_adapter_of_pefts_format_is_trained_on_or_merged(tmp_path, adapter, t
         config = dataclasses.replace(config, tuning=TuningConfig())
     found, model, contract, state, parallel = first_state(config, tmp_path / "next")
     assert contract.template == trained.contract.template
-    tokenized = tokenize_responses([("apple? ", [" bird", " cloud door", " hill"])], contract)
+    tokenized = tokenize_responses([TextGroup("apple? ", [" bird", " cloud door", " hill"])], contract)
     expected = RewardComputer(trained.model, trained.config)(trained.params, tokenized)
     assert expected.std() > 0.01
     rewards = RewardComputer(model, found, parallel=parallel)(state.params, tokenized)

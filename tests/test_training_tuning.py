@@ -227,6 +227,8 @@ def test_a_beginning_that_nothing_has_is_said_with_those_there_are(entry):
         ({"last_layers": 3}, r"last_layers is 3; it must be in 1\.\.2, or None"),
         ({"last_layers": 1, "lora_rank": 1}, "last_layers is 1; it must be None where there are adapters"),
         ({"last_layers": 1, "trained": ("reward_head",)}, "last_layers is 1; it must be None"),
+        ({"lora_alpha": 32.0}, r"lora_alpha is 32\.0; it must be left at 16\.0, as tuning\.lora_rank is 0"),
+        ({"frozen_dtype": ComputeDtype.BFLOAT16}, "frozen_dtype is .*bfloat16.*; it must be float32, as nothing is fr"),
     ],
 )
 def test_fields_that_cannot_be_right_are_named(changes, message):
@@ -234,6 +236,17 @@ def test_fields_that_cannot_be_right_are_named(changes, message):
     config.tuning = TuningConfig(**changes)
     with pytest.raises(ConfigError, match=rf"config\.tuning\.{message}"):
         validate(config)
+
+
+def test_a_dtype_of_frozen_matrices_wants_one_of_them():
+    config = config_of("everything")
+    config.tuning = TuningConfig(trained=("backbone", "reward_head"), frozen_dtype=ComputeDtype.BFLOAT16)
+    validate(config)
+    with pytest.raises(ConfigError, match=r"frozen_dtype is 'bfloat16'; it must be 'float32', as all matrices are tr"):
+        check_tuning(config)
+    for trained in ("backbone/layers", "final_norm", "backbone/embedding"):
+        config.tuning.trained = (trained, "reward_head")
+        check_tuning(config)
 
 
 def test_a_model_without_a_gate_has_no_adapter_for_it():

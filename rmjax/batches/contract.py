@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import tokenizers
 
@@ -20,7 +20,24 @@ from rmjax.batches.limits import ResponseTooLongError, SystemTurnTooLongError
 from rmjax.batches.template import RoleTemplate, Template
 from rmjax.batches.tokenizer import OWN_TOKENS, SpecialTokens, TokenizerError
 from rmjax.config import TextConfig
-from rmjax.preferences.record import Message, RowError, Text
+from rmjax.preferences.record import Message, RowError, Text, response_field
+
+
+class TextGroup(NamedTuple):
+    """A prompt and responses to it; ``origin`` and ``fields`` name them in errors, as those of a Preference do."""
+
+    prompt: Text
+    responses: Sequence[Text]
+    origin: str = ""
+    fields: tuple[str, ...] = ()
+
+    @property
+    def prompt_field(self) -> str:
+        return self.fields[0] if self.fields else "prompt"
+
+    @property
+    def response_fields(self) -> Sequence[str]:
+        return [response_field(self.fields, place) for place in range(len(self.responses))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,44 +99,43 @@ class TextContract:
 
     def encode(self, prompt: Text, responses: Sequence[Text], *, origin: str = "") -> EncodedGroup:
         """The conversations of one prompt; the first fault is raised."""
-        (group,) = self.encode_many([(prompt, responses, origin)])
+        (group,) = self.encode_many([TextGroup(prompt, responses, origin)])
         for fault in group.faults:
             if fault is not None:
                 raise fault
         return group
 
-    def encode_many(self, groups: Sequence[tuple[Text, Sequence[Text], str]]) -> list[EncodedGroup]:
-        """The same for many (prompt, responses, origin) at once, by all threads; faults are kept, not raised."""
-        rendered = [self._rendered(*group) for group in groups]
+    def encode_many(self, groups: Sequence[TextGroup]) -> list[EncodedGroup]:
+        """The same for many at once, by all threads; faults are kept, not raised."""
+        rendered = [self._rendered(group) for group in groups]
         texts = [text for whole in rendered for text in whole if isinstance(text, str)]
         tokens = iter(self.tokenizer.encode_batch_fast(texts, add_special_tokens=False))
         encoded = []
-        for (prompt, responses, origin), (before, *conversations) in zip(groups, rendered, strict=True):
+        for group, (before, *conversations) in zip(groups, rendered, strict=True):
             if isinstance(before, RowError):
-                encoded.append(_faulty(before, len(responses)))
+                encoded.append(_faulty(before, len(group.responses)))
                 continue
-            alone = self._begun(prompt, next(tokens).ids)
+            alone = self._begun(group.prompt, next(tokens).ids)
             whole = [
-                entry if isinstance(entry, RowError) else self._begun(prompt, next(tokens).ids)
+                entry if isinstance(entry, RowError) else self._begun(group.prompt, next(tokens).ids)
                 for entry in conversations
             ]
-            encoded.append(self._limited(prompt, alone, whole, origin))
+            encoded.append(self._limited(group, alone, whole))
         return encoded
 
-    def _limited(
-        self, prompt: Text, alone: list[int], rendered: Sequence[list[int] | RowError], origin: str
-    ) -> EncodedGroup:
+    def _limited(self, group: TextGroup, alone: list[int], rendered: Sequence[list[int] | RowError]) -> EncodedGroup:
         """Applies the limits and adds the end token; ``alone`` is the prompt's tokens without a response."""
+        prompt, origin = group.prompt, group.origin
         cut = max(0, len(alone) - self.max_prompt_tokens)
         kept = self._kept(prompt) if cut else 0
         if kept > self.max_prompt_tokens:
-            limit = self.max_prompt_tokens
-            fault = SystemTurnTooLongError(origin=origin, tokens=kept, limit=limit, prompt=len(alone))
+            name, limit = group.prompt_field, self.max_prompt_tokens
+            fault = SystemTurnTooLongError(origin=origin, field=name, tokens=kept, limit=limit, prompt=len(alone))
             return _faulty(fault, len(rendered))
         del alone[kept : kept + cut]
         faults: list[RowError | None] = []
         conversations: list[list[int]] = []
-        for index, tokens in enumerate(rendered):
+        for name, tokens in zip(group.response_fields, rendered, strict=True):
             if isinstance(tokens, RowError):
                 conversations.append([])
                 faults.append(tokens)
@@ -130,7 +146,7 @@ class TextContract:
             # the response's: what siblings share is then never shorter than what the limits reckon with.
             count = len(tokens) - common(alone, tokens)
             if count > self.max_response_tokens:
-                name, limit = f"responses[{index}]", self.max_response_tokens
+                limit = self.max_response_tokens
                 faults.append(ResponseTooLongError(origin=origin, field=name, tokens=count, limit=limit))
                 conversations.append([])
             else:
@@ -161,19 +177,20 @@ class TextContract:
             return len(self._tokens(self.special.beginning))
         return len(self._tokens(self.template.beginning)) + self.template.kept(prompt, self._ids)
 
-    def _rendered(self, prompt: Text, responses: Sequence[Text], origin: str) -> list[str | RowError]:
+    def _rendered(self, group: TextGroup) -> list[str | RowError]:
         """The prompt with its generation prompt, then the conversation with each response; or what is wrong with it."""
+        prompt, origin = group.prompt, group.origin
         try:
             if isinstance(prompt, str):
                 rendered: list[str | RowError] = [prompt]
             else:
-                self._check_spelling(prompt, origin, "prompt")
+                self._check_spelling(prompt, origin, group.prompt_field)
                 rendered = [self.template.render_prompt(prompt, origin=origin)]
         except RowError as fault:
             return [fault]
-        for index, response in enumerate(responses):
+        for name, response in zip(group.response_fields, group.responses, strict=True):
             try:
-                rendered.append(self._conversation(prompt, response, origin, f"responses[{index}]"))
+                rendered.append(self._conversation(prompt, response, origin, name))
             except RowError as fault:
                 rendered.append(fault)
         return rendered

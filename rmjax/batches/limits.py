@@ -77,8 +77,8 @@ class SystemTurnTooLongError(LimitError):
     """A system turn, which is never cut, with more tokens than ``text.max_prompt_tokens``; ``prompt`` is how many the
     whole prompt has, for a limit just above the system turn would leave nothing of the rest."""
 
-    def __init__(self, *, origin: str, tokens: int, limit: int, prompt: int):
+    def __init__(self, *, origin: str, field: str = "prompt", tokens: int, limit: int, prompt: int):
         super().__init__(
-            origin=origin, field="prompt", kind="system turn too long", setting="text.max_prompt_tokens",
+            origin=origin, field=field, kind="system turn too long", setting="text.max_prompt_tokens",
             tokens=tokens, limit=limit, right="a shorter system turn", most=prompt,
         )  # fmt: skip

@@ -1,18 +1,18 @@
 """Preferences to token arrays, with every dropped comparison counted."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 from absl import logging
 
-from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.contract import EncodedGroup, TextContract, TextGroup
 from rmjax.batches.limits import LimitError, cut_prompts_message
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ConfigError, OnError
-from rmjax.preferences.record import Comparison, Preference, Text
+from rmjax.preferences.record import Comparison, Preference
 
 _GROUPS_AT_ONCE = 1024  # enough to keep all tokenizer threads busy, few enough to stay small in memory
 
@@ -53,19 +53,19 @@ def tokenize(
 
 
 def tokenize_responses(
-    requests: Iterable[tuple[Text, Sequence[Text]]],
+    requests: Iterable[TextGroup],
     contract: TextContract,
     *,
-    origins: Sequence[str] = (),
     on_error: OnError = OnError.DEFAULT,
 ) -> TokenizedPreferences:
-    """The same for (prompt, responses) without comparisons, as scoring has them.
+    """The same for prompts with responses, without comparisons, as scoring has them.
 
-    ``response_origin`` says which response of which request each is; ``skipped`` counts responses. ``origins`` names
-    the requests in errors.
+    ``response_origin`` says which response of which request each is; ``skipped`` counts responses.
     """
-    named = ((prompt, responses, origins[index] if origins else f"request {index}") for index, (prompt, responses)
-             in enumerate(requests))  # fmt: skip
+    named = (
+        request if request.origin else request._replace(origin=f"request {index}")
+        for index, request in enumerate(requests)
+    )
 
     def encoded() -> Iterator[EncodedGroup]:
         while chunk := list(islice(named, _GROUPS_AT_ONCE)):
@@ -100,7 +100,7 @@ def warn_of_cut_prompts(name: str, cut: int, limit: int) -> None:
 def _encoded(preferences: Iterable[Preference], contract: TextContract) -> Iterator[tuple[Preference, EncodedGroup]]:
     remaining = iter(preferences)
     while chunk := list(islice(remaining, _GROUPS_AT_ONCE)):
-        groups = [(preference.prompt, preference.responses, preference.origin) for preference in chunk]
+        groups = [TextGroup(entry.prompt, entry.responses, entry.origin, entry.fields) for entry in chunk]
         yield from zip(chunk, contract.encode_many(groups), strict=True)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float64
 
-from rmjax.batches.contract import TextContract
-from rmjax.batches.limits import LimitError, ResponseTooLongError
+from rmjax.batches.contract import TextContract, TextGroup
+from rmjax.batches.limits import LimitError
 from rmjax.batches.tokenize import tokenize_responses, warn_of_cut_prompts
 from rmjax.config import OnError
 from rmjax.errors import remedied
@@ -24,7 +24,6 @@ from rmjax.preferences.record import Message, RowError
 from rmjax.training.portable import load_model
 from rmjax.training.trained import TrainedModel, fault_of_head
 
-Request = tuple[tuple[Message, ...], tuple[tuple[Message, ...], ...]]
 SKIPPING = "--on_error=skip leaves such rows out, and the score is a partial one then"
 
 
@@ -112,28 +111,33 @@ def score_rows(
     Equal responses to a prompt are computed once, so that they have equal rewards to the last bit: the rules ask which
     is greater.
     """
-    requests = [_request(row) for row in data.rows]
-    origins = [row.origin for row in data.rows]
+    groups = [_group(row) for row in data.rows]
     try:
-        tokenized = tokenize_responses(requests, trained.contract, origins=origins, on_error=on_error)
+        tokenized = tokenize_responses(groups, trained.contract, on_error=on_error)
     except LimitError as error:
-        raise _explained(error, trained, data.rows) from None
+        raise _explained(error, trained, groups) from None
     rewards = trusted_computer(trained)(trained.params, tokenized)[:, head].astype(np.float64)
-    found: list[dict[int, float]] = [{} for _ in requests]
+    found: list[dict[int, float]] = [{} for _ in groups]
     for (record, response), reward in zip(tokenized.response_origin.tolist(), rewards.tolist(), strict=True):
         found[record][response] = reward
     scored, left_out = [], Counter(data.left_out)
-    for row, (prompt, responses), values in zip(data.rows, requests, found, strict=True):
-        if len(values) == len(responses):
-            reward_of = {response: values[place] for place, response in enumerate(responses)}
+    for row, group, values in zip(data.rows, groups, found, strict=True):
+        if len(values) == len(group.responses):
+            reward_of = {response: values[place] for place, response in enumerate(_distinct(row))}
             scored.append(_scored(row, reward_of))
         else:
-            left_out[_fault(trained.contract, prompt, responses, row.origin)] += 1
+            left_out[_fault(trained.contract, group)] += 1
     return scored, left_out, tokenized.cut_prompts
 
 
-def _request(row: BenchmarkRow) -> Request:
-    return row.prompt, tuple(dict.fromkeys((*row.chosen, *row.rejected)))
+def _distinct(row: BenchmarkRow) -> tuple[tuple[Message, ...], ...]:
+    """The responses of a row, each once."""
+    return tuple(dict.fromkeys((*row.chosen, *row.rejected)))
+
+
+def _group(row: BenchmarkRow) -> TextGroup:
+    responses = _distinct(row)
+    return TextGroup(row.prompt, responses, row.origin, ("prompt", *(_field(row, response) for response in responses)))
 
 
 def _scored(row: BenchmarkRow, reward_of: dict[tuple[Message, ...], float]) -> ScoredRow:
@@ -143,37 +147,26 @@ def _scored(row: BenchmarkRow, reward_of: dict[tuple[Message, ...], float]) -> S
     return ScoredRow(subset=row.subset, key=row.key, chosen=rewards(row.chosen), rejected=rewards(row.rejected))
 
 
-def _fault(
-    contract: TextContract, prompt: tuple[Message, ...], responses: tuple[tuple[Message, ...], ...], origin: str
-) -> str:
+def _fault(contract: TextContract, group: TextGroup) -> str:
     """The kind of the first fault of a row that was left out."""
-    (group,) = contract.encode_many([(prompt, responses, origin)])
-    return next(fault.kind for fault in group.faults if fault is not None)
+    (encoded,) = contract.encode_many([group])
+    return next(fault.kind for fault in encoded.faults if fault is not None)
 
 
-def _explained(error: LimitError, trained: TrainedModel, rows: Sequence[BenchmarkRow]) -> LimitError:
-    """The error with the field of the published row, and with what helps against it."""
-    groups = [(*_request(row), row.origin) for row in rows]
-    row = next(row for row in rows if row.origin == error.origin)
-    explained = error
-    if isinstance(error, ResponseTooLongError):
-        place = int(error.field.partition("[")[2].rstrip("]"))
-        explained = ResponseTooLongError(
-            origin=row.origin, field=_field(row, place), tokens=error.tokens, limit=trained.contract.max_response_tokens
-        )
-    explained.survey(fault for group in trained.contract.encode_many(groups) for fault in group.faults)
-    them = "it" if explained.count == 1 else f"all {explained.count} such texts"
-    explained.remedy = f"a model trained with {explained.flags(trained.config)} takes {them}; {SKIPPING}"
-    return explained
+def _explained(error: LimitError, trained: TrainedModel, groups: Sequence[TextGroup]) -> LimitError:
+    """The error with what helps against it."""
+    error.survey(fault for encoded in trained.contract.encode_many(groups) for fault in encoded.faults)
+    them = "it" if error.count == 1 else f"all {error.count} such texts"
+    error.remedy = f"a model trained with {error.flags(trained.config)} takes {them}; {SKIPPING}"
+    return error
 
 
-def _field(row: BenchmarkRow, place: int) -> str:
-    """The field of a row that holds one of its distinct responses."""
-    response = _request(row)[1][place]
+def _field(row: BenchmarkRow, response: tuple[Message, ...]) -> str:
+    """The field of a row that holds one of its responses."""
     for name, responses in (("chosen", row.chosen), ("rejected", row.rejected)):
         if response in responses:
             return name if len(row.chosen) == len(row.rejected) == 1 else f"{name}[{responses.index(response)}]"
-    raise AssertionError("a request is made of the row's responses")
+    raise AssertionError("it is one of the row's")
 
 
 def _head_number(workdir: str, heads: tuple[str, ...], head: str | None) -> int:

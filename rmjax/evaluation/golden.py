@@ -5,17 +5,20 @@ implementation that computes something else.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from jaxtyping import Float
 
+from rmjax.batches.contract import TextGroup
 from rmjax.batches.jinja_template import common
 from rmjax.batches.tokenize import tokenize_responses
 from rmjax.errors import UserError
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.model_config import ComputeDtype
-from rmjax.preferences.record import RowError
+from rmjax.preferences.record import RowError, Text
 from rmjax.training.parallel import describe_devices
 from rmjax.training.scoring_record import GoldenScore, ScoringRecord
 from rmjax.training.trained import TrainedModel
@@ -26,6 +29,14 @@ EXACT = 1e-3  # of a reward, or of one where that is less: float32 on CPUs
 ROUGH = 0.25
 _LEAST_DEVIATION = 0.02  # below it rewards are hardly apart at all
 _CPU = "cpu"
+
+
+class GoldenText(NamedTuple):
+    """A conversation that is to be golden; origin names it in errors."""
+
+    prompt: Text
+    response: Text
+    origin: str
 
 
 class GoldenScoreError(UserError):
@@ -54,7 +65,7 @@ def check_golden(
     GoldenScoreError where a conversation has other tokens than when the record was made, or where the rewards differ:
     each by more than ``EXACT``, or where they aren't to be exact their root mean square by more than ``ROUGH``.
     """
-    requests = [(golden.prompt, (golden.response,)) for golden in record.golden]
+    requests = [TextGroup(golden.prompt, (golden.response,)) for golden in record.golden]
     try:
         tokenized = tokenize_responses(requests, trained.contract)
     except RowError as error:
@@ -72,6 +83,25 @@ def check_golden(
         for golden, found in zip(record.golden, rewards, strict=True)
     )
     return dataclasses.replace(record, golden=golden, device=str(describe_devices()["kind"]))
+
+
+def golden_scores(
+    trained: TrainedModel, texts: Sequence[GoldenText], compute: RewardComputer
+) -> tuple[GoldenScore, ...]:
+    """The tokens and rewards of conversations as the model has them now; RowError for one that its contract can't
+    take."""
+    requests = [TextGroup(text.prompt, (text.response,), text.origin) for text in texts]
+    tokenized = tokenize_responses(requests, trained.contract)
+    rewards = compute(trained.params, tokenized).astype(np.float64)
+    return tuple(
+        GoldenScore(
+            prompt=text.prompt,
+            response=text.response,
+            tokens=tuple(tokenized.conversation(number).tolist()),
+            rewards=tuple(rewards[number].tolist()),
+        )
+        for number, text in enumerate(texts)
+    )
 
 
 def _check_tokens(golden: GoldenScore, found: list[int]) -> None:

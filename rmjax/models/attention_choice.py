@@ -45,8 +45,7 @@ def choose_attention(kind: AttentionKind, device: Device) -> Attention:
 
     ConfigError for kernels on a device that has none.
     """
-    if kind is AttentionKind.AUTO:
-        kind = _suiting(device)
+    kind = chosen_kind(kind, device)
     if kind is not AttentionKind.PALLAS:
         return ANYWHERE[kind]
     if not has_kernels(device):
@@ -57,7 +56,10 @@ def choose_attention(kind: AttentionKind, device: Device) -> Attention:
     return KERNELS[device.platform]
 
 
-def _suiting(device: Device) -> AttentionKind:
+def chosen_kind(kind: AttentionKind, device: Device) -> AttentionKind:
+    """The kind itself, and of ``AUTO`` the one that suits the device."""
+    if kind is not AttentionKind.AUTO:
+        return kind
     if has_kernels(device):
         return AttentionKind.PALLAS
     return AttentionKind.LISTED if device.platform == "cpu" else AttentionKind.ABREAST

@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from rmjax.arrays import Array
 from rmjax.model_config import ModelConfig
-from rmjax.models.huggingface_config import HuggingFaceError, model_config_of
+from rmjax.models.huggingface_config import HuggingFaceError, max_positions_of, model_config_of
 from rmjax.models.huggingface_names import (
     FAMILIES,
     HEAD,
@@ -46,7 +46,7 @@ class HuggingFaceModel:
     """A folder with ``config.json`` and safetensors files, whole or in shards.
 
     Attributes:
-      config: the architecture.
+      config: the architecture, and how many positions it is good for.
       vocabulary_size: rows of its embedding.
 
     Raises:
@@ -57,6 +57,7 @@ class HuggingFaceModel:
         self.folder = Path(folder)
         self.theirs = _read_json(self.folder / "config.json")
         self.config: ModelConfig = model_config_of(self.theirs)
+        self.config.max_positions = max_positions_of(self.theirs)
         self.vocabulary_size = int(self.theirs["vocab_size"])
         self._family = FAMILIES[self.theirs["model_type"]]
         self._files = _files_of_tensors(self.folder)

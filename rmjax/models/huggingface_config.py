@@ -45,6 +45,15 @@ def model_config_of(theirs: HfConfig) -> ModelConfig:
         raise HuggingFaceError(f"config.json of a {kind} model has no field {error.args[0]!r}") from error
 
 
+def max_positions_of(theirs: HfConfig) -> int | None:
+    """The longest text, in tokens, that a model with rotary positions is stated to be good for; None where nothing is.
+
+    Scaling of the frequencies is taken to be counted in, as transformers advises.
+    """
+    stated = theirs.get("max_position_embeddings")
+    return int(stated) if stated and theirs.get("model_type") != "gpt2" else None
+
+
 def _llama(theirs: HfConfig) -> ModelConfig:
     config = _shape(theirs)
     config.projection_bias = config.output_bias = bool(theirs.get("attention_bias"))

@@ -30,7 +30,8 @@ def theirs_of(config: ModelConfig, vocabulary_size: int, *, longest: int) -> The
     Raises:
       HuggingFaceError: where none of them computes what the model computes.
     """
-    common = {"vocab_size": vocabulary_size, "max_position_embeddings": longest, "tie_word_embeddings": False}
+    positions = max(longest, config.max_positions or 0)
+    common = {"vocab_size": vocabulary_size, "max_position_embeddings": positions, "tie_word_embeddings": False}
     plain = dataclasses.replace(config, **{name: getattr(ModelConfig(), name) for name in NOT_ARCHITECTURE})
     for kind, (name, describe) in _ARCHITECTURES.items():
         theirs = common | describe(config) | {"model_type": kind, "architectures": [f"{name}ForSequenceClassification"]}

@@ -41,6 +41,7 @@ class ModelShape:
     rope_original_length: int
     rotary_size: int | None
     position_embeddings: int | None
+    max_positions: int | None
     scaled_embedding: bool
     norm: Norm
     norm_epsilon: float

@@ -1,5 +1,6 @@
 """What all row forms share: the checks and defaults that turn a prompt, responses and comparisons into a record."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -106,7 +107,14 @@ def build(
         source=_read_source(fields, defaults),
         utilities=_read_utilities(fields, len(responses)),
         origin=fields.origin,
+        fields=_shared((prompt[0], *(name for name, _ in responses))),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """One object for equal names: of millions of rows most have the same."""
+    return names
 
 
 def check_prompt(fields: Fields, name: str, prompt: Text) -> None:

@@ -64,6 +64,7 @@ def _merge(group: Sequence[Preference]) -> Preference:
         comparisons=tuple(comparisons),
         utilities=None if group[0].utilities is None else tuple(utilities),
         origin=f"{group[0].origin} and {len(group) - 1} more of the prompt",
+        fields=(),
     )
 
 

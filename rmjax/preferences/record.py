@@ -28,6 +28,11 @@ class Message:
 Text = str | tuple[Message, ...]
 
 
+def response_field(fields: tuple[str, ...], place: int) -> str:
+    """What errors call a response, by the names of the fields that its row has for the prompt and for each response."""
+    return fields[1 + place] if fields else f"responses[{place}]"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """One judgment: of two responses to the prompt, how likely a labeler prefers the left one.
@@ -64,8 +69,9 @@ class Preference:
       dimension: what the labelers were asked to judge; a name of an open set.
       source: who judged.
       utilities: the true utility of each response on the dimension, where it is known (synthetic data).
-      origin: where the record came from, as messages show it (``FILE, line N``); it says nothing about the preference
-        itself, so two records that differ in it alone are equal.
+      origin: where the record came from, as messages show it (``FILE, line N``).
+      fields: likewise the names of the fields there that hold the prompt and each response; empty where there are none.
+        These two say nothing about the preference itself, so records that differ in them alone are equal.
     """
 
     prompt: Text
@@ -75,6 +81,7 @@ class Preference:
     source: Source
     utilities: tuple[float, ...] | None = None
     origin: str = field(default="", compare=False)
+    fields: tuple[str, ...] = field(default=(), compare=False)
 
 
 class RowError(UserError):

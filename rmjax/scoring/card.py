@@ -158,7 +158,7 @@ def _contract(trained: TrainedModel, record: ScoringRecord | None) -> str:
         f"a standard deviation of {record.deviation[0]:.4g}."
     )
     golden = _table(("prompt", "response", "reward"), rows)
-    return f"{said}\n\n{spread}\n\nA few conversations of the validation data:\n\n{golden}"
+    return f"{said}\n\n{spread}\n\nA few conversations:\n\n{golden}"
 
 
 def _shown(text: Any) -> str:

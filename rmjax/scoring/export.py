@@ -1,11 +1,12 @@
 """A trained reward model as a folder that transformers, and what is built on it, loads."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from rmjax.batches.jinja_template import JinjaTemplate
 from rmjax.batches.template import RoleTemplate, Template
 from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
-from rmjax.evaluation.golden import check_golden, is_exact
+from rmjax.evaluation.golden import GoldenText, check_golden, golden_scores, is_exact
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
 from rmjax.models.lora import merged
 from rmjax.scoring.card import model_card, read_results
+from rmjax.scoring.golden_texts import golden_texts
 from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
@@ -42,6 +44,7 @@ def export(
     dtype: str = "float32",
     report: epath.PathLike | None = None,
     license: str | None = None,
+    golden: str | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Path:
     """Writes the model of a run as a ``…ForSequenceClassification`` with its tokenizer, whole or not at all.
@@ -54,16 +57,21 @@ def export(
       dtype: of the weights, ``float32`` or ``bfloat16``.
       report: of ``rmjax.evaluate``, whose results on this model go into the model card.
       license: of the model, for its card.
+      golden: the conversations that are written with their scores, as ``golden_texts`` takes them; by default those of
+        the model's record, which are of the validation data.
       shard_bytes: the most that one file of weights holds.
 
     Raises:
-      ExportError: where the output exists or is in a bucket, or the head isn't among the model's.
+      ExportError: where the output exists or is in a bucket, the head isn't among the model's, or golden conversations
+        are given of a step that was saved without validation.
+      FileError, RowError: for golden conversations that can't be read, or that the contract can't take.
       CardError: where the report has no results of this workdir.
       GoldenScoreError: where the model, read back from its folder, doesn't give its golden scores.
       HuggingFaceError: for an architecture that transformers doesn't have.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_model``.
     """
     output = check_output(output)
+    texts = None if golden is None else golden_texts(golden)
     trained = load_model(workdir, step)
     results = [] if report is None else read_results(report, os.fspath(workdir))
     heads = trained.config.model.reward_heads
@@ -79,7 +87,7 @@ def export(
             folder, theirs["model_type"], trained.config.model, merged(trained.params, adapters_of(trained.config)),
             head=number, dtype=dtype, shard_bytes=shard_bytes,
         )  # fmt: skip
-        record = _write_contract(folder, trained, number, dimension, dtype)
+        record = _write_contract(folder, trained, number, dimension, dtype, texts)
         data = [] if is_portable(workdir) else read_about_data(workdir)
         card = model_card(trained, dimension=dimension, data=data, results=results, record=record, license=license)
         (folder / "README.md").write_text(card, encoding="utf-8")
@@ -128,16 +136,28 @@ def _classifier(contract: TextContract, label: str) -> dict[str, Any]:
     }
 
 
-def _write_contract(folder: Path, trained: TrainedModel, head: int, dimension: str, dtype: str) -> ScoringRecord | None:
+def _write_contract(
+    folder: Path,
+    trained: TrainedModel,
+    head: int,
+    dimension: str,
+    dtype: str,
+    texts: Sequence[GoldenText] | None,
+) -> ScoringRecord | None:
     """Writes the scoring contract, with golden scores as the weights in the folder give them, which are held to those
-    of the checkpoint: as close as rounding explains, that of the weights too."""
+    of the checkpoint: as close as rounding explains, that of the weights too. Then those of ``texts`` take their place
+    where such are given."""
     path = folder / CONTRACT
     path.write_text(contract_to_json(trained, dimension, None))
     if trained.record is None:
+        if texts is not None:
+            raise ExportError(f"step {trained.step} was saved without validation, so no golden scores are written")
         return None
     exported = load_portable(folder)
     compute, exact = RewardComputer(exported.model, exported.config), dtype == "float32" and is_exact(trained)
     record = check_golden(exported, trained.record.of_head(head), compute, exact=exact)
+    if texts is not None:
+        record = dataclasses.replace(record, golden=golden_scores(exported, texts, compute))
     path.write_text(contract_to_json(trained, dimension, record))
     return record
 

@@ -7,7 +7,7 @@ from typing import Any
 from rmjax.batches.tokenize import warn_of_cut_prompts
 from rmjax.config import OnError
 from rmjax.errors import UserError
-from rmjax.preferences.record import RowError, Text
+from rmjax.preferences.record import RowError, Text, response_field
 from rmjax.scoring import rows
 from rmjax.scoring.client import RewardClient
 from rmjax.scoring.in_process import checked_head
@@ -57,8 +57,8 @@ class RemoteScorer:
         groups = [_group(request, origin) for request, origin in zip(requests, origins, strict=True)]
         scored: list[list[Reward | None]] = []
         cut = 0
-        for group, found in zip(groups, self._client.scored(groups), strict=True):
-            fault = _fault(group, found.rewards)
+        for request, group, found in zip(requests, groups, self._client.scored(groups), strict=True):
+            fault = _fault(request, group, found.rewards)
             if fault is not None and on_error is not OnError.SKIP:
                 raise fault
             scored.append([None if isinstance(reward, TooLong) else reward for reward in found.rewards])
@@ -73,7 +73,7 @@ class RemoteScorer:
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the model has against a request; None if nothing."""
         group = _group(request, origin)
-        return _fault(group, self._client.scored([group])[0].rewards)
+        return _fault(request, group, self._client.scored([group])[0].rewards)
 
 
 def _group(request: rows.Request, origin: str) -> PromptGroup:
@@ -85,12 +85,12 @@ def _json(text: Text) -> Any:
     return text if isinstance(text, str) else [dataclasses.asdict(message) for message in text]
 
 
-def _fault(group: PromptGroup, rewards: Sequence[float | TooLong]) -> RowError | None:
+def _fault(request: rows.Request, group: PromptGroup, rewards: Sequence[float | TooLong]) -> RowError | None:
     """The first of a group's."""
     for place, reward in enumerate(rewards):
         if isinstance(reward, TooLong):
             return RowError(
-                origin=group.origin, field=f"responses[{place}]", kind=reward.kind, found=reward.found,
+                origin=group.origin, field=response_field(request.fields, place), kind=reward.kind, found=reward.found,
                 right=reward.right,
             )  # fmt: skip
     return None

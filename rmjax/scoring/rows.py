@@ -18,7 +18,7 @@ import gzip
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from etils import epath
@@ -44,11 +44,15 @@ class ByteSink(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a row asks: the rewards of responses to a prompt; ``single`` says that there was one, not a list."""
+    """What a row asks: the rewards of responses to a prompt; ``single`` says that there was one, not a list.
+
+    ``fields`` are the names that errors give the prompt and each response; empty for ``responses[0]`` and so on.
+    """
 
     prompt: Text
     responses: tuple[Text, ...]
     single: bool
+    fields: tuple[str, ...] = field(default=(), compare=False)
 
 
 def parse_request(row: Mapping[str, Any], *, origin: str) -> Request:
@@ -69,7 +73,7 @@ def parse_request(row: Mapping[str, Any], *, origin: str) -> Request:
         raise fields.error("response", "missing or ambiguous field", found=found, right=right)
     if fields.has("response"):
         response = _parse_response(fields, "response", row["response"], prompt)
-        return Request(prompt=prompt, responses=(response,), single=True)
+        return Request(prompt=prompt, responses=(response,), single=True, fields=("prompt", "response"))
     right = "a list of at least one response"
     values = fields.sequence("responses", right=right)
     if not values:
@@ -90,7 +94,7 @@ def _parse_messages(fields: Fields) -> Request:
     if messages[-1].role != "assistant":
         found, right = f"role {messages[-1].role!r} at the end", "a last message of role 'assistant', which is scored"
         raise fields.error(f"messages[{len(messages) - 1}]", "wrong role", found=found, right=right)
-    return Request(prompt=messages[:-1], responses=(messages[-1:],), single=True)
+    return Request(prompt=messages[:-1], responses=(messages[-1:],), single=True, fields=("messages", "messages"))
 
 
 def _parse_response(fields: Fields, name: str, value: object, prompt: Text) -> Text:

@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float32
 
-from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.contract import EncodedGroup, TextContract, TextGroup
 from rmjax.batches.tokenize import tokenize_responses, tokenized_responses, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
@@ -87,8 +87,9 @@ class RewardScorer:
 
         With ``OnError.SKIP`` the reward is None of each response that the contract can't take.
         """
-        pairs = [(request.prompt, request.responses) for request in requests]
-        tokenized = tokenize_responses(pairs, self.contract, origins=origins, on_error=on_error)
+        named = zip(requests, origins or [""] * len(requests), strict=True)
+        groups = [TextGroup(request.prompt, request.responses, origin, request.fields) for request, origin in named]
+        tokenized = tokenize_responses(groups, self.contract, on_error=on_error)
         return self._computed(tokenized, [len(request.responses) for request in requests]), tokenized.cut_prompts
 
     def score_encoded(self, groups: Sequence[EncodedGroup]) -> list[list[Reward]]:
@@ -112,11 +113,8 @@ class RewardScorer:
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the text contract has against a request; None if nothing."""
-        try:
-            self.contract.encode(request.prompt, request.responses, origin=origin)
-        except RowError as error:
-            return error
-        return None
+        (group,) = self.contract.encode_many([TextGroup(request.prompt, request.responses, origin, request.fields)])
+        return next((fault for fault in group.faults if fault is not None), None)
 
     def _computed(self, tokenized: TokenizedPreferences, counts: Sequence[int]) -> list[list[Reward | None]]:
         """The rewards of requests with so many responses each; None where a response was skipped."""

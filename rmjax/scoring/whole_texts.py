@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tokenizers
 
-from rmjax.batches.contract import EncodedGroup, TextContract
+from rmjax.batches.contract import EncodedGroup, TextContract, TextGroup
 from rmjax.batches.tokenizer import END_TOKEN
 from rmjax.preferences.record import RowError
 from rmjax.scoring.rows import Request
@@ -62,20 +62,24 @@ def encode_requests(requests: Sequence[Request], contract: TextContract) -> list
     divided = [divide(request, contract) if request.prompt == "" else request for request in requests]
     several = len(divided) > 1
     named = [
-        (request.prompt, request.responses, f"requests[{number}]" if several else "the request")
+        TextGroup(
+            request.prompt, request.responses, f"requests[{number}]" if several else "the request", request.fields
+        )
         for number, request in enumerate(divided)
     ]
-    groups = contract.encode_many(named)
-    return [dataclasses.replace(group, faults=_placed(group, number)) for number, group in enumerate(groups)]
+    groups = zip(named, contract.encode_many(named), strict=True)
+    return [
+        dataclasses.replace(group, faults=_placed(name, group, number)) for number, (name, group) in enumerate(groups)
+    ]
 
 
-def _placed(group: EncodedGroup, request: int) -> tuple[RowError | None, ...]:
-    return tuple(
-        None
-        if fault is None
-        else TextError(fault, request=request, response=None if fault.field == "prompt" else response)
-        for response, fault in enumerate(group.faults)
-    )
+def _placed(named: TextGroup, group: EncodedGroup, request: int) -> tuple[RowError | None, ...]:
+    found = []
+    for response, (fault, field) in enumerate(zip(group.faults, named.response_fields, strict=True)):
+        of_prompt = fault is not None and fault.field == named.prompt_field != field
+        at = None if of_prompt else response
+        found.append(fault and TextError(fault, request=request, response=at))
+    return tuple(found)
 
 
 def divide(request: Request, contract: TextContract) -> Request:

@@ -28,8 +28,9 @@ from rmjax.training.collectives import collective_bytes
 from rmjax.training.dry_run_result import Compiled, DryRun, PairLengths, layout_of, row_length_of
 from rmjax.training.mesh import MeshParallel, make_mesh
 from rmjax.training.optimizer import make_optimizer
+from rmjax.training.state import TrainState
 from rmjax.training.step import make_train_step
-from rmjax.training.tuning import LAYERS, adapters_of, split
+from rmjax.training.tuning import LAYERS, adapters_of, check_tuning, split
 
 
 def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None = None) -> DryRun:
@@ -44,21 +45,44 @@ def dry_run(config: ExperimentConfig, topology: str, lengths: PairLengths | None
       ConfigError, TopologyError: for what can't be laid out so.
     """
     check(config)
-    return compiled_run(config, abstract_run(config, topology, lengths or PairLengths()))
+    return LaidOut(config, topology, lengths or PairLengths()).compiled()
 
 
 def check(config: ExperimentConfig) -> None:
-    """ConfigError for an experiment that isn't right, isn't laid over a mesh, or leaves its rows to the data.
+    """ConfigError for an experiment that isn't right, isn't laid over a mesh, or leaves its rows to the data: one that
+    says all of it.
 
     It needn't say what it learns from.
     """
-    if config.pretrained is not None and config.model.vocabulary_size is None:
+    faults = []
+    for look in (_check_architecture, _check_fields, row_length_of, _check_strategy):
+        try:
+            look(config)
+        except ConfigError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _check_architecture(config: ExperimentConfig) -> None:
+    if not _has_architecture(config):
         raise ConfigError(
             f"config.pretrained is {config.pretrained!r}; it must be None, with the architecture in config.model, for "
             "nothing is read in a dry run"
         )
+
+
+def _has_architecture(config: ExperimentConfig) -> bool:
+    return config.pretrained is None or config.model.vocabulary_size is not None
+
+
+def _check_fields(config: ExperimentConfig) -> None:
     validate(dataclasses.replace(config, data=DataConfig()))
-    row_length_of(config)
+    if _has_architecture(config):
+        check_tuning(config)
+
+
+def _check_strategy(config: ExperimentConfig) -> None:
     if config.parallel.strategy is not Strategy.MESH:
         raise ConfigError(
             f"config.parallel.strategy is {config.parallel.strategy.value!r}; it must be 'mesh', the one that is "
@@ -66,47 +90,71 @@ def check(config: ExperimentConfig) -> None:
         )
 
 
-def abstract_run(config: ExperimentConfig, topology: str, lengths: PairLengths) -> DryRun:
-    """What is known before anything is compiled."""
-    parallel, model, optimizer = _parts(config, topology)
-    state, chip = parallel.abstract_state(model, optimizer), chip_of(topology)
-    work = _Work(config, lengths)
-    return DryRun(
-        topology=topology,
-        chips=parallel.device_count,
-        parameters=parameter_count(state.params),
-        layout=layout_of(config, parallel.device_count),
-        state_bytes=_bytes_of_one(state),
-        hbm_bytes=chip.hbm_bytes,
-        flops=work.needed,
-        compute_seconds=work.executed / parallel.device_count / chip.flops,
-        lengths=lengths,
-        compiled=None,
-    )
+@dataclass(frozen=True)
+class LaidOut:
+    """The step of a config that ``check`` lets through, on a slice of TPUs: mesh, model and state are made once, when
+    they are asked for.
 
+    Attributes:
+      config: of the experiment.
+      topology: as the TPU compiler names it.
+      lengths: of the pairs that the rows will hold.
+    """
 
-def compiled_run(config: ExperimentConfig, known: DryRun) -> DryRun:
-    """With what the compiler says of the step of the same config."""
-    parallel, model, optimizer = _parts(config, known.topology)
-    step, state = make_train_step(model, config, optimizer), parallel.abstract_state(model, optimizer)
-    lowered = parallel.lower_train(step, state, _abstract_batch(config))
-    try:
-        compiled = lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return dataclasses.replace(known, refusal=str(error).splitlines()[0])
-    return dataclasses.replace(known, compiled=_read(compiled, config, known.topology))
+    config: ExperimentConfig
+    topology: str
+    lengths: PairLengths
 
+    @functools.cached_property
+    def known(self) -> DryRun:
+        """What is known before anything is compiled."""
+        config, chip, work = self.config, chip_of(self.topology), _Work(self.config, self.lengths)
+        return DryRun(
+            topology=self.topology,
+            chips=self._parallel.device_count,
+            parameters=parameter_count(self._state.params),
+            layout=layout_of(config, self._parallel.device_count),
+            state_bytes=_bytes_of_one(self._state),
+            hbm_bytes=chip.hbm_bytes,
+            flops=work.needed,
+            compute_seconds=work.executed / self._parallel.device_count / chip.flops,
+            lengths=self.lengths,
+            compiled=None,
+        )
 
-def _parts(config: ExperimentConfig, topology: str) -> tuple[MeshParallel, RewardModel, optax.GradientTransformation]:
-    devices = devices_of(topology)
-    parallel = MeshParallel(config, devices, make_mesh(config.parallel, devices))
-    parallel.check_rows()
-    attention = choose_attention(config.model.attention, devices[0])
-    words = config.model.vocabulary_size or config.text.vocabulary_size
-    model = parallel.fit(RewardModel(model_shape(config.model, adapters_of(config)), words, attention))
-    return parallel, model, make_optimizer(config.optimizer, config.steps)
+    def compiled(self) -> DryRun:
+        """With what the compiler says."""
+        step = make_train_step(self._model, self.config, self._optimizer)
+        lowered = self._parallel.lower_train(step, self._state, _abstract_batch(self.config))
+        try:
+            compiled = lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            return dataclasses.replace(self.known, refusal=str(error).splitlines()[0])
+        return dataclasses.replace(self.known, compiled=_read(compiled, self.config, self.topology))
+
+    @functools.cached_property
+    def _parallel(self) -> MeshParallel:
+        devices = devices_of(self.topology)
+        parallel = MeshParallel(self.config, devices, make_mesh(self.config.parallel, devices))
+        parallel.check_rows()
+        return parallel
+
+    @functools.cached_property
+    def _model(self) -> RewardModel:
+        config = self.config
+        attention = choose_attention(config.model.attention, self._parallel.devices[0])
+        words = config.model.vocabulary_size or config.text.vocabulary_size
+        return self._parallel.fit(RewardModel(model_shape(config.model, adapters_of(config)), words, attention))
+
+    @functools.cached_property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return make_optimizer(self.config.optimizer, self.config.steps)
+
+    @functools.cached_property
+    def _state(self) -> TrainState:
+        return self._parallel.abstract_state(self._model, self._optimizer)
 
 
 def _read(compiled: jax.stages.Compiled, config: ExperimentConfig, topology: str) -> Compiled:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rmjax.config import ConfigError, ExperimentConfig, validate
 from rmjax.model_config import Remat
 from rmjax.training.chips import GIB, devices_of
-from rmjax.training.dry_run import abstract_run, check, compiled_run
+from rmjax.training.dry_run import LaidOut, check
 from rmjax.training.dry_run_result import RESERVED, DryRun, Layout, PairLengths, layout_of
 
 Report = Callable[[Layout, DryRun | str], None]
@@ -67,7 +67,8 @@ def sweep(config: ExperimentConfig, topology: str, lengths: PairLengths, report:
         if rows_aside in too_many:
             report(layout, "not compiled: fewer rows do not fit")
             continue
-        expected = abstract_run(variant, topology, lengths)
+        laid_out = LaidOut(variant, topology, lengths)
+        expected = laid_out.known
         if best is not None and expected.pairs_per_second <= best.pairs_per_second:  # and so are all that follow
             report(layout, f"not compiled, nor what follows: arithmetic alone allows {expected.pairs_per_second:.0f}")
             return best
@@ -75,7 +76,7 @@ def sweep(config: ExperimentConfig, topology: str, lengths: PairLengths, report:
             too_many.add(rows_aside)
             report(layout, f"does not fit: the state alone is {expected.state_bytes / GIB:.2f} GiB")
             continue
-        found = compiled_run(variant, expected)
+        found = laid_out.compiled()
         report(layout, found)
         if not found.fits:
             too_many.add(rows_aside)

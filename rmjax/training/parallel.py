@@ -20,7 +20,7 @@ from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ConfigError, ExperimentConfig, Strategy
 from rmjax.model_config import AttentionKind, ModelConfig
-from rmjax.models.attention_choice import choose_attention, has_kernels
+from rmjax.models.attention_choice import choose_attention, chosen_kind, has_kernels
 from rmjax.models.lora import Adapters
 from rmjax.models.reward import Params, RewardModel
 from rmjax.models.shape import model_shape
@@ -199,8 +199,9 @@ def make_model(config: ModelConfig, vocabulary_size: int, adapters: Adapters | N
     A run's has the adapters that ``rmjax.training.tuning.adapters_of`` gives.
     """
     device = jax.local_devices()[0]
-    if config.attention is AttentionKind.AUTO and device.platform == "gpu" and not has_kernels(device):
-        logging.info("attention has no kernels for %s; it is %r", device.device_kind, AttentionKind.ABREAST.value)
+    if config.attention is AttentionKind.AUTO:
+        kind = chosen_kind(config.attention, device)
+        logging.info("attention is %r, which suits %s", kind.value, device.device_kind)
     return RewardModel(model_shape(config, adapters), vocabulary_size, choose_attention(config.attention, device))
 
 

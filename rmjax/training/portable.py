@@ -12,8 +12,8 @@ from etils import epath
 from rmjax.batches.contract import TextContract, text_from_values, text_to_values
 from rmjax.batches.pretrained import load_pretrained_text
 from rmjax.batches.tokenizer import load_tokenizer
-from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, TextConfig, validate
-from rmjax.errors import UserError
+from rmjax.config import BatchConfig, ConfigError, DataConfig, ExperimentConfig, TextConfig, validate
+from rmjax.errors import UserError, remedied
 from rmjax.hub import HUB, folder_of
 from rmjax.model_config import ComputeDtype
 from rmjax.models.huggingface import HuggingFaceModel
@@ -58,10 +58,12 @@ def load_portable(name: epath.PathLike) -> TrainedModel:
     """The reward model of a folder, or of ``hf://OWNER/NAME``.
 
     One that ``python -m rmjax.export`` wrote is read through the text contract of its run, another through its own
-    tokenizer and chat template, at most 4096 tokens of a conversation, half of them the response.
+    tokenizer and chat template, at most 4096 tokens of a conversation, or as many as it has positions for; half are the
+    response's.
 
     Raises:
       PortableModelError: for a language model without a reward head.
+      ConfigError: where the limits of its contract are for longer texts than the model has positions for.
       HubError, HuggingFaceError, TokenizerError: for what can't be had or read.
     """
     folder = folder_of(str(name))
@@ -82,7 +84,8 @@ def load_portable(name: epath.PathLike) -> TrainedModel:
         ),
         batch=BatchConfig(rows=_ROWS),
     )
-    validate(config)
+    with remedied(ConfigError, lambda _: f"the model is {name}, its limits are those of its {CONTRACT}"):
+        validate(config)
     model = make_model_here(config.model, theirs.config.vocabulary_size)
     params = theirs.load(make_parallel_here(config).abstract_params(model), jax.random.PRNGKey(0))
     return TrainedModel(
@@ -145,7 +148,6 @@ def _read_contract(folder: Path) -> _ScoringContract | None:
 
 
 def _own_contract(folder: Path, theirs: HuggingFaceModel) -> _ScoringContract:
-    positions = [theirs.theirs.get(name) for name in ("max_position_embeddings", "n_positions")]
-    longest = min(_LONGEST, *filter(None, positions))
+    longest = min(_LONGEST, theirs.config.position_embeddings or theirs.config.max_positions or _LONGEST)
     limits = TextConfig(max_prompt_tokens=longest // 2, max_response_tokens=longest // 2)
     return _ScoringContract(text=TextContract.from_config(limits, *load_pretrained_text(folder)))

@@ -10,6 +10,7 @@ from etils import epath
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
 from rmjax.config import ConfigError, ExperimentConfig, validate
+from rmjax.errors import remedied
 from rmjax.hub import folder_of
 from rmjax.model_config import NOT_ARCHITECTURE, ModelConfig
 from rmjax.models.huggingface import HuggingFaceModel
@@ -38,15 +39,18 @@ def with_architecture(config: ExperimentConfig, workdir: epath.PathLike) -> Expe
     fresh = ModelConfig()
     for part in dataclasses.fields(ModelConfig):
         given, own = getattr(config.model, part.name), getattr(model, part.name)
-        if part.name in NOT_ARCHITECTURE and part.name != "vocabulary_size":
+        if part.name in NOT_ARCHITECTURE and part.name not in ("vocabulary_size", "max_positions"):
             setattr(model, part.name, given)
+        elif part.name == "max_positions":
+            model.max_positions = own if given is None else given
         elif given not in (own, getattr(fresh, part.name)):
             raise ConfigError(
                 f"config.model.{part.name} is {given!r}; it must be left as it is by default, for it is {own!r} in "
                 f"config.pretrained = {config.pretrained!r}"
             )
     found = dataclasses.replace(config, model=model)
-    validate(found)
+    with remedied(ConfigError, lambda _: f"the architecture is that of config.pretrained = {config.pretrained!r}"):
+        validate(found)
     return found
 
 

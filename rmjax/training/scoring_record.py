@@ -66,8 +66,9 @@ class ScoringRecord:
     """Golden scores and the spread of rewards.
 
     Attributes:
-      golden: a few conversations of the validation data.
-      mean, deviation: of the rewards of its responses on each head, which the parameters were not trained on.
+      golden: a few conversations, of the validation data unless an export was given others.
+      mean, deviation: of the rewards of the responses of the validation data on each head; the parameters were not
+        trained on these.
       responses: how many these were.
       device: the kind that computed them.
     """

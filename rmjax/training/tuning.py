@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax.traverse_util import unflatten_dict
 
 from rmjax.config import ConfigError, ExperimentConfig, TuningConfig
+from rmjax.model_config import ComputeDtype
 from rmjax.models.lora import Adapters, Names, is_adapter, leaves_of
 from rmjax.models.reward import Params, RewardModel, init
 from rmjax.models.shape import model_shape
@@ -31,10 +32,19 @@ def adapters_of(config: ExperimentConfig) -> Adapters | None:
 
 
 def check_tuning(config: ExperimentConfig) -> None:
-    """ConfigError for an entry of ``tuning.trained`` that no parameter of the model begins with."""
-    if config.tuning.trained:
-        model = RewardModel(model_shape(config.model, adapters_of(config)), vocabulary_size=1)
-        trained_from(jax.eval_shape(lambda: init(model, jax.random.PRNGKey(0))), config.tuning)
+    """ConfigError for an entry of ``tuning.trained`` that no parameter of the model begins with, and for a dtype of
+    frozen matrices where all of them are trained."""
+    if not config.tuning.trained:
+        return
+    model = RewardModel(model_shape(config.model, adapters_of(config)), vocabulary_size=1)
+    params = jax.eval_shape(lambda: init(model, jax.random.PRNGKey(0)))
+    trained, dtype = trained_from(params, config.tuning), config.tuning.frozen_dtype
+    frozen = [names for names, matrix in leaves_of(decays(params)).items() if matrix and names not in trained]
+    if dtype is not ComputeDtype.FLOAT32 and not frozen:
+        raise ConfigError(
+            f"config.tuning.frozen_dtype is {dtype.value!r}; it must be 'float32', as all matrices are trained by "
+            f"config.tuning.trained = {config.tuning.trained!r}"
+        )
 
 
 def trained_from(params: Params, tuning: TuningConfig) -> dict[Names, int]:
