@@ -21,7 +21,7 @@ from rmjax.evaluation.rewards import RewardComputer
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
 from rmjax.models.lora import merged
 from rmjax.scoring.card import model_card, read_results
-from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable
+from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable, run_of, step_of
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel, fault_of_head
@@ -58,14 +58,18 @@ def export(
 
     Raises:
       ExportError: where the output exists or is in a bucket, or the head isn't among the model's.
-      CardError: where the report has no results of this workdir.
+      CardError: where the report has no results of this workdir, or those of another step or run.
       GoldenScoreError: where the model, read back from its folder, doesn't give its golden scores.
       HuggingFaceError: for an architecture that transformers doesn't have.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_model``.
     """
     output = check_output(output)
+    results = []
+    if report is not None:
+        measured = step_of(workdir, step)
+        results = read_results(report, os.fspath(workdir), run=run_of(workdir), step=measured)
+        step = None if is_portable(workdir) else measured  # that one, though a better may come meanwhile
     trained = load_model(workdir, step)
-    results = [] if report is None else read_results(report, os.fspath(workdir))
     heads = trained.config.model.reward_heads
     number = number_of_head(head, heads)
     dimension = heads[number] if heads else trained.config.dimension

@@ -20,7 +20,8 @@ from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.training.parallel import make_model_here, make_parallel_here
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
-from rmjax.training.trained import TrainedModel, load_trained
+from rmjax.training.trained import TrainedModel, chosen_step, load_trained
+from rmjax.training.workdir import digest_of, run_digest
 
 CONTRACT = "scoring_contract.json"
 _LONGEST = 4096  # tokens of a conversation, of models that say nothing themselves
@@ -49,9 +50,31 @@ def load_model(name: epath.PathLike, step: int | None = None) -> TrainedModel:
     has no steps to choose from."""
     if not is_portable(name):
         return load_trained(name, step)
+    _check_step(name, step)
+    return load_portable(name)
+
+
+def step_of(name: epath.PathLike, step: int | None = None) -> int:
+    """The step of the model that ``load_model`` gives, before any parameter is read; 0 of a portable one."""
+    if not is_portable(name):
+        return chosen_step(name, step)
+    _check_step(name, step)
+    return 0
+
+
+def run_of(name: epath.PathLike) -> str:
+    """What tells a model from another under the same name: of a run ``run_digest``, of a portable model a digest of
+    its config and of the scoring contract beside it."""
+    if not is_portable(name):
+        return run_digest(name)
+    folder = folder_of(str(name))
+    beside = [path for name in ("config.json", CONTRACT) if (path := folder / name).exists()]
+    return digest_of(*(path.read_text() for path in beside))
+
+
+def _check_step(name: epath.PathLike, step: int | None) -> None:
     if step is not None:
         raise PortableModelError(f"{name} is a model in Hugging Face's format, so it has no checkpoint of step {step}")
-    return load_portable(name)
 
 
 def load_portable(name: epath.PathLike) -> TrainedModel:
