@@ -172,7 +172,7 @@ class Checkpoints:
 
         Args:
           step: one of ``steps()``; another is a CheckpointError that lists them.
-          template: a train state of the same structure, whose shapes, dtypes and placement the result has.
+          template: a state of arrays or ``jax.ShapeDtypeStruct``, whose shapes, dtypes and placement the result has.
         """
         self.require(step)
         items = self._manager.restore(
