@@ -1,6 +1,7 @@
 """A trained reward model as a folder that transformers, and what is built on it, loads."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -18,8 +19,8 @@ from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import check_golden, is_exact
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.model_config import ComputeDtype
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
-from rmjax.models.lora import merged
 from rmjax.scoring.card import model_card, read_results
 from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable, run_of, step_of
 from rmjax.training.pretrained import embedding_rows
@@ -80,9 +81,10 @@ def export(
         (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         _write_tokenizer(folder, trained.contract, longest)
         write_weights(
-            folder, theirs["model_type"], trained.config.model, merged(trained.params, adapters_of(trained.config)),
-            head=number, dtype=dtype, shard_bytes=shard_bytes,
+            folder, theirs["model_type"], trained.config.model, trained.params, head=number, dtype=dtype,
+            shard_bytes=shard_bytes, adapters=adapters_of(trained.config),
         )  # fmt: skip
+        trained = dataclasses.replace(trained, params={})  # they are free before what was written is read
         record = _write_contract(folder, trained, number, dimension, dtype)
         data = [] if is_portable(workdir) else read_about_data(workdir)
         card = model_card(trained, dimension=dimension, data=data, results=results, record=record, license=license)
@@ -139,7 +141,7 @@ def _write_contract(folder: Path, trained: TrainedModel, head: int, dimension: s
     path.write_text(contract_to_json(trained, dimension, None))
     if trained.record is None:
         return None
-    exported = load_portable(folder)
+    exported = load_portable(folder, parallel=trained.config.parallel, stored_in=ComputeDtype(dtype))
     compute, exact = RewardComputer(exported.model, exported.config), dtype == "float32" and is_exact(trained)
     record = check_golden(exported, trained.record.of_head(head), compute, exact=exact)
     path.write_text(contract_to_json(trained, dimension, record))

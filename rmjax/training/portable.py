@@ -12,7 +12,7 @@ from etils import epath
 from rmjax.batches.contract import TextContract, text_from_values, text_to_values
 from rmjax.batches.pretrained import load_pretrained_text
 from rmjax.batches.tokenizer import load_tokenizer
-from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, TextConfig, validate
+from rmjax.config import BatchConfig, DataConfig, ExperimentConfig, ParallelConfig, TextConfig, TuningConfig, validate
 from rmjax.errors import UserError
 from rmjax.hub import HUB, folder_of
 from rmjax.model_config import ComputeDtype
@@ -21,6 +21,7 @@ from rmjax.training.parallel import make_model_here, make_parallel_here
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel, chosen_step, load_trained
+from rmjax.training.tuning import HEAD
 from rmjax.training.workdir import digest_of, run_digest
 
 CONTRACT = "scoring_contract.json"
@@ -77,11 +78,21 @@ def _check_step(name: epath.PathLike, step: int | None) -> None:
         raise PortableModelError(f"{name} is a model in Hugging Face's format, so it has no checkpoint of step {step}")
 
 
-def load_portable(name: epath.PathLike) -> TrainedModel:
+def load_portable(
+    name: epath.PathLike,
+    *,
+    parallel: ParallelConfig | None = None,
+    stored_in: ComputeDtype = ComputeDtype.FLOAT32,
+) -> TrainedModel:
     """The reward model of a folder, or of ``hf://OWNER/NAME``.
 
     One that ``python -m rmjax.export`` wrote is read through the text contract of its run, another through its own
     tokenizer and chat template, at most 4096 tokens of a conversation, half of them the response.
+
+    Args:
+      name: of the folder, or of the model on the hub.
+      parallel: how it is laid over devices where these allow it; None is the default of a config.
+      stored_in: the dtype of its matrices in memory, but for the reward head.
 
     Raises:
       PortableModelError: for a language model without a reward head.
@@ -104,6 +115,8 @@ def load_portable(name: epath.PathLike) -> TrainedModel:
             max_prompt_tokens=contract.text.max_prompt_tokens, max_response_tokens=contract.text.max_response_tokens
         ),
         batch=BatchConfig(rows=_ROWS),
+        parallel=parallel or ParallelConfig(),
+        tuning=TuningConfig(trained=(HEAD,), frozen_dtype=stored_in),  # that which isn't trained is stored so
     )
     validate(config)
     model = make_model_here(config.model, theirs.config.vocabulary_size)
