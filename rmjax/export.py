@@ -20,7 +20,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", requi
 _OUTPUT = flags.DEFINE_string("output", None, "The folder that is made; it must not exist.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
 _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
-_REPORT = flags.DEFINE_string("report", None, "A report of rmjax.evaluate, whose results go into the model card.")
+_REPORT = flags.DEFINE_string(
+    "report", None, "A report of rmjax.evaluate on this run at this step, for the model card."
+)
 _LICENSE = flags.DEFINE_string("license", None, "Of the model, for its card (an identifier such as apache-2.0).")
 _GOLDEN = flags.DEFINE_string("golden", None, "Conversations to keep scores of: neutral, or a file of rows.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")

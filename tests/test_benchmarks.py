@@ -1,5 +1,6 @@
 """The parts of the benchmarks that compute something; none of them needs the peers."""
 
+import dataclasses
 import os
 import sys
 import time
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import starts, workload
+from benchmarks import importing, starts, workload
 from benchmarks.arithmetic import distinct_tokens, training_on, visible_pairs
 from benchmarks.llama_weights import from_llama, llama_config, to_llama
 from benchmarks.representative import padded_tokens, representative_windows
@@ -17,6 +18,7 @@ from rmjax.batches.lengths import GroupLengths, measure
 from rmjax.batches.packing import RowShape, pack, plan_epoch, plan_in_order
 from rmjax.model_config import ModelConfig
 from rmjax.models.flops import matrix_parameters
+from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.models.reward import RewardModel, init, parameter_count, rewards
 
 SMALL = ModelConfig(width=16, layers=2, attention_heads=4, key_value_heads=2, head_size=8, mlp_width=24)
@@ -201,3 +203,19 @@ def test_a_side_that_dies_is_an_error_that_names_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Side("dying_side") as side, pytest.raises(SystemExit, match="dying_side ended with code 3"):
         side.ask(number=1)
+
+
+def test_a_checkpoint_to_import_has_the_size_and_the_shards_that_were_asked_for(tmp_path):
+    layers = importing.layers_of(SMALL, 32, 2e5)
+    shape = dataclasses.replace(SMALL, layers=layers)
+    importing.write_checkpoint(tmp_path, shape, 32, shards=5)
+    files = list(tmp_path.glob("*.safetensors"))
+    assert sum(path.stat().st_size for path in files) == pytest.approx(2e5, rel=0.2)
+    assert len(files) in (5, 6)  # a tensor that no longer fits goes into the next
+    theirs = HuggingFaceModel(tmp_path)
+    assert (theirs.config, theirs.vocabulary_size) == (shape, 32)
+    template = importing.abstract(shape, 32)
+    params = theirs.load(template, jax.random.PRNGKey(0))
+    kernel = np.asarray(params["backbone"]["layers"]["mlp_branch"]["up"]["kernel"])
+    assert kernel.shape[0] == layers
+    assert kernel.std() == pytest.approx(0.02, rel=0.2)

@@ -214,7 +214,7 @@ def said(numbers) -> str:
     )
     return in_words(
         Evaluation(
-            model="runs/a", data="x:test", dimension="d", source="human", comparisons=9, skipped=0,
+            model="runs/a", run="0", step=7, data="x:test", dimension="d", source="human", comparisons=9, skipped=0,
             measurement=measurement,
         )
     )  # fmt: skip

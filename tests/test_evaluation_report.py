@@ -10,6 +10,7 @@ import pytest
 from rmjax.evaluation import plots, report
 from rmjax.evaluation.measure import Evaluation, JudgedPairs, measure
 
+RUN = {"run": "0", "step": 1234}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -33,7 +34,7 @@ def pairs(seed: int, count: int, known: bool = True) -> tuple[np.ndarray, Judged
 
 
 def evaluation(model: str, data: str, seed: int = 0, count: int = 40, known: bool = True) -> Evaluation:
-    fields = {"dimension": "help<b>fulness", "source": "human", "comparisons": count, "skipped": 3}
+    fields = RUN | {"dimension": "help<b>fulness", "source": "human", "comparisons": count, "skipped": 3}
     return Evaluation(model=model, data=data, **fields, measurement=measure(*pairs(seed, count, known)))
 
 
@@ -54,7 +55,7 @@ def curve(model: str, count: int = 30) -> plots.TrainingCurve:
 def test_a_line_has_every_number_and_the_truth_only_where_it_is_known():
     line = json.loads(evaluation("a", "b").to_json())
     always = {
-        "model", "data", "dimension", "source", "comparisons", "skipped", "decided", "accuracy", "accuracy_low",
+        "model", *RUN, "data", "dimension", "source", "comparisons", "skipped", "decided", "accuracy", "accuracy_low",
         "accuracy_high", "nll", "ece", "ece_if_calibrated", "overconfidence", "length_baseline_accuracy",
         "accuracy_by_length_quartile",
     }  # fmt: skip
@@ -88,7 +89,14 @@ def test_numbers_that_do_not_exist_are_null_and_the_line_is_json():
     rewards, judged = pairs(0, 2)
     ties = JudgedPairs(**{name: getattr(judged, name) for name in judged.__slots__} | {"probability": np.full(2, 0.5)})
     entry = Evaluation(
-        model="a", data="b", dimension="d", source="ai", comparisons=2, skipped=0, measurement=measure(rewards, ties)
+        model="a",
+        **RUN,
+        data="b",
+        dimension="d",
+        source="ai",
+        comparisons=2,
+        skipped=0,
+        measurement=measure(rewards, ties),
     )
     line = json.loads(entry.to_json(), parse_constant=pytest.fail)
     assert line["accuracy"] is None
@@ -104,7 +112,7 @@ def test_the_accuracy_by_length_is_there_only_with_all_four_quarters(tmp_path):
     for name, characters in (("all", fields["characters"]), ("equal", np.full(80, 7))):
         found = measure(rewards, JudgedPairs(**fields | {"characters": characters}))
         entry = Evaluation(
-            model="a", data="b", dimension="d", source="ai", comparisons=40, skipped=0, measurement=found
+            model="a", **RUN, data="b", dimension="d", source="ai", comparisons=40, skipped=0, measurement=found
         )  # fmt: skip
         lines[name] = json.loads(entry.to_json())
         page = report.write_report(tmp_path, [entry], []).read_text()
@@ -133,6 +141,8 @@ def test_the_report_is_whole_self_contained_and_escaped(tmp_path):
     assert (tmp_path / "out" / "results.jsonl").read_text() == "".join(entry.to_json() + "\n" for entry in entries)
     assert "<script" not in page
     assert "&lt;script&gt;x" in page
+    assert "<th>step</th>" in page
+    assert "<td>1,234</td>" in page
     assert "help&lt;b&gt;fulness" in page
     assert page.count("data:image/png;base64,") == 4
     assert all(link.startswith("data:") for link in re.findall(r"(?:src|href)=\W*(\w+:?)", page))
@@ -143,7 +153,14 @@ def test_one_model_without_curves_and_with_nothing_decided_has_a_report(tmp_path
     rewards, judged = pairs(0, 2, known=False)
     ties = JudgedPairs(**{name: getattr(judged, name) for name in judged.__slots__} | {"probability": np.full(2, 0.5)})
     entry = Evaluation(
-        model="a", data="b", dimension="d", source="ai", comparisons=2, skipped=0, measurement=measure(rewards, ties)
+        model="a",
+        **RUN,
+        data="b",
+        dimension="d",
+        source="ai",
+        comparisons=2,
+        skipped=0,
+        measurement=measure(rewards, ties),
     )
     report.write_report(tmp_path, [entry], [])
     assert not (tmp_path / "training_curves.png").exists()

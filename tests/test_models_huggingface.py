@@ -98,12 +98,32 @@ def test_parameters_read_for_a_mesh_are_the_same_bits(name):
     assert min(shares) == 1 / 4
 
 
-def test_parameters_may_be_donated_to_a_step():
-    """Though the arrays take over memory that numpy has filled."""
-    _, params = loaded(GOLDEN / "gemma2")
+@pytest.mark.parametrize(
+    "parallel",
+    [{"strategy": Strategy.JIT}, {"devices": 4, "strategy": Strategy.MESH, "fsdp": 2, "tensor": 2}],
+    ids=["jit", "mesh"],
+)
+def test_a_step_that_parameters_are_donated_to_takes_their_memory_over(parallel):
+    """Memory that numpy has filled it couldn't: the parameters would be there twice until the first step ends."""
+    _, params = loaded(GOLDEN / "gemma2", **parallel)
     _, again = loaded(GOLDEN / "gemma2")
+    before = [addresses(leaf) for leaf in jax.tree.leaves(params)]
     twice = jax.jit(lambda params: jax.tree.map(lambda leaf: 2 * leaf, params), donate_argnums=0)(params)
+    assert [addresses(leaf) for leaf in jax.tree.leaves(twice)] == before
     jax.tree.map(lambda one, other: np.testing.assert_array_equal(one, 2 * np.asarray(other)), twice, again)
+
+
+def addresses(leaf):
+    return [shard.data.unsafe_buffer_pointer() for shard in leaf.addressable_shards]
+
+
+def test_an_embedding_that_is_read_in_parts_is_the_same_bits(monkeypatch):
+    _, whole = loaded(GOLDEN / "gemma2")
+    monkeypatch.setattr("rmjax.models.huggingface._PART_BYTES", 1000)  # so that the last part is a smaller one
+    _, split = loaded(GOLDEN / "gemma2", devices=4, strategy=Strategy.MESH, fsdp=2, tensor=2)
+    rows, width = whole["backbone"]["embedding"]["embedding"].shape
+    assert rows % (1000 // (4 * width)) != 0
+    jax.tree.map(np.testing.assert_array_equal, whole, split)
 
 
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)

@@ -1,12 +1,14 @@
 """Written and read again a model is the same bits, in every architecture."""
 
+import dataclasses
+import gc
 import json
 
 import jax
 import numpy as np
 import pytest
 from model_variants import VARIANTS
-from random_batches import small_model_config
+from random_batches import lively, small_model_config
 from safetensors.numpy import load_file
 from test_models_huggingface import GOLDEN, LANGUAGE_MODELS, REWARD_MODELS, loaded
 from test_models_reward import make
@@ -15,6 +17,12 @@ from rmjax.model_config import Activation, ModelConfig, Norm
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.models.huggingface_config import HuggingFaceError
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
+from rmjax.models.huggingface_export import tensors_of as tensors_in
+from rmjax.models.huggingface_names import LLAMA
+from rmjax.models.lora import Adapters, merged
+from rmjax.models.reward import RewardModel, init
+from rmjax.models.shape import model_shape
+from rmjax.tuning_config import PROJECTIONS
 
 
 def written(folder, config, params, vocabulary, *, head=0, dtype="float32", shard_bytes=SHARD_BYTES):
@@ -104,3 +112,24 @@ def test_shards_hold_no_more_than_they_may_and_all_together(tmp_path, dtype):
 def test_what_transformers_does_not_compute_is_an_error(changes):
     with pytest.raises(HuggingFaceError, match=r"no architecture of llama, .* computes what this model computes"):
         theirs_of(ModelConfig(**changes), 32, longest=64)
+
+
+def test_adapters_are_merged_tensor_by_tensor():
+    """Never more than a few tensors beside the parameters, and the merged model's."""
+    config = dataclasses.replace(small_model_config(), layers=8)
+    adapters = Adapters(rank=2, alpha=3.0, targets=PROJECTIONS)
+    model = RewardModel(model_shape(config, adapters), 32)
+    params = lively(init(model, jax.random.PRNGKey(1)))
+    expected = dict(tensors_in(LLAMA, config, merged(params, adapters), head=0, dtype=np.dtype(np.float32)))
+    gc.collect()
+    before, most = live_bytes(), 0
+    for name, tensor in tensors_in(LLAMA, config, params, head=0, dtype=np.dtype(np.float32), adapters=adapters):
+        np.testing.assert_allclose(tensor, expected.pop(name), atol=1e-6)
+        most = max(most, live_bytes() - before)
+    assert not expected
+    kernel = params["backbone"]["layers"]["mlp_branch"]["up"]["kernel"]
+    assert most <= 2 * kernel.nbytes / config.layers
+
+
+def live_bytes():
+    return sum(array.nbytes for array in jax.live_arrays())

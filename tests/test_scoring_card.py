@@ -1,6 +1,8 @@
 """The model card says what is known of a model, as the files of its run have it."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 from tiny_run import tiny_config, write_rows
@@ -9,8 +11,11 @@ from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.scoring.card import CardError, read_results
 from rmjax.scoring.export import export
+from rmjax.training.checkpoint import CheckpointError
 from rmjax.training.loop import train
+from rmjax.training.portable import PortableModelError, run_of
 from rmjax.training.trained import load_trained
+from rmjax.training.workdir import read_config
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,62 @@ def test_a_card_without_a_report_says_what_validation_said_alone(run, tmp_path):
 
 def test_results_of_another_model_are_refused(run, tmp_path):
     with pytest.raises(CardError, match=r"has no result of other; it has those of .*run"):
-        read_results(run / "report", "other")
+        read_results(run / "report", "other", run="", step=4)
     with pytest.raises(CardError, match="right would be the folder of a report"):
         export(run / "run", tmp_path / "out", report=tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def refuse_to_load(*_):
+    raise AssertionError("the parameters were loaded")
+
+
+def test_a_report_of_another_step_is_refused_before_anything_is_loaded(run, tmp_path, monkeypatch):
+    best = load_trained(run / "run").step
+    (line,) = [json.loads(text) for text in (run / "report" / "results.jsonl").read_text().splitlines()]
+    assert line["step"] == best
+    other = 6 - best  # of the two there are
+    monkeypatch.setattr("rmjax.scoring.export.load_model", refuse_to_load)
+    expected = rf"results\.jsonl, line 1: step is {best}; it must be {other}, that of the model from .*run that"
+    with pytest.raises(CardError, match=expected):
+        export(run / "run", tmp_path / "out", step=other, report=run / "report")
+    with pytest.raises(CheckpointError, match="no checkpoint of step 3"):
+        export(run / "run", tmp_path / "out", step=3, report=run / "report")
+
+
+def test_a_report_of_another_run_in_the_same_folder_is_refused(run, tmp_path, monkeypatch):
+    shutil.copytree(run / "run", tmp_path / "run")
+    evaluate([str(tmp_path / "run")], [str(run / "test.jsonl")], report=tmp_path / "report")
+    config = read_config(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    train(dataclasses.replace(config, seed=1), tmp_path / "run", make_evaluator=make_evaluator)
+    monkeypatch.setattr("rmjax.scoring.export.load_model", refuse_to_load)
+    with pytest.raises(CardError, match=r"line 1: run is '\w{16}'; it must be '\w{16}', that of the model from"):
+        export(tmp_path / "run", tmp_path / "out", report=tmp_path / "report")
+
+
+def test_a_report_that_does_not_say_its_step_is_refused(run, tmp_path):
+    shutil.copytree(run / "report", tmp_path / "report")
+    path = tmp_path / "report" / "results.jsonl"
+    line = json.loads(path.read_text())
+    del line["step"]
+    path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(CardError, match="step is None; it must be"):
+        export(run / "run", tmp_path / "out", report=tmp_path / "report")
+
+
+def test_the_run_of_a_workdir_stays_when_it_moves_or_goes_on(run, tmp_path):
+    before = run_of(run / "run")
+    shutil.copytree(run / "run", tmp_path / "moved")
+    train(read_config(tmp_path / "moved"), tmp_path / "moved", make_evaluator=make_evaluator)
+    assert len(json.loads((tmp_path / "moved" / "environment.json").read_text())["starts"]) == 2
+    assert run_of(tmp_path / "moved") == before
+
+
+def test_an_exported_model_is_exported_on_with_a_report_of_its_own(run, tmp_path):
+    folder = export(run / "run", tmp_path / "out")
+    evaluate([str(folder)], [str(run / "test.jsonl")], report=tmp_path / "report")
+    again = export(folder, tmp_path / "again", report=tmp_path / "report")
+    assert "test.jsonl" in (again / "README.md").read_text()
+    with pytest.raises(PortableModelError, match="has no checkpoint of step 4"):
+        export(folder, tmp_path / "third", step=4, report=tmp_path / "report")

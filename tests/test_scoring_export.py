@@ -1,22 +1,29 @@
 """An exported run is the same reward model, for rmjax here and for transformers in tests/test_peers_export.py."""
 
 import dataclasses
+import gc
 import json
 
+import jax
 import numpy as np
 import pytest
 from test_models_huggingface import loaded
+from tiny_run import tiny_config, write_rows
 from untrained import random_text, untrained_config, write_run
 
 from rmjax.batches.template import RoleTemplate
 from rmjax.batches.tokenize import tokenize
 from rmjax.batches.tokenizer import load_tokenizer
+from rmjax.config import ParallelConfig, Strategy
+from rmjax.evaluation.golden import check_golden
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.evaluation.validation import make_evaluator
 from rmjax.model_config import Norm
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.models.huggingface_config import HuggingFaceError
 from rmjax.preferences.record import Comparison, Preference, Source
 from rmjax.scoring.export import ExportError, chat_template, export
+from rmjax.training.loop import train
 from rmjax.training.trained import load_trained
 
 
@@ -82,6 +89,36 @@ def test_a_failure_while_writing_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         export(workdir, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_was_written_is_read_back_as_the_run_was_laid_out_and_alone(tmp_path, monkeypatch, dtype):
+    write_rows(tmp_path / "rows.jsonl", rows=60)
+    config = tiny_config(str(tmp_path / "rows.jsonl"), steps=1, evaluate_every=1)
+    config.parallel = ParallelConfig(strategy=Strategy.MESH, fsdp=2, tensor=2)
+    train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    seen = []
+
+    def checked(exported, *arguments, **options):
+        leaves = jax.tree.leaves(exported.params)
+        gc.collect()
+        seen.append((exported.params, held(jax.live_arrays()) - before - held(leaves)))
+        return check_golden(exported, *arguments, **options)
+
+    monkeypatch.setattr("rmjax.scoring.export.check_golden", checked)
+    gc.collect()
+    before = held(jax.live_arrays())
+    export(tmp_path / "run", tmp_path / "out", dtype=dtype)
+    ((params, others),) = seen
+    kernel = params["backbone"]["layers"]["mlp_branch"]["up"]["kernel"]
+    assert kernel.dtype == dtype
+    assert params["reward_head"]["kernel"].dtype == np.float32
+    assert kernel.addressable_shards[0].data.size == kernel.size / 4
+    assert others < held(jax.tree.leaves(params)) / 20
+
+
+def held(leaves):
+    return sum(part.data.nbytes for leaf in leaves for part in leaf.addressable_shards)
 
 
 def test_the_template_names_its_roles_and_quotes_what_it_must():

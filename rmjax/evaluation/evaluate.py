@@ -18,7 +18,7 @@ from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.files import check_bucket
 from rmjax.preferences.record import PreferenceSet, sources
-from rmjax.training.portable import load_model
+from rmjax.training.portable import load_model, run_of
 from rmjax.training.trained import TrainedModel
 
 
@@ -161,6 +161,8 @@ def evaluate_one(
         )
     return Evaluation(
         model=workdir,
+        run=run_of(workdir),
+        step=trained.step,
         data=spec,
         dimension=dimensions,
         source=sources(preferences),

@@ -69,6 +69,8 @@ class Evaluation:
 
     Attributes:
       model: the workdir as it was given.
+      run: which run that held, as ``rmjax.training.portable.run_of`` has it.
+      step: the training step that was evaluated; 0 of a model that has none.
       data: the data spec as it was given.
       dimension: what the data set was judged on, which need not be what the model was trained on.
       source: who judged.
@@ -79,6 +81,8 @@ class Evaluation:
     """
 
     model: str
+    run: str
+    step: int
     data: str
     dimension: str
     source: str
@@ -89,7 +93,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """The line: one JSON object; a number that doesn't exist (an accuracy of nothing) is null."""
-        fields = ("model", "data", "dimension", "source", "comparisons", "skipped")
+        fields = ("model", "run", "step", "data", "dimension", "source", "comparisons", "skipped")
         line = {name: getattr(self, name) for name in fields} | self.measurement.numbers
         return json.dumps({name: _json_number(value) for name, value in line.items()}, ensure_ascii=False)
 

@@ -39,6 +39,7 @@ COLUMNS = {
     "data": "data",
     "dimension": "dimension",
     "source": "source",
+    "step": "step",
     "comparisons": "comparisons",
     "skipped": "skipped",
     "accuracy": "accuracy (95 %)",

@@ -1,21 +1,22 @@
 """Parameters out of a folder in Hugging Face's format: a causal language model, or a reward model.
 
-They are read slice by slice, as the devices ask for them, so that the host never holds more than a share of one
-parameter, and each process reads only what lies on its devices.
+They are read layer by layer into arrays that lie where they are to be, so that beside these the host never holds more
+than a tensor, and each process reads only what lies on its devices.
 """
 
 import itertools
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.nn.initializers import Initializer
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Shaped
 from safetensors import safe_open
 
@@ -38,7 +39,7 @@ from rmjax.models.reward import HEAD_INITIALIZER, Params
 
 _KERNEL = ("reward_head", "kernel")
 _EMBEDDING = ("backbone", "embedding", "embedding")
-_ALIGNMENT = 64  # bytes
+_PART_BYTES = 64 << 20  # so much of a parameter that isn't stacked is read at once
 Slices = tuple[slice, ...]
 
 
@@ -93,12 +94,25 @@ class HuggingFaceModel:
             fresh = jax.jit(initializer, static_argnums=(1, 2), out_shardings=leaf.sharding)
             return fresh(key, leaf.shape, leaf.dtype)
 
-        def read(index: Any) -> Shaped[np.ndarray, "..."]:
-            return self._read(names, leaf, index)
+        filled = jax.jit(jnp.zeros, static_argnums=(0, 1), out_shardings=leaf.sharding)(leaf.shape, leaf.dtype)
+        fill = jax.jit(_fill, donate_argnums=0, out_shardings=leaf.sharding)
+        many = 1 if names[: len(LAYERS)] == LAYERS else _rows_at_once(leaf)
+        for first in range(0, leaf.shape[0], many):
+            part = self._part(names, leaf, slice(first, min(first + many, leaf.shape[0])))
+            filled = fill(filled, part, first).block_until_ready()  # or the host would hold what it reads ahead
+        return filled
 
-        if leaf.sharding is None:
-            return jax.device_put(read(tuple(map(slice, leaf.shape))), may_alias=True)
-        return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
+    def _part(self, names: Names, leaf: Any, rows: slice) -> Array:
+        """Some rows of a parameter, or one of its stacked layers, split as the whole is along the other axes."""
+        shape = (rows.stop - rows.start, *leaf.shape[1:])
+
+        def read(index: Any) -> Shaped[np.ndarray, "..."]:
+            return self._read(names, leaf, (rows, *index[1:])).astype(leaf.dtype, copy=False)
+
+        if not isinstance(leaf.sharding, NamedSharding):
+            return jax.device_put(read(tuple(map(slice, shape))), leaf.sharding)
+        place = NamedSharding(leaf.sharding.mesh, PartitionSpec(None, *leaf.sharding.spec[1:]))
+        return jax.make_array_from_callback(shape, place, read)
 
     def _fresh(self, names: Names) -> Initializer | None:
         """How a parameter begins that the folder has nothing for; None for the others."""
@@ -107,24 +121,18 @@ class HuggingFaceModel:
         return HEAD_INITIALIZER if names == _KERNEL and not self.has_reward_head else None
 
     def _read(self, names: Names, leaf: Any, index: Slices) -> Shaped[np.ndarray, "..."]:
-        """A slice of a parameter, that of stacked layers one layer after the other."""
+        """A slice of a parameter in the dtype of its tensor; of stacked layers, one of them."""
         stored, shape = self._stored(names), leaf.shape
-        result = _empty(
-            tuple(len(range(*part.indices(size))) for part, size in zip(index, shape, strict=True)), leaf.dtype
-        )
-        if names == _EMBEDDING:  # with rows of zeros for tokens that a tokenizer was given later
-            first, end, _ = index[0].indices(shape[0])
-            there = max(first, min(end, self.vocabulary_size))
-            rows = (slice(first, there), *index[1:])
-            result[: there - first] = self._tensor(stored, stored.name, (self.vocabulary_size, shape[1]), rows)
-            result[there - first :] = 0
-            return result
-        if names[: len(LAYERS)] != LAYERS:
-            result[...] = self._tensor(stored, stored.name, shape, index)
-            return result
-        for place, layer in enumerate(range(*index[0].indices(self.config.layers))):
-            result[place] = self._tensor(stored, stored.name.format(layer), shape[1:], index[1:])
-        return result
+        if names[: len(LAYERS)] == LAYERS:
+            return self._tensor(stored, stored.name.format(index[0].start), shape[1:], index[1:])[None]
+        if names != _EMBEDDING:
+            return self._tensor(stored, stored.name, shape, index)
+        first, end, _ = index[0].indices(shape[0])
+        there = max(first, min(end, self.vocabulary_size))
+        rows = (slice(first, there), *index[1:])
+        found = self._tensor(stored, stored.name, (self.vocabulary_size, shape[1]), rows)
+        # Rows of zeros for tokens that a tokenizer was given later.
+        return np.pad(found, ((0, end - there), (0, 0))) if end > there else found
 
     def _tensor(self, stored: Stored, name: str, shape: tuple[int, ...], index: Slices) -> Shaped[np.ndarray, "..."]:
         """A slice of what a tensor holds for a parameter of ours, which has that shape.
@@ -171,12 +179,13 @@ class HuggingFaceModel:
             yield stored.name.format(layer)
 
 
-def _empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Memory that begins where a CPU device can take it as it is, without a copy."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    buffer = np.empty(size + _ALIGNMENT, np.uint8)
-    begin = -buffer.ctypes.data % _ALIGNMENT
-    return buffer[begin : begin + size].view(dtype).reshape(shape)
+def _fill(whole: Array, part: Array, first: Array) -> Array:
+    """The array with some of its rows replaced; where it is donated, in its place."""
+    return jax.lax.dynamic_update_slice_in_dim(whole, part, first, axis=0)
+
+
+def _rows_at_once(leaf: Any) -> int:
+    return max(1, _PART_BYTES * leaf.shape[0] // (leaf.size * np.dtype(leaf.dtype).itemsize))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

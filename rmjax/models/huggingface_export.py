@@ -11,16 +11,16 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 from rmjax.model_config import NOT_ARCHITECTURE, Activation, ModelConfig, Norm, RopeScaling
 from rmjax.models.huggingface_config import ACTIVATIONS, FULL, SLIDING, HuggingFaceError, model_config_of
 from rmjax.models.huggingface_names import FAMILIES, HEAD, INDEX, LAYERS, SINGLE, Family, Names, Stored, fuse
+from rmjax.models.lora import Adapters, leaves_of, merged_leaf
 from rmjax.models.reward import Params
 
 Theirs = dict[str, Any]
-SHARD_BYTES = 5_000_000_000
+SHARD_BYTES = 2_000_000_000  # they are in memory until they are written
 _NAMES = {kind: name for name, kind in reversed(ACTIVATIONS.items())} | {Activation.GELU_TANH: "gelu_pytorch_tanh"}
 
 
@@ -147,17 +147,28 @@ _ARCHITECTURES: dict[str, tuple[str, Callable[[ModelConfig], Theirs]]] = {
 
 
 def write_weights(
-    folder: Path, kind: str, config: ModelConfig, params: Params, *, head: int, dtype: str, shard_bytes: int
+    folder: Path,
+    kind: str,
+    config: ModelConfig,
+    params: Params,
+    *,
+    head: int,
+    dtype: str,
+    shard_bytes: int = SHARD_BYTES,
+    adapters: Adapters | None = None,
 ) -> None:
     """Writes safetensors, in shards with an index where one of ``shard_bytes`` doesn't hold all.
+
+    Each tensor is made when its turn comes, and no more of them than a shard's are in memory.
 
     Args:
       folder: that exists.
       kind: their ``model_type``.
       head: which reward head becomes ``score.weight``.
       dtype: of all tensors.
+      adapters: of the parameters; they are merged.
     """
-    tensors = tensors_of(FAMILIES[kind], config, params, head=head, dtype=jnp.dtype(dtype))
+    tensors = tensors_of(FAMILIES[kind], config, params, head=head, dtype=jnp.dtype(dtype), adapters=adapters)
     held: list[list[str]] = []
     size = 0
     for number, shard in enumerate(_shards(tensors, shard_bytes), 1):
@@ -189,13 +200,23 @@ def _shards(tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int) -> Iter
 
 
 def tensors_of(
-    family: Family, config: ModelConfig, params: Params, *, head: int, dtype: jnp.dtype
+    family: Family,
+    config: ModelConfig,
+    params: Params,
+    *,
+    head: int,
+    dtype: jnp.dtype,
+    adapters: Adapters | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Name and value of each tensor, layer by layer and last the reward head, each made when it is asked for."""
-    found: dict[Names, Any] = flatten_dict(params)  # pyright: ignore[reportAssignmentType] empty nodes aren't kept
-    yield from _of_table(family.prefix, family.rest, found, config, dtype)
+    found = leaves_of(params)
+    yield from _of_table(family.prefix, family.rest, found.get, config, dtype)
     for layer in range(config.layers):
-        of_layer = {names: found[LAYERS + names][layer] for names in family.layer if LAYERS + names in found}
+
+        def of_layer(names: Names, layer: int = layer) -> Any:
+            there = LAYERS + names in found
+            return merged_leaf(found, LAYERS + names, adapters, layer) if there else None
+
         yield from _of_table(family.prefix, family.layer, of_layer, config, dtype, layer)
     yield HEAD, np.ascontiguousarray(np.asarray(params["reward_head"]["kernel"])[:, head : head + 1].T, dtype)
 
@@ -203,17 +224,18 @@ def tensors_of(
 def _of_table(
     prefix: str,
     table: Mapping[Names, Stored],
-    params: Mapping[Names, Any],
+    param: Callable[[Names], Any],
     config: ModelConfig,
     dtype: jnp.dtype,
     layer: int | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors of a table that the model has parameters for."""
+    """The tensors of a table that the model has parameters for; ``param`` gives one by its names, or None."""
     fused: dict[str, list[np.ndarray]] = {}
     for names, stored in table.items():
-        if names not in params:
+        found = param(names)
+        if found is None:
             continue
-        array = np.asarray(params[names]).astype(dtype)
+        array = np.asarray(found).astype(dtype)
         array, name = array.T if stored.transposed else array, prefix + stored.name.format(layer)
         if stored.fused is None:
             yield name, np.ascontiguousarray(array)

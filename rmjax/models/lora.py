@@ -5,6 +5,7 @@ at zero, so a model starts as it would without.
 """
 
 import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,17 +84,24 @@ def leaves_of(tree: Any) -> dict[Names, Any]:
 
 def merged(params: Any, adapters: Adapters | None) -> Any:
     """The parameters of the model without adapters that gives the same rewards, the kernels with them in float32."""
-    if adapters is None:
-        return params
-    found = leaves_of(params)
-    result = {}
-    for names, leaf in found.items():
-        beside = (*names[:-2], adapter_name(names[-2]))
-        if names[-1] == "kernel" and (*beside, A) in found:
-            leaf = _merge(leaf, found[*beside, A], found[*beside, B], adapters.scale)
-        if not is_adapter(names):
-            result[names] = leaf
-    return unflatten_dict(result)
+    return params if adapters is None else unflatten_dict(dict(merging(leaves_of(params), adapters)))
+
+
+def merging(leaves: dict[Names, Any], adapters: Adapters) -> Iterator[tuple[Names, Any]]:
+    """The same one by one; ``leaves`` loses each as it goes, so that those nobody else holds are freed."""
+    for names in [names for names in leaves if not is_adapter(names)]:
+        yield names, merged_leaf(leaves, names, adapters)
+        del leaves[names]
+
+
+def merged_leaf(leaves: Mapping[Names, Any], names: Names, adapters: Adapters | None, layer: int | None = None) -> Any:
+    """A parameter, or a layer of it, in float32 and with its adapter where it has one, and else as it is."""
+    beside = (*names[:-2], adapter_name(names[-2]))
+    wanted = [names]
+    if adapters is not None and names[-1] == "kernel" and (*beside, A) in leaves:
+        wanted += [(*beside, A), (*beside, B)]
+    found = [leaves[name] if layer is None else leaves[name][layer] for name in wanted]
+    return found[0] if adapters is None or len(found) == 1 else _merge(*found, adapters.scale)
 
 
 @functools.partial(jax.jit, static_argnums=3)

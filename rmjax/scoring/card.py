@@ -56,17 +56,28 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def read_results(report: epath.PathLike, workdir: str) -> list[dict[str, Any]]:
-    """The lines of a report's results that are of a workdir; CardError where there is none."""
+def read_results(report: epath.PathLike, workdir: str, *, run: str, step: int) -> list[dict[str, Any]]:
+    """The lines of a report's results that are of a workdir.
+
+    Raises:
+      CardError: where there is none, or one that was measured at another step or on another run in that folder.
+    """
     path = epath.Path(report) / RESULTS
     if not path.exists():
         raise CardError(f"{path} doesn't exist; right would be the folder of a report of rmjax.evaluate")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    own = [line for line in lines if line["model"].rstrip("/") == str(workdir).rstrip("/")]
+    own = [(number, line) for number, line in enumerate(lines, 1) if line["model"].rstrip("/") == workdir.rstrip("/")]
     if not own:
         models = ", ".join(sorted({line["model"] for line in lines}))
         raise CardError(f"{path} has no result of {workdir}; it has those of {models}")
-    return own
+    for number, line in own:
+        for field, expected in (("run", run), ("step", step)):
+            if line.get(field) != expected:
+                raise CardError(
+                    f"{path}, line {number}: {field} is {line.get(field)!r}; it must be {expected!r}, that of the "
+                    f"model from {workdir} that the card is for; right would be a report of that one"
+                )
+    return [line for _, line in own]
 
 
 def _metadata(trained: TrainedModel, license: str | None) -> str:

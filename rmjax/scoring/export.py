@@ -19,11 +19,11 @@ from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import GoldenText, check_golden, golden_scores, is_exact
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.model_config import ComputeDtype
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
-from rmjax.models.lora import merged
 from rmjax.scoring.card import model_card, read_results
 from rmjax.scoring.golden_texts import golden_texts
-from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable
+from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable, run_of, step_of
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel, fault_of_head
@@ -65,15 +65,19 @@ def export(
       ExportError: where the output exists or is in a bucket, the head isn't among the model's, or golden conversations
         are given of a step that was saved without validation.
       FileError, RowError: for golden conversations that can't be read, or that the contract can't take.
-      CardError: where the report has no results of this workdir.
+      CardError: where the report has no results of this workdir, or those of another step or run.
       GoldenScoreError: where the model, read back from its folder, doesn't give its golden scores.
       HuggingFaceError: for an architecture that transformers doesn't have.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_model``.
     """
     output = check_output(output)
     texts = None if golden is None else golden_texts(golden)
+    results = []
+    if report is not None:
+        measured = step_of(workdir, step)
+        results = read_results(report, os.fspath(workdir), run=run_of(workdir), step=measured)
+        step = None if is_portable(workdir) else measured  # that one, though a better may come meanwhile
     trained = load_model(workdir, step)
-    results = [] if report is None else read_results(report, os.fspath(workdir))
     heads = trained.config.model.reward_heads
     number = number_of_head(head, heads)
     dimension = heads[number] if heads else trained.config.dimension
@@ -84,9 +88,10 @@ def export(
         (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
         _write_tokenizer(folder, trained.contract, longest)
         write_weights(
-            folder, theirs["model_type"], trained.config.model, merged(trained.params, adapters_of(trained.config)),
-            head=number, dtype=dtype, shard_bytes=shard_bytes,
+            folder, theirs["model_type"], trained.config.model, trained.params, head=number, dtype=dtype,
+            shard_bytes=shard_bytes, adapters=adapters_of(trained.config),
         )  # fmt: skip
+        trained = dataclasses.replace(trained, params={})  # they are free before what was written is read
         record = _write_contract(folder, trained, number, dimension, dtype, texts)
         data = [] if is_portable(workdir) else read_about_data(workdir)
         card = model_card(trained, dimension=dimension, data=data, results=results, record=record, license=license)
@@ -153,7 +158,7 @@ def _write_contract(
         if texts is not None:
             raise ExportError(f"step {trained.step} was saved without validation, so no golden scores are written")
         return None
-    exported = load_portable(folder)
+    exported = load_portable(folder, parallel=trained.config.parallel, stored_in=ComputeDtype(dtype))
     compute, exact = RewardComputer(exported.model, exported.config), dtype == "float32" and is_exact(trained)
     record = check_golden(exported, trained.record.of_head(head), compute, exact=exact)
     if texts is not None:

@@ -30,8 +30,7 @@ def begin(
     if latest is None:
         params = pretrained_params(config, model, parallel)
         return parallel.new_state(model, optimizer, config.seed, params), DataState(epoch=0, step=0)
-    template = parallel.to_shared(parallel.new_state(model, optimizer, config.seed))
-    restored = checkpoints.restore(latest, template)
+    restored = checkpoints.restore(latest, parallel.abstract_state(model, optimizer))
     logging.info("resumed from step %d", latest)
     return parallel.to_own(restored.state), DataState(**restored.data)
 

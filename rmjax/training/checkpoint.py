@@ -103,15 +103,21 @@ class Checkpoints:
         validated = [step for step in self.steps() if self._validations.get(step) is not None]
         return max(validated, key=lambda step: _rank(self._best_by, self._validations[step]), default=None)
 
+    def require(self, step: int) -> None:
+        """CheckpointError, with the steps that there are, where there is no checkpoint of that one."""
+        if step not in (steps := self.steps()):
+            there = f"the steps there are: {', '.join(map(str, steps))}" if steps else "there is none yet"
+            raise CheckpointError(f"no checkpoint of step {step} in {self.directory}; {there}")
+
     def validation(self, step: int) -> dict[str, float] | None:
         """The validation metrics of a step; None where it was saved without validation."""
-        self._require(step)
+        self.require(step)
         found = self._validations.get(step)
         return None if found is None else {name: found[name] for name in found if name not in ("step", _RECORD)}
 
     def record(self, step: int) -> ScoringRecord | None:
         """What a step that was validated says of its rewards; None where it was saved without validation."""
-        self._require(step)
+        self.require(step)
         found = (self._validations.get(step) or {}).get(_RECORD)
         return None if found is None else ScoringRecord.from_json(found)
 
@@ -150,7 +156,7 @@ class Checkpoints:
 
     def add_validation(self, step: int, validation: Mapping[str, float], record: ScoringRecord | None = None) -> None:
         """Gives a step that was saved without validation its metrics, as if it had been saved with them."""
-        self._require(step)
+        self.require(step)
         metrics = self._judged(step, validation, record)
         with process_zero_first(f"validation of step {step}"):
             if jax.process_index() == 0:  # where Orbax has metrics, and whole or not at all
@@ -166,9 +172,9 @@ class Checkpoints:
 
         Args:
           step: one of ``steps()``; another is a CheckpointError that lists them.
-          template: a train state of the same structure, whose shapes, dtypes and placement the result has.
+          template: a state of arrays or ``jax.ShapeDtypeStruct``, whose shapes, dtypes and placement the result has.
         """
-        self._require(step)
+        self.require(step)
         items = self._manager.restore(
             step,
             args=ocp.args.Composite(
@@ -182,7 +188,7 @@ class Checkpoints:
 
     def restore_params(self, step: int, template: Any) -> Any:
         """The parameters alone; the template is a tree of arrays or of ``jax.ShapeDtypeStruct``."""
-        self._require(step)
+        self.require(step)
         args = ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(template)))
         return self._manager.restore(step, args=args)["params"]
 
@@ -225,12 +231,6 @@ class Checkpoints:
                 f"it must give {self._best_by.value}, or config.best_by must be one of these"
             )
         return {**validation, "step": step} | ({} if record is None else {_RECORD: record.to_json()})
-
-    def _require(self, step: int) -> None:
-        steps = self.steps()
-        if step not in steps:
-            there = f"the steps there are: {', '.join(map(str, steps))}" if steps else "there is none yet"
-            raise CheckpointError(f"no checkpoint of step {step} in {self.directory}; {there}")
 
     def _discard(self) -> None:
         """Deletes what earlier saves, or an earlier process, laid aside."""

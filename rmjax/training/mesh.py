@@ -114,7 +114,7 @@ class MeshParallel(Parallel):
         return self._jit_new_state(model, optimizer)(seed, params)
 
     def abstract_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> TrainState:
-        """Shapes, dtypes and places of a state: what the optimizer holds for a parameter lies where that does."""
+        """What the optimizer holds for a parameter lies where that does."""
         tuning = self.config.tuning
         state = jax.eval_shape(lambda: new_state(model, optimizer, 0, tuning=tuning))
         params = self._places(model)

@@ -99,14 +99,19 @@ class Replicated(Parallel):
         self, model: RewardModel, optimizer: optax.GradientTransformation, seed: int, params: Params | None = None
     ) -> TrainState:
         state = new_state(model, optimizer, seed, params, self.config.tuning)
-        return jax.device_put(state, self._everywhere)
+        return jax.device_put(state, self._everywhere(self.devices))
+
+    def abstract_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> TrainState:
+        state = jax.eval_shape(lambda: new_state(model, optimizer, 0, tuning=self.config.tuning))
+        place = self._everywhere(self.devices if jax.process_count() == 1 else tuple(jax.devices()))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)
 
     def abstract_params(self, model: RewardModel) -> Params:
         """On every device, so that no call has to send them there; over several processes on the first of each."""
         params = super().abstract_params(model)
         if jax.process_count() > 1:
             return params
-        return jax.tree.map(lambda leaf: leaf.update(sharding=self._everywhere), params)
+        return jax.tree.map(lambda leaf: leaf.update(sharding=self._everywhere(self.devices)), params)
 
     def to_shared(self, state: TrainState) -> TrainState:
         """A step gives each process arrays of its own devices, of which nothing says that they are everywhere the
@@ -133,16 +138,13 @@ class Replicated(Parallel):
         return SingleDeviceSharding(self.devices[0])
 
     @functools.cached_property
-    def _everywhere(self) -> NamedSharding | SingleDeviceSharding:
-        """Of a state: all of it on each device of this process."""
-        if self._pmap:
-            return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec())
-        return self._sharding
-
-    @functools.cached_property
     def _all_devices(self) -> Mesh:
         """The devices of all processes, as pmap takes them."""
         return Mesh(np.array(jax.devices()), (AXIS,))
+
+    def _everywhere(self, devices: tuple[Device, ...]) -> NamedSharding | SingleDeviceSharding:
+        """Of a state: whole on each of the devices, or on the one there is."""
+        return NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec()) if self._pmap else self._sharding
 
     def _put(self, rows: Any) -> Any:
         """Arrays of this process's rows, [rows, ...], on its devices; under pmap as [devices, rows / devices, ...]."""

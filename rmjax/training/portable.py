@@ -12,7 +12,16 @@ from etils import epath
 from rmjax.batches.contract import TextContract, text_from_values, text_to_values
 from rmjax.batches.pretrained import load_pretrained_text
 from rmjax.batches.tokenizer import load_tokenizer
-from rmjax.config import BatchConfig, ConfigError, DataConfig, ExperimentConfig, TextConfig, validate
+from rmjax.config import (
+    BatchConfig,
+    ConfigError,
+    DataConfig,
+    ExperimentConfig,
+    ParallelConfig,
+    TextConfig,
+    TuningConfig,
+    validate,
+)
 from rmjax.errors import UserError, remedied
 from rmjax.hub import HUB, folder_of
 from rmjax.model_config import ComputeDtype
@@ -20,7 +29,9 @@ from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.training.parallel import make_model_here, make_parallel_here
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
-from rmjax.training.trained import TrainedModel, load_trained
+from rmjax.training.trained import TrainedModel, chosen_step, load_trained
+from rmjax.training.tuning import HEAD
+from rmjax.training.workdir import digest_of, run_digest
 
 CONTRACT = "scoring_contract.json"
 _LONGEST = 4096  # tokens of a conversation, of models that say nothing themselves
@@ -49,17 +60,49 @@ def load_model(name: epath.PathLike, step: int | None = None) -> TrainedModel:
     has no steps to choose from."""
     if not is_portable(name):
         return load_trained(name, step)
-    if step is not None:
-        raise PortableModelError(f"{name} is a model in Hugging Face's format, so it has no checkpoint of step {step}")
+    _check_step(name, step)
     return load_portable(name)
 
 
-def load_portable(name: epath.PathLike) -> TrainedModel:
+def step_of(name: epath.PathLike, step: int | None = None) -> int:
+    """The step of the model that ``load_model`` gives, before any parameter is read; 0 of a portable one."""
+    if not is_portable(name):
+        return chosen_step(name, step)
+    _check_step(name, step)
+    return 0
+
+
+def run_of(name: epath.PathLike) -> str:
+    """What tells a model from another under the same name: of a run ``run_digest``, of a portable model a digest of
+    its config and of the scoring contract beside it."""
+    if not is_portable(name):
+        return run_digest(name)
+    folder = folder_of(str(name))
+    beside = [path for name in ("config.json", CONTRACT) if (path := folder / name).exists()]
+    return digest_of(*(path.read_text() for path in beside))
+
+
+def _check_step(name: epath.PathLike, step: int | None) -> None:
+    if step is not None:
+        raise PortableModelError(f"{name} is a model in Hugging Face's format, so it has no checkpoint of step {step}")
+
+
+def load_portable(
+    name: epath.PathLike,
+    *,
+    parallel: ParallelConfig | None = None,
+    stored_in: ComputeDtype = ComputeDtype.FLOAT32,
+) -> TrainedModel:
     """The reward model of a folder, or of ``hf://OWNER/NAME``.
 
     One that ``python -m rmjax.export`` wrote is read through the text contract of its run, another through its own
     tokenizer and chat template, at most 4096 tokens of a conversation, or as many as it has positions for; half are the
     response's.
+
+    Args:
+      name: of the folder, or of the model on the hub.
+      parallel: how it is laid over devices where these allow it; None is the default of a config.
+      stored_in: the dtype of its matrices in memory, but for the reward head.
 
     Raises:
       PortableModelError: for a language model without a reward head.
@@ -83,6 +126,8 @@ def load_portable(name: epath.PathLike) -> TrainedModel:
             max_prompt_tokens=contract.text.max_prompt_tokens, max_response_tokens=contract.text.max_response_tokens
         ),
         batch=BatchConfig(rows=_ROWS),
+        parallel=parallel or ParallelConfig(),
+        tuning=TuningConfig(trained=(HEAD,), frozen_dtype=stored_in),  # that which isn't trained is stored so
     )
     with remedied(ConfigError, lambda _: f"the model is {name}, its limits are those of its {CONTRACT}"):
         validate(config)

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 from absl import logging
 from etils import epath
+from flax.traverse_util import unflatten_dict
 
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenizer import vocabulary_size_of
@@ -14,7 +15,7 @@ from rmjax.errors import remedied
 from rmjax.hub import folder_of
 from rmjax.model_config import NOT_ARCHITECTURE, ModelConfig
 from rmjax.models.huggingface import HuggingFaceModel
-from rmjax.models.lora import merged
+from rmjax.models.lora import leaves_of, merging
 from rmjax.models.peft_format import PeftAdapter, base_of
 from rmjax.models.reward import Params, RewardModel
 from rmjax.models.shape import model_shape
@@ -115,8 +116,12 @@ def pretrained_params(config: ExperimentConfig, model: RewardModel, parallel: Pa
         return theirs.load(template, key)
     if adapters_of(config) is None:
         beside = parallel.abstract_params(model.clone(config=model_shape(config.model, adapter.adapters)))
-        params = merged(adapter.onto(theirs.load(beside, key), beside), adapter.adapters)
-        return jax.tree.map(lambda leaf, like: jax.device_put(leaf.astype(like.dtype), like.sharding), params, template)
+        wanted, leaves = leaves_of(template), leaves_of(adapter.onto(theirs.load(beside, key), beside))
+        found = {
+            names: jax.device_put(leaf.astype(wanted[names].dtype), wanted[names].sharding)
+            for names, leaf in merging(leaves, adapter.adapters)
+        }
+        return unflatten_dict(found)
     if adapters_of(config) != adapter.adapters:
         found = adapter.adapters
         raise ConfigError(

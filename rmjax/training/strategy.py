@@ -86,6 +86,11 @@ class Parallel(abc.ABC):
         """
 
     @abc.abstractmethod
+    def abstract_state(self, model: RewardModel, optimizer: optax.GradientTransformation) -> TrainState:
+        """Shapes, dtypes and places of a state as ``to_shared`` gives it, without the arrays: what a checkpoint is
+        restored as."""
+
+    @abc.abstractmethod
     def put(self, batch: PreferenceBatch) -> PreferenceBatch:
         """The batch on the devices, laid out as the compiled step takes it; one that is there already stays."""
 

@@ -66,13 +66,33 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     workdir = epath.Path(workdir)
     config = read_config(workdir)
     contract = read_contract(workdir, config)
-    folder = workdir / CHECKPOINTS
-    if not folder.exists():
-        raise CheckpointError(_NONE_YET.format(workdir))
     model = make_model_here(config.model, embedding_rows(config.model, contract), adapters_of(config))
     template = make_parallel_here(config).abstract_params(model)
-    found = _restored(folder, config.best_by, step, template)
+    found = _restored(workdir / CHECKPOINTS, config.best_by, step, template)
     return TrainedModel(config=config, model=model, contract=contract, **found)
+
+
+def chosen_step(workdir: epath.PathLike, step: int | None = None) -> int:
+    """The step whose model ``load_trained`` gives, with its errors, before any parameter is read."""
+    config = read_config(workdir)
+    with _checkpoints(epath.Path(workdir) / CHECKPOINTS, config.best_by) as checkpoints:
+        found = _chosen(checkpoints, step)
+        checkpoints.require(found)
+        return found
+
+
+def _checkpoints(folder: epath.Path, best_by: BestBy) -> Checkpoints:
+    """Those of a run that may be going on."""
+    if not folder.exists():
+        raise CheckpointError(_NONE_YET.format(folder.parent))
+    return Checkpoints(folder, best_by=best_by, read_only=True)
+
+
+def _chosen(checkpoints: Checkpoints, step: int | None) -> int:
+    found = checkpoints.best_step() or checkpoints.latest_step() if step is None else step
+    if found is None:
+        raise CheckpointError(_NONE_YET.format(checkpoints.directory))
+    return found
 
 
 def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: Any) -> dict[str, Any]:
@@ -81,10 +101,8 @@ def _restored(folder: epath.Path, best_by: BestBy, step: int | None, template: A
     failed: int | None = None
     error: Exception | None = None
     for _ in range(_LOOKS):
-        with Checkpoints(folder, best_by=best_by, read_only=True) as checkpoints:
-            found = checkpoints.best_step() or checkpoints.latest_step() if step is None else step
-            if found is None:
-                raise CheckpointError(_NONE_YET.format(folder))
+        with _checkpoints(folder, best_by) as checkpoints:
+            found = _chosen(checkpoints, step)
             if found == failed:
                 break
             if failed is not None:

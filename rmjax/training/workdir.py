@@ -1,6 +1,7 @@
 """The folder of a run: which config and data it belongs to, and the text contract that its model reads through."""
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -171,6 +172,22 @@ def read_about_data(workdir: epath.PathLike) -> list[dict[str, Any]]:
     """What was noted of the run's data at its first start: of each spec its license and who judged how many prompts."""
     path = epath.Path(workdir) / DATA
     return json.loads(path.read_text()).get(_ABOUT, []) if path.exists() else []
+
+
+def run_digest(workdir: epath.PathLike) -> str:
+    """Which run a workdir is of: a digest of its config, its data and when it first started.
+
+    A run that has been given the folder of another differs, one that has moved or goes on doesn't.
+    """
+    folder = epath.Path(workdir)
+    first = json.loads(found.read_text())["starts"][:1] if (found := folder / ENVIRONMENT).exists() else []
+    noted = [path.read_text() for name in (CONFIG, DATA) if (path := folder / name).exists()]
+    return digest_of(*noted, *(start["time"] for start in first))
+
+
+def digest_of(*texts: str) -> str:
+    """Sixteen hexadecimal digits, others for other texts."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def check_data(workdir: epath.PathLike, digests: Mapping[str, str], about: Sequence[Mapping[str, Any]] = ()) -> None:
