@@ -132,6 +132,11 @@ BAD_ROWS: tuple[BadRow, ...] = (
     _pair("margin is false", "wrong type", "margin", margin=False),
     _pair("weight is 0", "out of range", "weight", weight=0),
     # What the row was judged on, and by whom.
+    _pair("unknown strength", "unknown strength", "strength", strength="very"),
+    _pair("unknown side", "unknown shown_first", "shown_first", shown_first="chosen"),
+    _pair("negative seconds", "out of range", "seconds", seconds=-1),
+    _pair("time without offset", "no time", "judged_at", judged_at="2026-01-31T09:30:00"),
+    _pair("time in words", "no time", "judged_at", judged_at="yesterday"),
     _pair("unknown source", "unknown source", "source", source="crowd"),
     _pair("source is a number", "wrong type", "source", source=1),
     _pair("dimension is blank", "empty field", "dimension", dimension=" "),

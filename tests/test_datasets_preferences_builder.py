@@ -1,5 +1,6 @@
 """Records go into TFDS examples, through prepared files and back unchanged, without TensorFlow."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from rmjax.datasets import preferences_builder
-from rmjax.preferences.record import Comparison, Message, Preference, Source
+from rmjax.preferences.record import Comparison, Message, Preference, Side, Source, Strength
 
 
 def random_preference(seed: int) -> Preference:
@@ -124,6 +125,16 @@ def test_messages_are_refused_by_name():
         origin="rows.jsonl, line 3",
     )
     with pytest.raises(TypeError, match=r"rows.jsonl, line 3: .*plain texts.*tuple"):
+        preferences_builder.to_example(record)
+
+
+@pytest.mark.parametrize(
+    "more", [{"strength": Strength.MUCH}, {"shown_first": Side.LEFT}, {"seconds": 2.0}, {"judged_at": "2026-01-31"}]
+)
+def test_what_has_no_place_is_refused_and_not_lost(more):
+    record = random_preference(0)
+    record = dataclasses.replace(record, comparisons=(dataclasses.replace(record.comparisons[0], **more),))
+    with pytest.raises(TypeError, match=next(iter(more))):
         preferences_builder.to_example(record)
 
 

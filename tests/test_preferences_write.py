@@ -12,7 +12,7 @@ import pytest
 
 from rmjax.config import OnError
 from rmjax.preferences.read import read_preferences
-from rmjax.preferences.record import Comparison, FileError, Message, Preference, RowError, Source, Text
+from rmjax.preferences.record import Comparison, FileError, Message, Preference, RowError, Side, Source, Strength, Text
 from rmjax.preferences.row_forms import RowDefaults, parse_row
 from rmjax.preferences.write import to_row, write_preferences
 
@@ -47,6 +47,10 @@ def random_comparison(rng: random.Random, count: int) -> Comparison:
         weight=rng.uniform(1e-6, 3.0),
         annotator=rng.choice([None, random_text(rng, blank=True)]),
         true_probability=rng.choice([None, rng.random()]),
+        strength=rng.choice([None, *Strength]),
+        shown_first=rng.choice([None, *Side]),
+        seconds=rng.choice([None, 0.0, rng.uniform(0, 1e6)]),
+        judged_at=rng.choice([None, "2026-01-31T09:30:00+00:00", "2026-01-31T09:30:00.125-03:30"]),
     )
 
 

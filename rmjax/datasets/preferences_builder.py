@@ -40,10 +40,20 @@ def preference_features() -> tfds.features.FeaturesDict:
 
 
 def to_example(preference: Preference) -> dict[str, Any]:
-    """The example of a record whose prompt and responses are plain texts (TypeError for messages)."""
+    """The example of a record whose prompt and responses are plain texts.
+
+    TypeError for messages, and for a judgment of which more is known than the features have a place for.
+    """
     for text in (preference.prompt, *preference.responses):
         if not isinstance(text, str):
             raise TypeError(f"{preference.origin}: TFDS examples hold plain texts; found a {type(text).__name__}")
+    for comparison in preference.comparisons:
+        unplaced = (comparison.strength, comparison.shown_first, comparison.seconds, comparison.judged_at)
+        if unplaced != (None,) * len(unplaced):
+            raise TypeError(
+                f"{preference.origin}: TFDS examples hold no strength, shown_first, seconds and judged_at of a "
+                f"comparison; found {unplaced}"
+            )
     return {
         "prompt": preference.prompt,
         "responses": list(preference.responses),

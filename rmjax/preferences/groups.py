@@ -1,15 +1,24 @@
 """What all row forms share: the checks and defaults that turn a prompt, responses and comparisons into a record."""
 
+import datetime
+import enum
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from rmjax.preferences.conversations import is_blank
 from rmjax.preferences.fields import LARGEST, Fields, shown
-from rmjax.preferences.record import Comparison, Preference, Source, Text
+from rmjax.preferences.record import Comparison, Preference, Side, Source, Strength, Text
 
-JUDGMENT_FIELDS = ("probability", "margin", "weight", "annotator", "true_probability")
+JUDGMENT_FIELDS = (
+    "probability", "margin", "weight", "annotator", "true_probability",
+    "strength", "shown_first", "seconds", "judged_at",
+)  # fmt: skip
 COMPARISON_FIELDS = ("left", "right", *JUDGMENT_FIELDS)
+
+
+Choice = TypeVar("Choice", bound=enum.Enum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class RowDefaults:
 
 def read_judgment(fields: Fields, left: int, right: int, annotator: str | None) -> Comparison:
     """The comparison of two responses whose judgment the fields hold; absent fields take Comparison's defaults."""
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     for name in ("probability", "true_probability"):
         if fields.has(name):
             values[name] = fields.number(
@@ -34,7 +43,36 @@ def read_judgment(fields: Fields, left: int, right: int, annotator: str | None) 
         values["weight"] = fields.number("weight", low=1e-30, high=LARGEST, right="a finite number above 0")
     if fields.has("annotator"):
         annotator = fields.string("annotator", right="the annotator's name as text")
+    if fields.has("strength"):
+        values["strength"] = _read_choice(fields, "strength", Strength)
+    if fields.has("shown_first"):
+        values["shown_first"] = _read_choice(fields, "shown_first", Side)
+    if fields.has("seconds"):
+        values["seconds"] = fields.number("seconds", low=0.0, high=LARGEST, right="a finite number of at least 0")
+    if fields.has("judged_at"):
+        values["judged_at"] = _read_time(fields)
     return Comparison(left=left, right=right, annotator=annotator, **values)
+
+
+def _read_choice(fields: Fields, name: str, choices: type[Choice]) -> Choice:
+    right = "one of " + ", ".join(repr(choice.value) for choice in choices)
+    value = fields.string(name, right=right)
+    try:
+        return choices(value)
+    except ValueError:
+        raise fields.error(name, f"unknown {name}", found=shown(value), right=right) from None
+
+
+def _read_time(fields: Fields) -> str:
+    right = "a time in ISO 8601 with its offset, as '2026-01-31T09:30:00+00:00'"
+    value = fields.string("judged_at", right=right)
+    try:
+        offset = datetime.datetime.fromisoformat(value).utcoffset()
+    except ValueError:
+        offset = None
+    if offset is None:
+        raise fields.error("judged_at", "no time", found=shown(value), right=right)
+    return value
 
 
 def read_comparisons(fields: Fields, count: int) -> tuple[Comparison, ...]:
@@ -162,12 +200,7 @@ def _read_dimension(fields: Fields, defaults: RowDefaults) -> str:
 def _read_source(fields: Fields, defaults: RowDefaults) -> Source:
     if not fields.has("source"):
         return defaults.source
-    right = "one of " + ", ".join(repr(source.value) for source in Source)
-    value = fields.string("source", right=right)
-    try:
-        return Source(value)
-    except ValueError:
-        raise fields.error("source", "unknown source", found=shown(value), right=right) from None
+    return _read_choice(fields, "source", Source)
 
 
 def _read_utilities(fields: Fields, count: int) -> tuple[float, ...] | None:

@@ -17,6 +17,21 @@ class Source(enum.Enum):
     SIMULATED = "simulated"
 
 
+class Strength(enum.Enum):
+    """How much better the preferred response is, in a labeler's words."""
+
+    SLIGHTLY = "slightly"
+    CLEARLY = "clearly"
+    MUCH = "much"
+
+
+class Side(enum.Enum):
+    """One of the two responses of a comparison."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
     """One turn of a conversation."""
@@ -46,6 +61,11 @@ class Comparison:
       annotator: who made it, where that is known.
       true_probability: the probability with which such a labeler prefers left, where it is known (simulated labelers);
         ``probability`` is then one draw from it.
+      strength: how much better the preferred response is, where the labeler said it.
+      shown_first: which response the labeler saw first, where that is known: on the left of a page, first in a judge's
+        prompt.
+      seconds: that the labeler took.
+      judged_at: when, in ISO 8601 with the offset from UTC.
     """
 
     left: int
@@ -55,6 +75,10 @@ class Comparison:
     weight: float = 1.0
     annotator: str | None = None
     true_probability: float | None = None
+    strength: Strength | None = None
+    shown_first: Side | None = None
+    seconds: float | None = None
+    judged_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

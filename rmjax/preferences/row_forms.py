@@ -8,7 +8,9 @@ A row is a mapping from field names to JSON values. Besides the fields of its fo
 - ``allow_empty``: true, where an empty response is meant (its end token alone is scored then),
 
 and a row of two responses ``probability`` (that the chosen one is preferred; 1 if absent), ``margin`` (signed towards
-chosen), ``weight`` and ``true_probability``. Other fields are ignored. A field that is null counts as absent.
+chosen), ``weight``, ``true_probability``, ``strength`` (slightly, clearly, much), ``shown_first`` (left, which is the
+chosen one, or right), ``seconds`` and ``judged_at`` (ISO 8601 with an offset). Other fields are ignored. A field that
+is null counts as absent.
 ``prompt`` and responses are both texts, or both lists of messages ``{"role": ROLE, "content": TEXT}``
 whose role is system, user or assistant.
 
@@ -170,7 +172,7 @@ def parse_comparisons(fields: Fields, defaults: RowDefaults) -> Preference:
 
     ``left`` and ``right`` are indices into the responses and the rest is the judgment as ``Comparison`` has it:
     ``probability`` that left is preferred, ``margin`` signed towards left, ``weight``, ``annotator``,
-    ``true_probability``. This is the form that is written.
+    ``true_probability``, ``strength``, ``shown_first``, ``seconds``, ``judged_at``. This is the form that is written.
     """
     responses = _read_responses(fields)
     comparisons = read_comparisons(fields, len(responses))

@@ -47,11 +47,15 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "margin": comparison.margin,
         "weight": comparison.weight,
     }
-    if comparison.annotator is not None:
-        row["annotator"] = comparison.annotator
-    if comparison.true_probability is not None:
-        row["true_probability"] = comparison.true_probability
-    return row
+    known = {
+        "annotator": comparison.annotator,
+        "true_probability": comparison.true_probability,
+        "strength": comparison.strength and comparison.strength.value,
+        "shown_first": comparison.shown_first and comparison.shown_first.value,
+        "seconds": comparison.seconds,
+        "judged_at": comparison.judged_at,
+    }
+    return row | {name: value for name, value in known.items() if value is not None}
 
 
 def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Preference]) -> None:
