@@ -10,11 +10,9 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.errors import remedied
 from rmjax.files import check_bucket
-from rmjax.preferences.record import RowError
 from rmjax.scoring.best import best_of_n
-from rmjax.scoring.remote_scorer import open_scorer
+from rmjax.scoring.remote_scorer import open_scorer, remedied_rows
 from rmjax.training.machine import use_machine
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.")
@@ -37,7 +35,7 @@ def main() -> None:
         check_bucket(path)
     use_machine()
     scorer = open_scorer(_WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value)
-    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a best response"):
+    with remedied_rows(scorer, "--on_error=skip gives such rows back without a best response"):
         best_of_n(scorer, _INPUT.value, _OUTPUT.value, n=_N.value, head=_HEAD.value, on_error=_ON_ERROR.value)
 
 

@@ -9,9 +9,7 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.errors import remedied
 from rmjax.files import check_bucket
-from rmjax.preferences.record import RowError
 from rmjax.scoring.scored_files import score_file
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.machine import use_machine
@@ -22,6 +20,7 @@ OUTPUT = flags.DEFINE_string(
     "output", None, "Where they go with their rewards: a file, or - for stdout.", required=True
 )
 STEP = flags.DEFINE_integer("step", None, "The checkpoint to score with; the best by config.best_by if not given.")
+HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several; all of them if not given.")
 ON_ERROR = flags.DEFINE_enum_class(
     "on_error",
     OnError.DEFAULT,
@@ -38,8 +37,8 @@ def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
     use_machine()
-    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value, normalized=NORMALIZE.value)
-    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
+    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value, normalized=NORMALIZE.value, head=HEAD.value)
+    with scorer.remedied("--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
 
 

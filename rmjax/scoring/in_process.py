@@ -19,7 +19,7 @@ class ScorerRewards:
 
     def __init__(self, scorer: RewardScorer, head: str | None = None):
         self._scorer = scorer
-        self._head = checked_head(head, scorer.trained.config.model.reward_heads)
+        self._head = checked_head(head, scorer.trained.config.model.reward_heads, option="head")
 
     def rewards(self, groups: Sequence[PromptGroup]) -> list[list[float | TooLong]]:
         """The reward of each response of each group, in their order.
@@ -49,11 +49,10 @@ class ScorerRewards:
         raise AssertionError(f"{origin}: a response without a reward has no fault")
 
 
-def checked_head(head: str | None, heads: tuple[str, ...]) -> str | None:
+def checked_head(head: str | None, heads: tuple[str, ...], option: str = "--head") -> str | None:
     """The head, which must be one of the model's; None where it has a single one, which needs no name."""
-    if fault := fault_of_head(head, heads):
-        right = ", ".join(heads) or "none: it has a single one without a name"
-        raise UserError(f"the model {fault}; head must be one of {right}")
+    if fault := fault_of_head(head, heads, option):
+        raise UserError(f"the model {fault}")
     return head
 
 

@@ -1,12 +1,13 @@
 """What scores the rows of files: a run in this process, or a server in its place."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from rmjax.batches.tokenize import warn_of_cut_prompts
 from rmjax.config import OnError
-from rmjax.errors import UserError
+from rmjax.errors import UserError, remedied
 from rmjax.preferences.record import RowError, Text, response_field
 from rmjax.scoring import rows
 from rmjax.scoring.client import RewardClient
@@ -34,6 +35,13 @@ def open_scorer(workdir: str | None, url: str | None, *, step: int | None, head:
     scorer = RewardScorer.from_workdir(workdir, step)
     checked_head(head, scorer.trained.config.model.reward_heads)
     return scorer
+
+
+def remedied_rows(scorer: FileScorer, skipping: str) -> contextlib.AbstractContextManager[None]:
+    """Adds to the error of a row what is said to help, and what a ``RewardScorer`` knows of its limits."""
+    if isinstance(scorer, RewardScorer):
+        return scorer.remedied(skipping)
+    return remedied(RowError, lambda _: skipping)
 
 
 class RemoteScorer:

@@ -18,6 +18,7 @@ from rmjax.scoring.serving_metrics import ServingMetrics
 from rmjax.scoring.serving_protocols import Answered, ProtocolError
 from rmjax.scoring.serving_rewards import Heads, Normalization, TokenUsage
 from rmjax.scoring.whole_texts import TextError, encode_requests, ended_by
+from rmjax.training.trained import fault_of_head
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,9 +101,8 @@ class Serving:
     def __init__(self, scorer: RewardScorer, settings: ServerSettings, normalization: Mapping[str, Normalization]):
         self.settings = settings
         self.heads = Heads(names=scorer.trained.config.model.reward_heads, normalization=normalization)
-        if settings.head is not None and settings.head not in self.heads.names:
-            known = ", ".join(self.heads.names) or "left out: the model has a single head without a name"
-            raise ConfigError(f"--head is {settings.head!r}; it must be {known}")
+        if settings.head is not None and (fault := fault_of_head(settings.head, self.heads.names)):
+            raise ConfigError(f"the model {fault}")
         self._scorer = scorer
         limits = BatchLimits(
             batch_tokens=settings.batch_tokens or scorer.tokens_at_once,

@@ -31,6 +31,8 @@ class TrainedModel:
       step: the training step that the parameters are of.
       record: of its rewards when it was validated; None where it wasn't.
       validation: the metrics of that; empty where it wasn't.
+      limits: in words, what the limits of its texts are.
+      unvalidated: in words, that it has no record.
     """
 
     config: ExperimentConfig
@@ -40,16 +42,25 @@ class TrainedModel:
     step: int
     record: ScoringRecord | None = None
     validation: dict[str, float] = field(default_factory=dict)
+    limits: str = "those that its run was trained with"
+    unvalidated: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.unvalidated:
+            object.__setattr__(self, "unvalidated", f"step {self.step} was saved without validation")
 
 
-def fault_of_head(head: str | None, heads: tuple[str, ...]) -> str | None:
-    """What is wrong with a choice of a reward head among the model's, in words; None where nothing is.
+def fault_of_head(head: str | None, heads: tuple[str, ...], option: str = "--head") -> str | None:
+    """What is wrong with a choice of a reward head among the model's, and what would be right; None if nothing is.
 
     A model of several heads needs a choice, one of a single head none; ``heads`` is empty where that has no name.
+    ``option`` is what the choice is made by.
     """
     if head in heads or (head is None and len(heads) < 2):
         return None
-    return f"has no reward head {head!r}" if head else "has several reward heads"
+    right = f"one of {', '.join(heads)}" if heads else "left out, it has a single one without a name"
+    fault = "has several reward heads" if head is None else f"has no reward head {head!r}"
+    return f"{fault}; {option} must be {right}"
 
 
 def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
