@@ -16,6 +16,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+SLOW = "slow"  # a byte from time to time, for longer than anybody waits
 FAULTS = ("429", "500", "503", "timeout", "nonsense", "truncated", "cut off", "not a completion")
 _WORTH = re.compile(r"<response-([AB])-\w+>\n.*?worth=(-?[\d.]+)", re.DOTALL)
 Fault = Callable[[str, int], str | None]
@@ -122,6 +123,15 @@ class LocalJudge:
         if fault == "timeout":
             time.sleep(self.timeout_s)
             _send(request, 200, completion("A", None))
+        elif fault == SLOW:
+            data = json.dumps(completion("A", None)).encode()
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(data)))
+            request.end_headers()
+            for place in range(20):
+                request.wfile.write(data[place : place + 1])
+                request.wfile.flush()
+                time.sleep(self.timeout_s / 10)
         elif fault == "nonsense":
             _send(request, 200, completion("Both responses are lovely.", None))
         elif fault == "truncated":

@@ -77,10 +77,13 @@ def no_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
+SECONDS = {"timeout": 0.8, "429": 0.6}  # the weights of what costs seconds
+
+
 def faulty(name: str, tries: int) -> str | None:
     """Half of the questions fail once or twice, each in its own way; seldom in the ways that cost seconds."""
     rng = random.Random(name)
-    faults = rng.choices(FAULTS, [1 if fault in ("timeout", "429") else 12 for fault in FAULTS], k=2)
+    faults = rng.choices(FAULTS, [SECONDS.get(fault, 12) for fault in FAULTS], k=2)
     tries_that_fail = rng.choice([0, 0, 1, 2])
     return faults[tries] if tries < tries_that_fail else None
 
@@ -89,7 +92,8 @@ def test_500_pairs_with_every_failure_are_each_judged_in_both_orders_exactly_onc
     bias = 0.7
     tasks = pairs(500)
     with LocalJudge(bias=bias, fault=faulty) as judge:
-        chosen = settings(judge, tmp_path, timeout_s=0.4, nonsense_tries=3)
+        judge.timeout_s = 6.0  # far from the time that a good answer takes, however busy the machine is
+        chosen = settings(judge, tmp_path, timeout_s=4.0, nonsense_tries=3)
         report = label(tasks, chosen)
         judged = labels(chosen)
         assert [(one.prompt, one.responses) for one in judged] == [(one.prompt, one.responses) for one in tasks]
@@ -100,6 +104,12 @@ def test_500_pairs_with_every_failure_are_each_judged_in_both_orders_exactly_onc
             assert comparison.shown_first is None
         orders = read_preferences(chosen.orders_path, defaults=DEFAULTS).preferences
         assert all([c.shown_first for c in one.comparisons] == [Side.LEFT, Side.RIGHT] for one in orders)
+        for one, both in zip(judged, orders, strict=True):
+            there, back = both.comparisons
+            difference = worth(one.responses[0]) - worth(one.responses[1])
+            assert there.probability == pytest.approx(sigmoid(difference + bias), abs=1e-9)
+            assert back.probability == pytest.approx(sigmoid(difference - bias), abs=1e-9)
+            assert there.weight + back.weight == one.comparisons[0].weight == 1.0
         # Answers that came after a time-out are not counted by the server; all others were paid for once.
         assert len(judge.answered) == 1000
         assert set(judge.answered.values()) == {1}

@@ -5,7 +5,7 @@ import email.utils
 import time
 
 import pytest
-from local_judge import LocalJudge
+from local_judge import SLOW, LocalJudge
 from test_labeling_ai import label, pairs, settings
 
 from rmjax.errors import UserError
@@ -43,7 +43,7 @@ def ask(chosen: JudgeSettings, *, times: int = 1, first_wait_s: float = 0.01):
     [
         ("429", "status 429"), ("500", "status 500"), ("502", "status 502"), ("503", "status 503"),
         ("408", "status 408"), ("truncated", "malformed answer"), ("not a completion", "malformed answer"),
-        ("cut off", "connection"), ("timeout", "timeout"),
+        ("cut off", "connection"), ("timeout", "timeout"), (SLOW, "timeout"),
     ],
 )  # fmt: skip
 def test_what_may_pass_is_tried_again(tmp_path, fault, kind):
@@ -142,3 +142,40 @@ def test_openai_itself_needs_a_key(tmp_path):
     chosen = JudgeSettings(model="m", dimension="d", constitution="c", output=str(tmp_path / "x.jsonl"))
     with pytest.raises(UserError, match="OPENAI_API_KEY is not set"):
         JudgeClient(chosen)
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n1234", "sk-secret\u00e9"])
+def test_a_key_that_no_header_can_hold_is_refused_unseen(tmp_path, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with LocalJudge() as judge, pytest.raises(UserError, match="OPENAI_API_KEY holds") as raised:
+        JudgeClient(settings(judge, tmp_path))
+    assert "sk-secret" not in str(raised.value)
+
+
+def test_what_is_asked_is_as_the_protocol_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\n")  # as from a file
+    with LocalJudge() as judge:
+        ask(settings(judge, tmp_path, max_tokens=5))
+        ask(settings(judge, tmp_path, logprobs=False, max_tokens_name="max_completion_tokens"))
+    (first, headers), (second, _) = judge.requests
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": USER}]
+    common = {"model": "local", "messages": messages, "temperature": 1.0}
+    assert first == common | {"max_tokens": 5, "logprobs": True, "top_logprobs": judge_client.TOP_LOGPROBS}
+    assert second == common | {"max_completion_tokens": 8}
+    assert headers["authorization"] == "Bearer sk-secret"
+
+
+def test_a_run_that_ends_waits_for_no_retry_after(tmp_path):
+    def fault(name: str, tries: int) -> str:
+        if len(judge.requests) < 4:
+            return "429"
+        time.sleep(0.3)  # by when the others wait
+        return "401"
+
+    with LocalJudge(fault=fault) as judge:
+        judge.retry_after = "1000"
+        began = time.monotonic()
+        with pytest.raises(EndpointError):
+            label(pairs(2), settings(judge, tmp_path, concurrency=4))
+        assert len(judge.requests) == 4
+    assert time.monotonic() - began < 10

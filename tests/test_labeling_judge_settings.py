@@ -16,6 +16,7 @@ GOOD = {"model": "m", "dimension": "d", "constitution": "c", "output": "runs/lab
     ({"nonsense_tries": 0}, "nonsense_tries is 0"), ({"timeout_s": 0.0}, "timeout_s is 0.0"),
     ({"timeout_s": float("inf")}, "timeout_s is inf"), ({"price_in": 1.0}, "price_in and price_out go together"),
     ({"price_in": -1.0, "price_out": 1.0}, "price_in is -1.0"), ({"output": "x.csv"}, r"must end in \.jsonl"),
+    ({"base_url": "127.0.0.1:8000/v1"}, "base_url has no scheme"), ({"max_tokens_name": "n"}, "max_tokens_name is 'n'"),
     ({"output": "gs://b/x.jsonl"}, "--store=FILE"),
 ])  # fmt: skip
 def test_impossible_settings_are_named(changes, message):

@@ -40,8 +40,8 @@ def label_with_ai(
     The judgments that the preferences have are not looked at: they only say which pairs are compared. Each pair is
     asked about in both orders. A label is one comparison with the mean of both probabilities, ``annotator`` the model,
     ``seconds`` those of all its answers and ``judged_at`` the last one's; the file beside it, ``NAME.orders.jsonl``,
-    has both orders as comparisons of their own, with ``shown_first``. Utilities stay where the dimension does. A pair
-    with a question that stays without an answer is in neither file, and is told of.
+    has both orders as comparisons of their own, of half the weight, with ``shown_first``. Utilities stay where the
+    dimension does. A pair with a question that stays without an answer is in neither file, and is told of.
 
     Both files are written whole at the end, and are a function of the tasks and of the stored answers: a run that was
     killed and is started again asks only for what is missing.
@@ -159,7 +159,7 @@ def _label(pair: Pair, verdict: Verdict, first: Side, settings: JudgeSettings) -
         left=pair.left,
         right=pair.right,
         probability=verdict.first if first is Side.LEFT else 1 - verdict.first,
-        weight=pair.weight,
+        weight=pair.weight / 2,
         annotator=settings.model,
         shown_first=first,
         seconds=verdict.seconds,
@@ -173,6 +173,7 @@ def _averaged(there: Comparison, back: Comparison) -> Comparison:
     return dataclasses.replace(
         there,
         probability=(there.probability + back.probability) / 2,
+        weight=there.weight + back.weight,
         shown_first=None,
         seconds=round((there.seconds or 0.0) + (back.seconds or 0.0), 3),
         judged_at=max(times),

@@ -57,9 +57,11 @@ class JudgeClient:
     def __init__(self, settings: JudgeSettings, *, first_wait_s: float = FIRST_WAIT_S):
         import openai  # takes a second, which nobody but an AI judge should wait for
 
-        key = os.environ.get(API_KEY)
-        if not key and settings.base_url is None:
+        key = os.environ.get(API_KEY, "").strip()
+        if not key and settings.base_url is None and not os.environ.get("OPENAI_BASE_URL"):
             raise UserError(f"the environment variable {API_KEY} is not set; OpenAI's endpoint needs a key there")
+        if not (key.isascii() and key.isprintable()):  # what the client would say of it has the key in it
+            raise UserError(f"the environment variable {API_KEY} holds what can't be in a header; right would be ASCII")
         self._openai = openai
         self._client = openai.AsyncOpenAI(
             api_key=key or "none", base_url=settings.base_url, timeout=settings.timeout_s, max_retries=0
@@ -76,14 +78,16 @@ class JudgeClient:
     async def ask(self, system: str, user: str, *, stopped: Callable[[], bool]) -> StoredAnswer:
         """The answer to one question.
 
-        ``stopped`` says that the run is over, after which nothing is tried again.
+        ``stopped`` says that the run is over, after which nothing is waited for and nothing tried again.
 
         Raises:
           EndpointError: for what is true of every question.
           UnansweredError: when this one was refused, or its tries are used up.
         """
         for number in range(self._settings.tries):
-            await self._wait()
+            await self._wait(stopped)
+            if stopped():
+                raise UnansweredError("the run ended before it was asked")
             try:
                 return await self._try(system, user)
             except _NotNowError as error:
@@ -95,29 +99,36 @@ class JudgeClient:
                 logging.debug("tried again: %s", last)
                 if error.after_s > 0:
                     self._not_before = max(self._not_before, time.monotonic() + error.after_s)
+                    if error.after_s > LONGEST_WAIT_S:
+                        logging.warning("the endpoint asks to wait %d s (%s)", error.after_s, error)
                 await asyncio.sleep(random.uniform(longest / 2, longest))
         raise AssertionError("there is at least one try")
 
-    async def _wait(self) -> None:
-        """Until the time that the endpoint named last."""
-        while (left := self._not_before - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+    async def _wait(self, stopped: Callable[[], bool]) -> None:
+        """Until the time that the endpoint named last; not all requests then come at once."""
+        if self._not_before <= time.monotonic():
+            return
+        while (left := self._not_before - time.monotonic()) > 0 and not stopped():
+            await asyncio.sleep(min(left, 1.0))
+        await asyncio.sleep(random.uniform(0.0, self._first_wait_s))
 
     async def _try(self, system: str, user: str) -> StoredAnswer:
         openai, settings = self._openai, self._settings
         began = time.monotonic()
-        asked: dict[str, Any] = {"logprobs": True, "top_logprobs": TOP_LOGPROBS} if settings.logprobs else {}
+        asked: dict[str, Any] = {settings.max_tokens_name: settings.max_tokens}
+        if settings.logprobs:
+            asked |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         try:
-            raw = await self._client.chat.completions.with_raw_response.create(
-                model=settings.model,
-                messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
-                max_tokens=settings.max_tokens,
-                temperature=1.0,  # votes are draws, and every server's logprobs are those of the draw, at 1 alone
-                **asked,
-            )
+            async with asyncio.timeout(settings.timeout_s):  # the client's own begins anew with every byte
+                raw = await self._client.chat.completions.with_raw_response.create(
+                    model=settings.model,
+                    messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
+                    temperature=1.0,  # votes are draws, and every server's logprobs are those of the draw, at 1 alone
+                    **asked,
+                )
             body = json.loads(raw.http_response.content)
             read_answer(body, ties=settings.ties)
-        except openai.APITimeoutError:
+        except (openai.APITimeoutError, TimeoutError):
             raise _NotNowError("timeout", f"no answer in {settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
             raise _NotNowError("connection", f"the connection failed ({error.__cause__ or error})") from None

@@ -20,6 +20,7 @@ _OF_JUDGE = {
     "nonsense_tries": (flags.DEFINE_integer, "How often a question is asked whose answers are no letter."),
     "timeout_s": (flags.DEFINE_float, "How long a try waits for its answer, in seconds."),
     "max_tokens": (flags.DEFINE_integer, "The most tokens of an answer."),
+    "max_tokens_name": (flags.DEFINE_string, "What the endpoint calls that: max_tokens or max_completion_tokens."),
     "limit": (flags.DEFINE_integer, "The most pairs that are judged; all."),
     "price_in": (flags.DEFINE_float, "What a million tokens of prompts cost."),
     "price_out": (flags.DEFINE_float, "What a million tokens of answers cost."),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from rmjax.errors import UserError
 
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgeSettings:
@@ -24,8 +26,9 @@ class JudgeSettings:
       concurrency: the most requests at a time.
       tries: of one request, before it counts as failed.
       nonsense_tries: how often a question is asked whose answers are no letter.
-      timeout_s: how long a try waits for its answer.
+      timeout_s: how long a try waits for its whole answer.
       max_tokens: of an answer.
+      max_tokens_name: what the endpoint calls it.
       limit: the most pairs; None: all.
       price_in, price_out: of a million tokens, in any currency.
       dry_run: estimate alone, and ask nothing.
@@ -45,6 +48,7 @@ class JudgeSettings:
     nonsense_tries: int = 3
     timeout_s: float = 60.0
     max_tokens: int = 8
+    max_tokens_name: str = "max_tokens"
     limit: int | None = None
     price_in: float | None = None
     price_out: float | None = None
@@ -66,6 +70,12 @@ class JudgeSettings:
             raise UserError("price_in and price_out go together, each for a million tokens; found one of them")
         if not self.output.endswith((".jsonl", ".jsonl.gz")):
             raise UserError(f"output is {self.output!r}; it must end in .jsonl or .jsonl.gz")
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            raise UserError(
+                "base_url has no scheme; it must begin with http:// or https://, as http://127.0.0.1:8000/v1"
+            )
+        if self.max_tokens_name not in TOKEN_LIMITS:
+            raise UserError(f"max_tokens_name is {self.max_tokens_name!r}; it must be {' or '.join(TOKEN_LIMITS)}")
         if self.store is None and "://" in self.output:
             raise UserError(f"output is {self.output!r}, where no SQLite file can lie; --store=FILE names a local one")
 
