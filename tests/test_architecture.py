@@ -58,6 +58,7 @@ def test_a_package_imports_only_those_before_it(package):
                       ("server", "serving_errors", "serving_protocols", "serving_rewards")]),
         ("uvicorn", ["scoring/serving_process.py"]),
         ("prometheus_client", ["scoring/serving_metrics.py"]),
+        ("openai", ["labeling/judge_client.py"]),
         ("safetensors", ["models/huggingface.py", "models/huggingface_export.py", "models/peft_format.py"]),
     ],
 )  # fmt: skip

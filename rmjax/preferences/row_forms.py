@@ -18,7 +18,7 @@ A new form is a ``RowForm`` in ``ROW_FORMS``: the first one whose ``matches`` sa
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rmjax.preferences.conversations import check_opening, checked_text, read_text, split_conversations, without_prompt
@@ -61,12 +61,12 @@ def parse_row(row: Mapping[str, object], *, origin: str, defaults: RowDefaults) 
     return find_form(fields).parse(fields, defaults)
 
 
-def find_form(fields: Fields) -> RowForm:
-    """The form of a row; RowError where it has none."""
-    for form in ROW_FORMS:
+def find_form(fields: Fields, forms: Sequence[RowForm] = ()) -> RowForm:
+    """The form of a row, of those given or else of ``ROW_FORMS``; RowError where it has none."""
+    for form in (forms := forms or ROW_FORMS):
         if form.matches(fields):
             return form
-    names = " or ".join(form.name for form in ROW_FORMS)
+    names = " or ".join(form.name for form in forms)
     raise fields.error("", "unknown form", found=f"the fields {fields.names()}", right=names)
 
 
@@ -115,8 +115,7 @@ def parse_transcripts(fields: Fields, defaults: RowDefaults) -> Preference:
     for name, transcript in zip(_PAIR, (chosen, rejected), strict=True):
         if not transcript:
             raise fields.error(name, "empty field", found="''", right="a transcript")
-    parts = split_transcripts(chosen, rejected)
-    if parts is None:
+    if (parts := split_transcripts(chosen, rejected)) is None:
         raise _prompts_differ(fields, "transcripts", 'an "\\n\\nAssistant:" at the same place of both')
     return _build_pair(fields, defaults, *parts, prompt_name="chosen", accepts_empty=True)
 
