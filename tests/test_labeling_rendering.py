@@ -127,6 +127,12 @@ def test_a_hundred_kilobytes_are_shown_whole_and_soon(piece):
     assert time.monotonic() - began < 20  # it takes less than one; what isn't bounded would take minutes
 
 
+@pytest.mark.parametrize("mark", ["> ", "- ", "1. ", "*", "[", "> - "])
+@pytest.mark.parametrize("times", [1, 10, 30, 49, 50, 51, 99, 100, 101, 1000])
+def test_nothing_is_lost_however_deep_it_is_nested(mark, times):
+    assert "deep" in read(render(mark * times + "deep"))
+
+
 def test_messages_and_transcripts_become_turns():
     messages = (Message(role="system", content="Be kind."), Message(role="user", content="Hi"))
     assert [turn.speaker for turn in prompt_turns(messages)] == ["System", "User"]

@@ -92,10 +92,10 @@ def _filled(job: PeopleJob, path: str, dimension: str, scorer: Scorer | None) ->
     os.makedirs(os.path.dirname(os.path.abspath(job.store_path)), exist_ok=True)
     store = Store(job.store_path)
     budget = "all" if job.pairs_per_task is None else str(job.pairs_per_task)
-    store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
-    store.name(secrets.token_hex(4))
     new = store.new_tasks(tasks)
     pairs = choose_pairs(new, job.pairs, per_task=job.pairs_per_task, scorer=scorer)
+    store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
+    store.name(secrets.token_hex(4))
     store.add(pairs)
     store.add_gold(gold)
     logging.info("%s: %d tasks, %d of them new with %d pairs; %d gold pairs", job.store_path, len(tasks), len(new),

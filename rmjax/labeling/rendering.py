@@ -17,6 +17,7 @@ from rmjax.preferences.record import Text
 from rmjax.preferences.transcripts import ASSISTANT, is_transcript, turns_of
 
 MOST_MARKDOWN = 20_000  # characters; a longer text is shown as it is written, since the worst would take seconds
+MOST_NESTED = 40  # levels; the parser drops what is nested deeper than 100
 _SPEAKERS = {"user": "User", "assistant": "Assistant", "system": "System"}
 _TAGS = frozenset(
     ["a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
@@ -60,15 +61,17 @@ def _turns(text: Text, markdown: bool) -> tuple[Turn, ...]:
 def render(text: str, *, markdown: bool = True) -> Markup:
     """The text as HTML that holds nothing but formatting and links.
 
-    As it is written, with its line ends, where Markdown isn't asked for or the text is longer than ``MOST_MARKDOWN``.
+    As it is written, with its line ends, where Markdown isn't asked for or the text is longer than ``MOST_MARKDOWN`` or
+    nested deeper than ``MOST_NESTED``.
     Characters that HTML can't hold are shown as U+FFFD.
     """
     if is_blank(text):
         return Markup('<p class="empty">(an empty text)</p>')
-    if not markdown or len(text) > MOST_MARKDOWN:
+    tokens = _MARKDOWN.parse(text) if markdown and len(text) <= MOST_MARKDOWN else []
+    if not tokens or any(token.level > MOST_NESTED for token in tokens):
         return Markup('<div class="verbatim">{}</div>').format(escape(text.replace("\0", "\ufffd")))
     html = nh3.clean(
-        _MARKDOWN.render(text),
+        _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}),
         tags=set(_TAGS),
         attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"},
