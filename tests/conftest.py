@@ -47,7 +47,7 @@ TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "co
 PROCESSES = tuple(
     f"test_{name}.py"
     for name in ("training_processes", "training_resume", "files_bucket", "training_compilation_cache", "scripts_tpu",
-                 "docs_extending", "scoring_serving_process", "command")
+                 "docs_extending", "labeling_browser", "label", "scoring_serving_process", "command")
 )  # fmt: skip
 
 MOST_MAPS = 25_000  # of the 65,530 that Linux allows

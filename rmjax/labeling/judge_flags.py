@@ -25,7 +25,6 @@ _OF_JUDGE = {
     "price_in": (flags.DEFINE_float, "What a million tokens of prompts cost."),
     "price_out": (flags.DEFINE_float, "What a million tokens of answers cost."),
     "dry_run": (flags.DEFINE_bool, "Whether to estimate the cost alone, and ask nothing."),
-    "store": (flags.DEFINE_string, "The SQLite file of all answers; OUTPUT's name with .answers.sqlite."),
 }  # fmt: skip
 
 
@@ -39,7 +38,7 @@ def define() -> None:
 
 def judge_settings(*, dimension: str, output: str) -> JudgeSettings:
     """The settings that the flags give; UserError for what can't be."""
-    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("model", "constitution", *_OF_JUDGE)}
+    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("model", "constitution", "store", *_OF_JUDGE)}
     if not values["model"]:
         raise UserError("--model is not given; it must name the judge's model, as the endpoint does")
     values["constitution"] = read_constitution(dimension, values["constitution"])

@@ -19,8 +19,8 @@ def to_row(preference: Preference) -> dict[str, Any]:
     could not be read back (identical responses, half a surrogate pair, a NaN).
     """
     row: dict[str, Any] = {
-        "prompt": _plain(preference.prompt),
-        "responses": [_plain(response) for response in preference.responses],
+        "prompt": plain(preference.prompt),
+        "responses": [plain(response) for response in preference.responses],
         "comparisons": [_comparison(comparison) for comparison in preference.comparisons],
         "dimension": preference.dimension,
         "source": preference.source.value,
@@ -33,7 +33,8 @@ def to_row(preference: Preference) -> dict[str, Any]:
     return row
 
 
-def _plain(text: Text) -> str | list[dict[str, str]]:
+def plain(text: Text) -> str | list[dict[str, str]]:
+    """The text as JSON has it: messages as a list of objects."""
     if isinstance(text, str):
         return text
     return [{"role": message.role, "content": message.content} for message in text]

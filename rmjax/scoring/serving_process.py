@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import signal
 import socket
@@ -15,6 +14,7 @@ from absl import logging
 
 from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
+from rmjax.loopback import is_loopback
 from rmjax.scoring.client import API_KEY
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.server import make_app
@@ -36,20 +36,11 @@ def api_key() -> str | None:
 
 def check_host(host: str, key: str | None, *, allow_anonymous: bool) -> None:
     """ConfigError where others than this machine could reach the server, and nothing keeps them out."""
-    if key is None and not allow_anonymous and not _is_loopback(host):
+    if key is None and not allow_anonymous and not is_loopback(host):
         raise ConfigError(
             f"--host is {host!r}, which other machines reach; set {API_KEY} in the environment to a key that requests "
             "must bring, or give --allow_anonymous to let everyone in"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextlib.contextmanager
