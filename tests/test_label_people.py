@@ -1,6 +1,7 @@
 """The command: killed at any moment it has lost nothing that it acknowledged; ended, it writes the preferences."""
 
 import dataclasses
+import itertools
 import random
 import re
 import signal
@@ -9,16 +10,20 @@ import threading
 import time
 
 import httpx2 as httpx
+import numpy as np
 import pytest
 from live_labeling import ROOT, command, live_page, write_tasks
+from untrained import random_text, untrained_config, write_run
 
 from rmjax.errors import UserError
 from rmjax.labeling.judged import read_judged
 from rmjax.labeling.pairing import PairRule
 from rmjax.labeling.people_job import PeopleJob, export, serve
 from rmjax.labeling.store import Store
+from rmjax.labeling.tasks import Task
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
+from rmjax.scoring.scorer import RewardScorer
 
 HELPFULNESS = RowDefaults("helpfulness")
 
@@ -133,6 +138,7 @@ def test_what_does_not_fit_is_an_error_before_anything_is_served(tmp_path):
         ({"pairs_per_task": 1}, "left out with --pairs=all"),
         ({"pairs": PairRule.LEAST_SURE}, "needs a reward for each response"),
         ({"output": "gs://bucket/out.jsonl"}, "--store=FILE"),
+        ({"output": str(tmp_path / "out.csv")}, r"right would be .jsonl or .jsonl.gz"),
         ({"output": tasks}, "is there, but no store"),
         ({"tasks": str(tmp_path / "none.jsonl")}, "no such file"),
         ({"gold": tasks}, "missing field"),
@@ -147,3 +153,26 @@ def test_what_does_not_fit_is_an_error_before_anything_is_served(tmp_path):
         page.process.wait(timeout=30)
     with pytest.raises(UserError, match="--dimension is 'honesty'; right would be 'brevity'"):
         serve(dataclasses.replace(fitting, dimension="honesty"))
+
+
+def test_the_pairs_that_a_run_is_least_sure_of_come_first(tmp_path):
+    workdir = write_run(tmp_path / "run", untrained_config())
+    rng = np.random.default_rng(0)
+    texts = [{random_text(rng, 12): None for _ in range(4)} for _ in range(5)]
+    write_tasks(tmp_path / "tasks.jsonl", [{"prompt": "why river", "responses": list(some)} for some in texts])
+    options = ("--dimension=brevity", "--pairs=least_sure", "--pairs_per_task=3", f"--scorer_workdir={workdir}")
+    with live_page(tmp_path, *options):
+        pass
+    store = Store(f"{tmp_path}/out.jsonl.sqlite", create=False)
+    with store.transaction() as database:
+        query = "SELECT texts, left, right FROM pairs JOIN tasks ON task = id ORDER BY number"
+        pairs = [(Task.of_texts("", texts).responses, *places) for texts, *places in database.execute(query)]
+    store.close()
+    scorer = RewardScorer.from_workdir(workdir)
+    known = {responses: scorer.score("why river", responses) for responses, _, _ in pairs}
+    found = [abs(known[responses][left] - known[responses][right]) for responses, left, right in pairs]
+    np.testing.assert_array_less(found[:-1], np.array(found[1:]) + 1e-6)
+    for responses, rewards in known.items():
+        every = sorted(abs(one - other) for one, other in itertools.combinations(rewards, 2))
+        chosen = [difference for pair, difference in zip(pairs, found, strict=True) if pair[0] == responses]
+        np.testing.assert_allclose(chosen, every[:3], atol=1e-6)

@@ -254,16 +254,19 @@ def test_a_file_that_holds_no_tokens_is_an_error_with_its_place(tmp_path, text, 
 
 
 def test_signing_out_ends_the_session(tmp_path, clock):
-    mia = Annotator(make_store(tmp_path / "job.sqlite", make_tasks(1)), SETTINGS, clock, "mia")
+    store = make_store(tmp_path / "job.sqlite", make_tasks(1))
+    mia = Annotator(store, SETTINGS, clock, "mia")
     cookies = dict(mia.client.cookies)
     assert mia.send("/sign-out") == 303
     mia.client.cookies.update(cookies)
     assert "Your name" in mia.look()
+    assert Annotator(store, SETTINGS, clock, "ben").prompt() == "Question 0?"  # and lets the pair go
 
 
 def test_other_machines_need_tokens():
     assert "127.0.0.1" in allowed_hosts("127.0.0.1", by_token=False)
     assert allowed_hosts("0.0.0.0", by_token=True) is None
+    assert allowed_hosts("127.0.0.1", by_token=True) is None  # behind a proxy, which has a name of its own
     with pytest.raises(ConfigError, match=r"--host is '0.0.0.0'.*--tokens"):
         allowed_hosts("0.0.0.0", by_token=False)
 

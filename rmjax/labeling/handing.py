@@ -154,6 +154,12 @@ def _lease(
     database.execute("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
+def release(store: Store, annotator: str) -> None:
+    """Lets go of the pair that the annotator has in hand, so that others need not wait for it."""
+    with store.transaction() as database:
+        database.execute("DELETE FROM leases WHERE annotator = ?", (annotator,))
+
+
 def judge(
     store: Store,
     annotator: str,

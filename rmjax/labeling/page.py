@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from rmjax.labeling.handing import Answer, Rules, Taken, find_progress, hand_out, judge, undo
+from rmjax.labeling.handing import Answer, Rules, Taken, find_progress, hand_out, judge, release, undo
 from rmjax.labeling.page_guard import Guard, read_form
 from rmjax.labeling.people import SESSION_SECONDS, People, Session, SignInError
 from rmjax.labeling.rendering import prompt_turns, response_turns
@@ -133,7 +133,8 @@ class _Page:
         return answer
 
     def sign_out(self, request: Request, form: Form) -> Response:
-        self._checked(request, form)
+        session = self._checked(request, form)
+        release(self._store, session.annotator)
         self._people.sign_out(request.cookies[self._cookie])
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(self._cookie)

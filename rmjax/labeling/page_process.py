@@ -18,18 +18,18 @@ _DRAIN = 5  # seconds that the last answers may take
 
 
 def allowed_hosts(host: str, *, by_token: bool) -> frozenset[str] | None:
-    """The names under which the page may be asked for; None for any, where others than this machine may come.
+    """The names under which the page may be asked for; None for any, where a token tells who comes.
 
-    ConfigError where they could, and nobody would know who they are.
+    ConfigError where others than this machine could come, and nobody would know who they are.
     """
+    if by_token:
+        return None
     if is_loopback(host):
         return frozenset({"localhost", "127.0.0.1", "::1", host})
-    if not by_token:
-        raise ConfigError(
-            f"--host is {host!r}, which other machines reach; give --tokens=FILE with a token for each annotator, or "
-            "leave --host out and let them in by a tunnel or proxy"
-        )
-    return None
+    raise ConfigError(
+        f"--host is {host!r}, which other machines reach; give --tokens=FILE with a token for each annotator, or leave "
+        "--host out and let them in by a tunnel to this machine's port"
+    )
 
 
 def serve_page(app: ASGIApp, *, host: str, port: int, ended: Callable[[], None]) -> None:

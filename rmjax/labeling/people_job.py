@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from absl import logging
 
 from rmjax.config import ConfigError
-from rmjax.files import in_bucket
+from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.handing import Rules
 from rmjax.labeling.judged import export_judged
 from rmjax.labeling.page import PageSettings, make_app
@@ -17,6 +17,7 @@ from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import read_gold, read_tasks
+from rmjax.preferences.write import checked_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,7 @@ def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
     """
     if job.tasks is None or job.dimension is None:
         raise ConfigError(f"--tasks is {job.tasks!r} and --dimension {job.dimension!r}; the page needs both")
+    check_bucket(checked_name(job.output))  # now, rather than when people have worked for it
     question = find_question(job.dimension, job.question)
     hosts = allowed_hosts(job.host, by_token=job.tokens is not None)
     tokens = None if job.tokens is None else read_tokens(job.tokens)
