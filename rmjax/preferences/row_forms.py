@@ -290,7 +290,7 @@ def _is_alpaca_eval(fields: Fields) -> bool:
 
 
 ROW_FORMS: tuple[RowForm, ...] = (
-    RowForm("{prompt, responses, ranking}", lambda row: row.has("ranking"), parse_ranking),
+    RowForm("{prompt, responses, ranking}", lambda fields: fields.has("ranking"), parse_ranking),
     RowForm("{prompt, responses, comparisons}", _is_comparisons, parse_comparisons),
     RowForm("{prompt, chosen, rejected}", _is_pair, parse_pair),
     RowForm("{chosen, rejected} as transcripts", _is_transcripts, parse_transcripts, skips_by_default=True),
