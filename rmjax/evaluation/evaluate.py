@@ -13,7 +13,7 @@ from rmjax.config import ConfigError, ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure, measure_heads
+from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure_heads
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.files import check_bucket
@@ -164,10 +164,6 @@ def evaluate_one(
             f"model {workdir} on {spec}: nothing is left to evaluate, every comparison was skipped "
             f"({dict(tokenized.skipped)})"
         )
-    rewards = compute(trained.params, tokenized)
-    measurement, heads = measure(rewards, pairs), measure_heads(rewards, pairs, config.model.reward_heads)
-    if heads:
-        measurement = replace(measurement, numbers=measurement.numbers | {"heads": heads})
     return Evaluation(
         model=workdir,
         run=run_of(workdir),
@@ -177,7 +173,7 @@ def evaluate_one(
         source=sources(preferences),
         comparisons=tokenized.comparisons,
         skipped=(preferences.skipped + tokenized.skipped).total(),
-        measurement=measurement,
+        measurement=measure_heads(compute(trained.params, tokenized), pairs, config.model.reward_heads),
         kept=_kept(preferences, tokenized),
     )
 

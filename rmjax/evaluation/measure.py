@@ -196,14 +196,18 @@ def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -
 
 def measure_heads(
     rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs, heads: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """The numbers of each head that has comparisons, with their count; empty where there are no several heads."""
-    own = {head: pairs.of_head(number) for number, head in enumerate(heads)} if len(heads) > 1 else {}
-    return {
+) -> Measurement:
+    """The same, and of a model with several heads, as ``heads`` in the numbers, those of each that has comparisons."""
+    whole = measure(rewards, pairs)
+    if len(heads) < 2:
+        return whole
+    own = {head: pairs.of_head(number) for number, head in enumerate(heads)}
+    parts = {
         head: {"comparisons": len(part.left), **measure(rewards, part).numbers}
         for head, part in own.items()
         if len(part.left)
     }
+    return replace(whole, numbers=whole.numbers | {"heads": parts})
 
 
 def _against_the_truth(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -> dict[str, float]:

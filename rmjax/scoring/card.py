@@ -31,6 +31,7 @@ def model_card(
     results: Sequence[Mapping[str, Any]],
     record: ScoringRecord | None,
     license: str | None,
+    base: str | None = None,
 ) -> str:
     """The card as Markdown with the metadata that the hub reads.
 
@@ -41,13 +42,14 @@ def model_card(
       results: lines of ``rmjax.evaluate`` on other data.
       record: the golden scores of the export.
       license: of the model, where its owner states one.
+      base: what an adapter lies on; None for a whole model.
     """
     parts = [
-        _metadata(trained, license),
+        _metadata(trained, license, base),
         f"# A reward model of {dimension}\n\n"
         f"It gives a response to a prompt a number: the higher, the better the response is on {dimension}, as those "
         "saw it who judged its training data, and on nothing else. Numbers are comparable within a prompt.",
-        _use(trained),
+        _use(trained, base),
         "## Data\n\n" + _data(data),
         "## Measured\n\n" + _measured(trained, dimension, results),
         *(
@@ -82,30 +84,40 @@ def read_results(report: epath.PathLike, workdir: str, *, run: str, step: int) -
     return [line for _, line in own]
 
 
-def _metadata(trained: TrainedModel, license: str | None) -> str:
+def _metadata(trained: TrainedModel, license: str | None, base: str | None) -> str:
     fields: dict[str, Any] = {
-        "library_name": "transformers",
+        "library_name": "transformers" if base is None else "peft",
         "pipeline_tag": "text-classification",
         "tags": ["reward-model", "rmjax"],
     }
     if license is not None:
         fields["license"] = license
-    if trained.config.pretrained is not None and not Path(trained.config.pretrained).exists():
-        fields["base_model"] = trained.config.pretrained.removeprefix("hf://").partition("@")[0]
+    began_with = base or trained.config.pretrained
+    if began_with is not None and not Path(began_with).exists():
+        fields["base_model"] = began_with.removeprefix("hf://").partition("@")[0]
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]  # JSON is YAML too
     return "\n".join(["---", *lines, "---"])
 
 
-def _use(trained: TrainedModel) -> str:
+_PEFT = "from peft import PeftModel\n"
+_WHOLE = "model = AutoModelForSequenceClassification.from_pretrained(FOLDER).eval()"
+_ON_BASE = """model = AutoModelForSequenceClassification.from_pretrained({0!r}, num_labels=1)
+if len(tokenizer) > model.config.vocab_size:  # the pad token of the adapter's tokenizer may have no row there
+    model.resize_token_embeddings(len(tokenizer))
+model.config.pad_token_id = tokenizer.pad_token_id
+model = PeftModel.from_pretrained(model, FOLDER).eval()"""
+
+
+def _use(trained: TrainedModel, base: str | None) -> str:
     ended = isinstance(trained.contract.template, JinjaTemplate)
     return f"""## Use
 
 ```python
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+{"" if base is None else _PEFT}from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-model = AutoModelForSequenceClassification.from_pretrained(FOLDER).eval()
+{_WHOLE if base is None else _ON_BASE.format(base)}
 messages = [{{"role": "user", "content": PROMPT}}, {{"role": "assistant", "content": RESPONSE}}]
 tokens = tokenizer.apply_chat_template(messages, return_tensors="pt")
 # of plain texts: tokens = tokenizer(prompt + response + tokenizer.eos_token, return_tensors="pt")

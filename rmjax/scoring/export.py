@@ -86,7 +86,7 @@ def export(
     with made_whole(output) as folder:
         written = theirs | _classifier(trained.contract, dimension) | {"dtype": dtype}
         (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
-        _write_tokenizer(folder, trained.contract, longest)
+        write_tokenizer(folder, trained.contract, longest)
         write_weights(
             folder, theirs["model_type"], trained.config.model, trained.params, head=number, dtype=dtype,
             shard_bytes=shard_bytes, adapters=adapters_of(trained.config),
@@ -169,7 +169,8 @@ def _write_contract(
     return record
 
 
-def _write_tokenizer(folder: Path, contract: TextContract, longest: int) -> None:
+def write_tokenizer(folder: Path, contract: TextContract, longest: int) -> None:
+    """Writes the tokenizer as transformers reads it; ``longest`` is the most tokens of a conversation."""
     save_tokenizer(contract.tokenizer, folder / "tokenizer.json")
     about = {
         "tokenizer_class": "PreTrainedTokenizerFast",
