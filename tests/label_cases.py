@@ -47,6 +47,7 @@ def judgments(seed: int, count: int = 400, prompts: int = 120, soft: bool = Fals
         first=first,
         seconds=np.where(rng.random(count) < 0.2, np.nan, rng.exponential(20, size=count)),
         characters=lengths,
+        gold=np.full(count, -1),
         strength=("",) * count,
         annotators=("ann", "ben", "cem"),
         sources=("human",),

@@ -15,6 +15,7 @@ from rmjax.labeling.biases import (
     CYCLIC_BY_CHANCE,
     count_triples,
     cycles,
+    first_probability,
     gold_accuracy,
     length_bias,
     length_slope,
@@ -75,6 +76,19 @@ def test_a_labeler_of_positions_is_found_out(to, share):
     found = judgments(0)
     followed = dataclasses.replace(found, probability=np.where(found.first == to, 1.0, 0.0))
     assert position_bias(followed).estimate.value == share
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mean_probability_of_the_first_is_that_of_its_definition(seed):
+    found = judgments(seed, soft=True)
+    given = [p if first > 0 else 1 - p for p, first in zip(found.probability, found.first, strict=True) if first]
+    share = first_probability(found)
+    assert share.count == len(given)
+    assert share.estimate.value == pytest.approx(np.mean(given))
+    error = 1.96 * np.std(given) / np.sqrt(len(given))
+    assert (share.estimate.low, share.estimate.high) == pytest.approx(
+        (np.mean(given) - error, np.mean(given) + error), abs=error / 3
+    )
 
 
 def test_a_labeler_of_lengths_has_no_finite_slope_and_one_of_coins_none_at_all():
@@ -160,12 +174,13 @@ def test_a_tie_is_in_no_triple():
 def test_gold_accuracy_has_the_exact_interval(right):
     table = judgments(0, count=10)
     said = dataclasses.replace(table, probability=np.where(np.arange(10) < right, 1.0, 0.0))
-    share = gold_accuracy(said, dict.fromkeys(range(10), 0))
+    known = dataclasses.replace(said, gold=np.zeros(10, np.int64))
+    share = gold_accuracy(known)
     low, high = proportion_confint(right, 10, method="beta")
     expected = (right / 10, 0.0 if right == 0 else low, 1.0 if right == 10 else high)
     assert (share.estimate.value, share.estimate.low, share.estimate.high) == pytest.approx(expected, abs=1e-12)
-    assert gold_accuracy(said, {}).count == 0
-    assert gold_accuracy(dataclasses.replace(said, probability=np.full(10, 0.5)), {3: 0}).estimate.value == 0
+    assert gold_accuracy(said).count == 0
+    assert gold_accuracy(dataclasses.replace(known, probability=np.full(10, 0.5))).estimate.value == 0
 
 
 def test_quantiles_are_those_of_scipy():

@@ -93,3 +93,16 @@ def test_dimensions_stay_apart():
     tables = tabulate([told, other])
     assert list(tables) == ["brevity", "helpfulness"]
     assert [len(table) for table in tables.values()] == [1, 1]
+
+
+def test_gold_answers_are_found_whatever_the_order_and_on_their_dimension_alone():
+    told = record("p", ("a", "b", 1.0, "x"), ("b", "c", 0.0, "x"), ("a", "c", 0.0, "x"))
+    gold = mirrored(record("p", ("a", "b", 1.0, None), ("b", "c", 1.0, None)))
+    table = tabulate([told], [gold])["helpfulness"]
+    right = (1 - np.sign(table.probability - 0.5)).astype(int) == table.gold
+    assert right.tolist() == [True, False, False]
+    assert (table.gold >= 0).tolist() == [True, True, False]
+    other = type(told)(
+        prompt="p", responses=told.responses, comparisons=told.comparisons, dimension="brevity", source=told.source
+    )
+    assert (tabulate([other], [gold])["brevity"].gold == -1).all()

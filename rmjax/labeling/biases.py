@@ -11,7 +11,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from rmjax.intervals import Estimate, wilson_interval
+from rmjax.intervals import Estimate, bootstrap, wilson_interval
+from rmjax.labeling.agreement import ratio
 from rmjax.labeling.judgments import Judgments, Votes, verdicts
 
 CYCLIC_BY_CHANCE = 0.25  # 2 of the 8 ways in which three pairs can be judged are a cycle (Kendall and Smith, 1940)
@@ -33,6 +34,18 @@ def position_bias(judgments: Judgments) -> Share:
     """
     kept = (judgments.first != 0) & (judgments.probability != 0.5)
     return _share((judgments.probability > 0.5) == (judgments.first > 0), kept, judgments.prompt)
+
+
+def first_probability(judgments: Judgments, *, samples: int = 2000) -> Share:
+    """The mean probability given to the response shown first: soft labels and ties as they are; bootstrap bounds."""
+    kept = judgments.where(judgments.first != 0)
+    given = np.where(kept.first > 0, kept.probability, 1 - kept.probability)
+    sums = np.stack([given, np.ones_like(given)], axis=1)
+    return Share(estimate=bootstrap(sums, kept.prompt, _mean, samples=samples), count=len(kept))
+
+
+def _mean(sums: Float64[np.ndarray, "samples 2"]) -> Float64[np.ndarray, "samples"]:
+    return ratio(sums[:, 0], sums[:, 1])
 
 
 def length_bias(judgments: Judgments) -> Share:
@@ -133,26 +146,19 @@ def count_triples(edges: list[tuple[int, int]]) -> tuple[int, int]:
     return int(np.trace(either @ either @ either)) // 6, int(np.trace(above @ above @ above)) // 3
 
 
-def gold_accuracy(judgments: Judgments, gold: dict[int, int]) -> Share:
-    """How often the judgments of pairs with a known answer give it; the interval is the exact binomial one.
+def gold_accuracy(judgments: Judgments) -> Share:
+    """How often judgments of pairs with a known answer give it; the interval is the exact binomial one.
 
-    Args:
-      judgments: of any pairs.
-      gold: the verdict (an index into ``VERDICTS``) of each pair that has a known one.
+    A tie is right where the answer is one, and nowhere else.
     """
-    known = [
-        (gold[pair], said)
-        for pair, said in zip(judgments.pair.tolist(), verdicts(judgments.probability).tolist(), strict=True)
-        if pair in gold
-    ]
-    if not known:
+    known = judgments.gold >= 0
+    count = int(known.sum())
+    if not count:
         return Share(estimate=NOTHING, count=0)
-    right = sum(answer == said for answer, said in known)
-    interval = binomtest(right, len(known)).proportion_ci(0.95, "exact")
-    return Share(
-        estimate=Estimate(value=right / len(known), low=float(interval.low), high=float(interval.high)),
-        count=len(known),
-    )
+    right = int((verdicts(judgments.probability) == judgments.gold)[known].sum())
+    interval = binomtest(right, count).proportion_ci(0.95, "exact")
+    estimate = Estimate(value=right / count, low=float(interval.low), high=float(interval.high))
+    return Share(estimate=estimate, count=count)
 
 
 def quantiles(seconds: Float64[np.ndarray, "judgments"]) -> dict[str, int | float]:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Judgments:
       first: 1 where left was shown first, -1 where right was, 0 where it isn't known.
       seconds: that the judgment took; NaN where it isn't known.
       characters: the lengths of left and right.
+      gold: the known answer, an index into ``VERDICTS``; -1 where there is none.
       strength: the labeler's word for it; "" where there is none.
       annotators, sources: the names.
     """
@@ -48,6 +50,7 @@ class Judgments:
     first: Int64[np.ndarray, "judgments"]
     seconds: Float64[np.ndarray, "judgments"]
     characters: Float64[np.ndarray, "judgments 2"]
+    gold: Int64[np.ndarray, "judgments"]
     strength: tuple[str, ...]
     annotators: tuple[str, ...]
     sources: tuple[str, ...]
@@ -83,20 +86,38 @@ class Votes:
     verdict: Int64[np.ndarray, "votes"]
 
 
-def tabulate(preferences: Iterable[Preference]) -> dict[str, Judgments]:
+_Answers = dict[tuple[str, Text, Text, Text], float]  # (dimension, prompt, left, right): that left is preferred
+
+
+def tabulate(preferences: Iterable[Preference], gold: Iterable[Preference] = ()) -> dict[str, Judgments]:
     """The judgments of each dimension, the dimensions in alphabetical order.
 
     Numbers are given in order of first appearance, over all dimensions together.
+
+    Args:
+      preferences: the judgments.
+      gold: the pairs of which the answer is known, with that answer; the mean where it is given more than once.
     """
-    texts: dict[Text, bytes] = {}
+    digests: dict[Text, bytes] = {}
+    answers = _answers(gold, digests)
     numbers: defaultdict[str, dict[object, int]] = defaultdict(dict)
     rows: defaultdict[str, list[tuple]] = defaultdict(list)
     for preference in preferences:
         for comparison in preference.comparisons:
-            rows[preference.dimension].append(_row(preference, comparison, texts, numbers))
+            rows[preference.dimension].append(_row(preference, comparison, digests, numbers, answers))
     annotators = tuple(name for _, name in numbers["annotator"])  # pyright: ignore[reportGeneralTypeIssues] pairs
     sources = tuple(source.value for source in numbers["source"] if isinstance(source, Source))
     return {dimension: _columns(rows[dimension], annotators, sources) for dimension in sorted(rows)}
+
+
+def _answers(gold: Iterable[Preference], digests: dict[Text, bytes]) -> _Answers:
+    found: defaultdict[tuple[str, Text, Text, Text], list[float]] = defaultdict(list)
+    for preference in gold:
+        for comparison in preference.comparisons:
+            left, right, sign = _oriented(preference, comparison, digests)
+            probability = comparison.probability if sign > 0 else 1 - comparison.probability
+            found[preference.dimension, preference.prompt, left, right].append(probability)
+    return {key: statistics.fmean(values) for key, values in found.items()}
 
 
 def _row(
@@ -104,27 +125,32 @@ def _row(
     comparison: Comparison,
     digests: dict[Text, bytes],
     numbers: defaultdict[str, dict[object, int]],
+    answers: _Answers,
 ) -> tuple:
-    left, right = (preference.responses[index] for index in (comparison.left, comparison.right))
-    probability = comparison.probability
-    first = {None: 0, Side.LEFT: 1, Side.RIGHT: -1}[comparison.shown_first]
-    if _digest(left, digests) > _digest(right, digests):
-        left, right, probability, first = right, left, 1 - probability, -first
+    left, right, sign = _oriented(preference, comparison, digests)
     prompt = _number(numbers["prompt"], preference.prompt)
     places = [_number(numbers["response"], (prompt, text)) for text in (left, right)]
     named = comparison.annotator is not None
+    answer = answers.get((preference.dimension, preference.prompt, left, right))
     return (
         _number(numbers["pair"], tuple(places)),
         prompt,
         *places,
         _number(numbers["annotator"], (preference.source, comparison.annotator)) if named else -1,
         _number(numbers["source"], preference.source),
-        probability,
-        first,
+        comparison.probability if sign > 0 else 1 - comparison.probability,
+        sign * {None: 0, Side.LEFT: 1, Side.RIGHT: -1}[comparison.shown_first],
         math.nan if comparison.seconds is None else comparison.seconds,
         (float(characters(left)), float(characters(right))),
+        -1 if answer is None else int(verdicts(np.array([answer]))[0]),
         "" if comparison.strength is None else comparison.strength.value,
     )
+
+
+def _oriented(preference: Preference, comparison: Comparison, digests: dict[Text, bytes]) -> tuple[Text, Text, int]:
+    """Left and right here, and 1 where that is as the record has them, -1 where they are exchanged."""
+    left, right = (preference.responses[index] for index in (comparison.left, comparison.right))
+    return (right, left, -1) if _digest(left, digests) > _digest(right, digests) else (left, right, 1)
 
 
 def _number(numbers: dict[object, int], key: object) -> int:
@@ -132,7 +158,7 @@ def _number(numbers: dict[object, int], key: object) -> int:
 
 
 def _columns(rows: list[tuple], annotators: tuple[str, ...], sources: tuple[str, ...]) -> Judgments:
-    pair, prompt, left, right, annotator, source, probability, first, seconds, lengths, strength = zip(
+    pair, prompt, left, right, annotator, source, probability, first, seconds, lengths, gold, strength = zip(
         *rows, strict=True
     )
     return Judgments(
@@ -146,6 +172,7 @@ def _columns(rows: list[tuple], annotators: tuple[str, ...], sources: tuple[str,
         first=np.array(first, np.int64),
         seconds=np.array(seconds, np.float64),
         characters=np.array(lengths, np.float64),
+        gold=np.array(gold, np.int64),
         strength=strength,
         annotators=annotators,
         sources=sources,
