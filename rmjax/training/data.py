@@ -19,6 +19,8 @@ from rmjax.batches.tokenizer import OWN_TOKENS, load_tokenizer, train_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
+from rmjax.labels_config import LabelsConfig
+from rmjax.preferences.labels import check_annotators, learned_from
 from rmjax.preferences.record import Preference, PreferenceSet
 from rmjax.training.pretrained import text_folder
 from rmjax.training.processes import process_zero_first
@@ -121,13 +123,25 @@ def _open(
     data = config.data
     opened = open_many(data.train, data, dimension=config.dimension)
     train = tuple(itertools.chain.from_iterable(opened))
+    check_annotators(train, config.labels)
     if data.validation:
         others = open_many(data.validation, data, dimension=config.dimension)
         validation = tuple(itertools.chain.from_iterable(others))
-        return train, validation, [_about(entry) for entry in (*opened, *others)]
+        return _learned_from(train, config), validation, [_about(entry) for entry in (*opened, *others)]
     train, validation = split_by_prompt(train, data.validation_fraction, seed=config.seed)
     logging.info("split by prompt: %d preferences to train on, %d to validate on", len(train), len(validation))
-    return train, validation, [_about(entry) for entry in opened]
+    return _learned_from(train, config), validation, [_about(entry) for entry in opened]
+
+
+def _learned_from(train: Sequence[Preference], config: ExperimentConfig) -> tuple[Preference, ...]:
+    """The training preferences as ``config.labels`` has them learned from, what it changes logged."""
+    found = learned_from(train, config.labels)
+    if config.labels != LabelsConfig():
+        before, after = (sum(len(one.comparisons) for one in preferences) for preferences in (train, found))
+        logging.info("config.labels: of %d comparisons to train on, %d remain", before, after)
+    if not found:
+        raise ConfigError("config.labels leaves no training comparisons; it must leave at least one")
+    return found
 
 
 def _about(opened: PreferenceSet) -> dict[str, Any]:
