@@ -11,6 +11,12 @@ class ComputeDtype(enum.Enum):
     BFLOAT16 = "bfloat16"
 
 
+# The flag of the commands that read trained models, in words.
+DTYPE_READ_IN = (
+    "Of products and activations. In bfloat16, faster on GPUs and TPUs, rewards vary with what is beside them."
+)
+
+
 class AttentionKind(enum.Enum):
     """The implementation of attention; all give the same numbers."""
 
@@ -101,3 +107,13 @@ class ModelConfig:
 NOT_ARCHITECTURE = (
     "attention", "max_positions", "dropout", "compute_dtype", "remat", "vocabulary_size", "unroll", "reward_heads",
 )  # fmt: skip
+
+
+def fault_of_head(head: str | None, heads: tuple[str, ...]) -> str | None:
+    """What is wrong with a choice of a reward head among the model's, in words; None where nothing is.
+
+    A model of several heads needs a choice, one of a single head none; ``heads`` is empty where that has no name.
+    """
+    if head in heads or (head is None and len(heads) < 2):
+        return None
+    return f"has no reward head {head!r}" if head else "has several reward heads"

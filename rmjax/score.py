@@ -11,6 +11,7 @@ from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.files import check_bucket
+from rmjax.model_config import DTYPE_READ_IN, ComputeDtype
 from rmjax.preferences.record import RowError
 from rmjax.scoring.scored_files import score_file
 from rmjax.scoring.scorer import RewardScorer
@@ -29,6 +30,7 @@ ON_ERROR = flags.DEFINE_enum_class(
     "What happens to a row that can't be scored: default and error stop there, skip gives it back with an error and no "
     "reward.",
 )
+COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, ComputeDtype, DTYPE_READ_IN)
 NORMALIZE = flags.DEFINE_bool(
     "normalize", False, "Rewards in standard deviations from the mean of those of the validation data."
 )
@@ -38,7 +40,9 @@ def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
     use_machine()
-    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value, normalized=NORMALIZE.value)
+    scorer = RewardScorer.from_workdir(
+        WORKDIR.value, STEP.value, normalized=NORMALIZE.value, compute_dtype=COMPUTE_DTYPE.value
+    )
     with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
 

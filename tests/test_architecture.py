@@ -113,6 +113,21 @@ def test_importing_rmjax_loads_nothing_but_itself():
     assert {name.split(".")[0] for name in loaded.split()} - standard == {"rmjax"}
 
 
+def test_best_of_n_by_a_server_loads_no_jax(tmp_path):
+    """Nor what else is needed for a model alone: it would start in many seconds."""
+    (tmp_path / "in.jsonl").write_text("")
+    arguments = ["x", "--url=http://127.0.0.1:1", f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out.jsonl"]
+    loaded = run_python(
+        "import sys\nfrom rmjax import best_of_n, command\n"
+        f"try: command.run(best_of_n.main, {arguments!r})\n"
+        "finally: print(*sys.modules)"
+    ).split()
+    assert (tmp_path / "out.jsonl").exists()
+    assert {"rmjax.scoring.remote_scorer", "rmjax.scoring.best"} <= set(loaded)
+    heavy = {"jax", "flax", "numpy", "orbax", "tensorflow_datasets", "tokenizers", "transformers", "pyarrow"}
+    assert {name.split(".")[0] for name in loaded} & heavy == set()
+
+
 def test_public_names_resolve():
     run_python("import rmjax\nfor name in rmjax.__all__: assert getattr(rmjax, name).__name__, name")
 

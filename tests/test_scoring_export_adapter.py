@@ -1,6 +1,7 @@
 """A run with adapters leaves merged, or as an adapter of PEFT's; what neither holds is an error."""
 
 import dataclasses
+import os
 
 import jax
 import numpy as np
@@ -53,6 +54,19 @@ def test_an_adapter_is_put_on_its_base_again(run, tmp_path):
     model = RewardModel(model_shape(config.model, adapter.adapters), trained.model.vocabulary_size)
     again = adapter.onto(trained.params, make_parallel(config).abstract_params(model))
     jax.tree.map(np.testing.assert_array_equal, again, trained.params)
+
+
+def test_all_files_may_be_read_by_those_who_may_read_new_files_here(run, tmp_path):
+    before = os.umask(0o027)
+    try:
+        written = [
+            *export(run, tmp_path / "out").iterdir(),
+            *export_adapter(run, tmp_path / "on", base="x/y").iterdir(),
+        ]
+    finally:
+        os.umask(before)
+    assert {path.suffix for path in written} >= {".json", ".safetensors"}
+    assert {path.name: path.stat().st_mode & 0o777 for path in written} == {path.name: 0o640 for path in written}
 
 
 def test_what_an_adapter_does_not_hold_is_an_error_that_leaves_nothing(run, tmp_path):

@@ -102,3 +102,27 @@ def test_labels_are_changed_where_they_are_trained_on_and_not_where_they_are_val
     config.labels = LabelsConfig(annotator_weights=("mia=1",))
     with pytest.raises(ConfigError, match="names 'mia', who judged nothing"):
         prepare_data(config, epath.Path(tmp_path / "another"))
+
+
+def test_the_card_counts_rows_that_the_labels_leave_out_as_skipped(tmp_path):
+    """Every second prompt has two rows that contradict each other; of those that are trained on they are left out."""
+    rows = [
+        {"prompt": f"Name {place}:", "chosen": chosen, "rejected": rejected}
+        for place in range(FEW)
+        for chosen, rejected in ((" apple", " bird"), (" bird", " apple") if place % 2 else (" apple", " bird"))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tiny_config(str(tmp_path / "rows.jsonl"))
+    found = {}
+    for several in Several:
+        config.labels = LabelsConfig(least_agreement=0.6, several=several)
+        folder = epath.Path(tmp_path / several.value)
+        data = prepare_data(config, folder)
+        (about,) = json.loads((folder / "data.json").read_text())["data sets"]
+        found[several] = {use: sum(counts.values()) for use, counts in about["prompts"].items()}
+        assert data.train.comparisons * (1 if several is Several.KEPT else 2) == found[several]["trained on"]
+    assert found[Several.KEPT] == found[Several.MEAN] == found[Several.MAJORITY]
+    counts = found[Several.KEPT]
+    assert sum(counts.values()) == 2 * FEW
+    assert counts["held out"] == data.validation.comparisons
+    assert 0 < counts["skipped"] < FEW

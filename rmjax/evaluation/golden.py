@@ -141,7 +141,8 @@ def _check_all(record: ScoringRecord, found: Float[np.ndarray, "golden heads"]) 
 def is_exact(trained: TrainedModel) -> bool:
     """Whether a model's rewards are the golden ones but for the order in which float32 numbers are added."""
     devices = {describe_devices()["kind"], trained.record.device if trained.record else _CPU}
-    return trained.config.model.compute_dtype is ComputeDtype.FLOAT32 and devices == {_CPU}
+    dtypes = {trained.config.model.compute_dtype, trained.recorded_in}
+    return dtypes == {ComputeDtype.FLOAT32} and devices == {_CPU}
 
 
 def _name(golden: GoldenScore) -> str:

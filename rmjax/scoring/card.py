@@ -14,6 +14,8 @@ from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel
 
 _SHOWN = 4  # golden conversations
+_USES = ("trained on", "held out", "skipped")
+_COUNTS = ("dimension", "source", "comparisons", "skipped")
 _MEASURED = ("accuracy", "accuracy_low", "accuracy_high", "ece", "nll", "length_baseline_accuracy")
 
 
@@ -47,7 +49,7 @@ def model_card(
         "saw it who judged its training data, and on nothing else. Numbers are comparable within a prompt.",
         _use(trained),
         "## Data\n\n" + _data(data),
-        "## Measured\n\n" + _measured(trained, results),
+        "## Measured\n\n" + _measured(trained, dimension, results),
         *(
             ["## Training\n\n" + _training(trained)] if trained.step else []
         ),  # of a model that was trained elsewhere: nothing
@@ -119,24 +121,55 @@ second."""
 def _data(data: Sequence[Mapping[str, Any]]) -> str:
     if not data:
         return "Nothing is noted of the data that it was trained on."
-    rows = []
+    rows, notes = [], []
     for entry in data:
-        judged = ", ".join(f"{kind}: {count}" for kind, count in sorted(entry["prompts judged"].items()))
-        rows.append((f"`{entry['spec']}`", judged, entry["license"] or "not stated"))
-    return _table(("data", "dimension/source of the judgments: prompts", "license of the data"), rows)
+        prompts = entry["prompts"]
+        for kind in sorted(set().union(*prompts.values())):
+            counts = (str(prompts[use].get(kind, 0)) for use in _USES)
+            rows.append((f"`{entry['spec']}`", kind, *counts, entry["license"] or "not stated"))
+        if entry["unread rows"]:
+            notes.append(f"Of `{entry['spec']}` {entry['unread rows']} rows could not be read.")
+    if any(kind.endswith("/human") for _, kind, *_ in rows):
+        notes.append("Judgments that don't say whose they are count as human.")
+    head = ("data", "dimension/source of the judgments", *(f"prompts {use}" for use in _USES), "license of the data")
+    return "\n\n".join([_table(head, rows), *notes])
 
 
-def _measured(trained: TrainedModel, results: Sequence[Mapping[str, Any]]) -> str:
-    parts = []
-    if trained.validation:
-        named = ", ".join(f"{name} {value:.4g}" for name, value in trained.validation.items())
+def _of_head(
+    validation: Mapping[str, float], results: Sequence[Mapping[str, Any]], head: str
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """What was measured of one of several heads."""
+    own = f"/{head}"
+    found = {name.removesuffix(own): value for name, value in validation.items() if name.endswith(own)}
+    lines = [
+        dict(line) | line["heads"][head] | {"dimension": head} for line in results if head in line.get("heads", {})
+    ]
+    return found, [line | {"skipped": f"{line['skipped']} of all heads"} for line in lines]
+
+
+def _measured(trained: TrainedModel, dimension: str, results: Sequence[Mapping[str, Any]]) -> str:
+    parts, validation = [], trained.validation
+    if len(trained.config.model.reward_heads) > 1:
+        validation, results = _of_head(validation, results, dimension)
+    if validation:
+        named = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
         parts.append(f"On validation data, by which step {trained.step} was chosen: {named}.")
     if results:
-        head = ("data", "dimension", "source", "comparisons", "accuracy (95 % interval)", "ECE", "NLL", "longer wins")
+        head = (
+            "data",
+            "dimension",
+            "source",
+            "comparisons",
+            "left out",
+            "accuracy (95 % interval)",
+            "ECE",
+            "NLL",
+            "longer wins",
+        )
         rows = []
         for line in results:
             accuracy, low, high, ece, nll, longer = (line[name] for name in _MEASURED)
-            counts = (f"`{line['data']}`", line["dimension"], line["source"], str(line["comparisons"]))
+            counts = (f"`{line['data']}`", *(str(line[name]) for name in _COUNTS))
             measured = (f"{accuracy:.3f} ({low:.3f} to {high:.3f})", f"{ece:.3f}", f"{nll:.3f}", f"{longer:.3f}")
             rows.append((*counts, *measured))
         parts.append(_table(head, rows))

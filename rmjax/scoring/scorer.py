@@ -14,13 +14,14 @@ from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
+from rmjax.model_config import ComputeDtype
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
+from rmjax.scoring.source import Reward
 from rmjax.training.portable import load_model
 from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
 
-Reward = float | dict[str, float]
 Prompt = str | Sequence[Message | Mapping[str, str]]
 
 
@@ -54,10 +55,19 @@ class RewardScorer:
 
     @classmethod
     def from_workdir(
-        cls, workdir: epath.PathLike, step: int | None = None, *, normalized: bool = False
+        cls,
+        workdir: epath.PathLike,
+        step: int | None = None,
+        *,
+        normalized: bool = False,
+        compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     ) -> "RewardScorer":
-        """The scorer of a run's best checkpoint, or of that of a step, or of a model in Hugging Face's format."""
-        return cls(load_model(workdir, step), normalized=normalized)
+        """The scorer of a run's best checkpoint, or of that of a step, or of a model in Hugging Face's format.
+
+        It computes in float32 whatever the model was trained in. In bfloat16, which is faster on accelerators, rewards
+        are rounded otherwise in other company.
+        """
+        return cls(load_model(workdir, step, compute_dtype=compute_dtype), normalized=normalized)
 
     def score(self, prompt: Prompt, responses: Sequence[Prompt]) -> list[Reward]:
         """The reward of each response to the prompt.
