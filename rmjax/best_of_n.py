@@ -10,10 +10,8 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.errors import remedied
 from rmjax.files import check_bucket
 from rmjax.model_config import DTYPE_READ_IN, ComputeDtype
-from rmjax.preferences.record import RowError
 from rmjax.scoring.best import best_of_n
 from rmjax.scoring.remote_scorer import open_scorer
 
@@ -43,7 +41,7 @@ def main() -> None:
     scorer = open_scorer(
         _WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value, compute_dtype=_COMPUTE_DTYPE.value
     )
-    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a best response"):
+    with scorer.remedied("--on_error=skip gives such rows back without a best response"):
         best_of_n(scorer, _INPUT.value, _OUTPUT.value, n=_N.value, head=_HEAD.value, on_error=_ON_ERROR.value)
 
 

@@ -164,6 +164,7 @@ def validate(config: ExperimentConfig) -> None:
     Until the architecture of ``config.pretrained`` is that of ``config.model``, which then has a vocabulary size, what
     depends on it isn't asked.
     """
+    config_json.check_types(config, "config")
     for name, ok, right in itertools.chain(_checks_of_numbers(config), _checks_of_the_rest(config)):
         if not ok:
             raise ConfigError(f"config.{name} is {_get(config, name)!r}; it must be {right}")

@@ -109,11 +109,14 @@ NOT_ARCHITECTURE = (
 )  # fmt: skip
 
 
-def fault_of_head(head: str | None, heads: tuple[str, ...]) -> str | None:
-    """What is wrong with a choice of a reward head among the model's, in words; None where nothing is.
+def fault_of_head(head: str | None, heads: tuple[str, ...], option: str = "--head") -> str | None:
+    """What is wrong with a choice of a reward head among the model's, and what would be right; None if nothing is.
 
     A model of several heads needs a choice, one of a single head none; ``heads`` is empty where that has no name.
+    ``option`` is what the choice is made by.
     """
     if head in heads or (head is None and len(heads) < 2):
         return None
-    return f"has no reward head {head!r}" if head else "has several reward heads"
+    right = f"one of {', '.join(heads)}" if heads else "left out, it has a single one without a name"
+    fault = "has several reward heads" if head is None else f"has no reward head {head!r}"
+    return f"{fault}; {option} must be {right}"

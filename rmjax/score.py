@@ -9,10 +9,8 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.errors import remedied
 from rmjax.files import check_bucket
 from rmjax.model_config import DTYPE_READ_IN, ComputeDtype
-from rmjax.preferences.record import RowError
 from rmjax.scoring.scored_files import score_file
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.machine import use_machine
@@ -23,6 +21,7 @@ OUTPUT = flags.DEFINE_string(
     "output", None, "Where they go with their rewards: a file, or - for stdout.", required=True
 )
 STEP = flags.DEFINE_integer("step", None, "The checkpoint to score with; the best by config.best_by if not given.")
+HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several; all of them if not given.")
 ON_ERROR = flags.DEFINE_enum_class(
     "on_error",
     OnError.DEFAULT,
@@ -41,9 +40,9 @@ def main() -> None:
         check_bucket(path)
     use_machine()
     scorer = RewardScorer.from_workdir(
-        WORKDIR.value, STEP.value, normalized=NORMALIZE.value, compute_dtype=COMPUTE_DTYPE.value
+        WORKDIR.value, STEP.value, normalized=NORMALIZE.value, head=HEAD.value, compute_dtype=COMPUTE_DTYPE.value
     )
-    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
+    with scorer.remedied("--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
 
 

@@ -124,7 +124,7 @@ def test_skipped_rows_stay_in_their_place_without_a_best(tmp_path, source, caplo
 def test_one_of_several_heads(tmp_path):
     place = write_run(tmp_path / "run", untrained_config(heads=("a", "b")))
     given, target = written(tmp_path / "in.jsonl", candidates(1, 4)), tmp_path / "out.jsonl"
-    with pytest.raises(UserError, match="has several reward heads; head must be one of a, b"):
+    with pytest.raises(UserError, match="has several reward heads; --head must be one of a, b"):
         open_scorer(place, None, step=None, head=None)
     several = open_scorer(place, None, step=None, head="b")
     assert isinstance(several, RewardScorer)

@@ -162,7 +162,8 @@ def _explained(error: LimitError, trained: TrainedModel, groups: Sequence[TextGr
     """The error with what helps against it."""
     error.survey(fault for encoded in trained.contract.encode_many(groups) for fault in encoded.faults)
     them = "it" if error.count == 1 else f"all {error.count} such texts"
-    error.remedy = f"a model trained with {error.flags(trained.config)} takes {them}; {SKIPPING}"
+    longer = f"a model trained with {error.flags(trained.config)} takes {them}"
+    error.remedy = f"{longer if trained.step else f'its limits are {trained.limits}'}; {SKIPPING}"
     return error
 
 
@@ -176,6 +177,5 @@ def _field(row: BenchmarkRow, response: tuple[Message, ...]) -> str:
 
 def _head_number(workdir: str, heads: tuple[str, ...], head: str | None) -> int:
     if fault := fault_of_head(head, heads):
-        right = f"one of {', '.join(heads)}" if heads else "left out, it has a single one without a name"
-        raise EvaluationError(f"model {workdir} {fault}; --head must be {right}")
+        raise EvaluationError(f"model {workdir} {fault}")
     return 0 if head is None else heads.index(head)

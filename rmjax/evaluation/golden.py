@@ -51,7 +51,7 @@ def trusted_computer(trained: TrainedModel) -> RewardComputer:
     """
     compute = RewardComputer(trained.model, trained.config)
     if trained.record is None:
-        logging.info("step %d was saved without validation, so there are no golden scores to hold it to", trained.step)
+        logging.info("%s, so there are no golden scores to hold it to", trained.unvalidated)
     else:
         check_golden(trained, trained.record, compute, exact=is_exact(trained))
     return compute

@@ -124,7 +124,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
 def number_of_head(head: str | None, heads: tuple[str, ...]) -> int:
     """Which output of the model the named reward head is; ExportError where it isn't among them, or isn't named."""
     if fault := fault_of_head(head, heads):
-        raise ExportError(f"the model {fault}; --head must be one of {', '.join(heads) or 'none: it has a single one'}")
+        raise ExportError(f"the model {fault}")
     return 0 if head is None else heads.index(head)
 
 
@@ -158,7 +158,7 @@ def _write_contract(
     path.write_text(contract_to_json(written, dimension, None))
     if trained.record is None:
         if texts is not None:
-            raise ExportError(f"step {trained.step} was saved without validation, so no golden scores are written")
+            raise ExportError(f"{trained.unvalidated}, so no golden scores are written")
         return None
     exported = load_portable(folder, parallel=trained.config.parallel, stored_in=ComputeDtype(dtype))
     compute = RewardComputer(exported.model, exported.config)

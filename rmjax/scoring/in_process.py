@@ -17,7 +17,7 @@ class ScorerRewards:
 
     def __init__(self, scorer: RewardScorer, head: str | None = None):
         self._scorer = scorer
-        self._head = checked_head(head, scorer.trained.config.model.reward_heads)
+        self._head = checked_head(head, scorer.trained.config.model.reward_heads, option="head")
 
     def rewards(self, groups: Sequence[PromptGroup]) -> list[list[float | TooLong]]:
         """The reward of each response of each group, in their order.

@@ -1,5 +1,6 @@
 """What scores the rows of files: a run in this process, or a server in its place, which needs no jax here."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from absl import logging
 
 from rmjax.batches.limits import cut_prompts_message
 from rmjax.config import OnError
-from rmjax.errors import UserError
+from rmjax.errors import UserError, remedied
 from rmjax.model_config import ComputeDtype
 from rmjax.preferences.record import RowError, Text, response_field
 from rmjax.scoring import rows
@@ -79,6 +80,10 @@ class RemoteScorer:
         """As a ``RewardScorer`` does of so many prompts."""
         if cut:
             logging.warning("%s", cut_prompts_message(name, cut, self._limit))
+
+    def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]:
+        """Adds to the error of a row what is said to help."""
+        return remedied(RowError, lambda _: skipping)
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the model has against a request; None if nothing."""

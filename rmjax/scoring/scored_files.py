@@ -1,5 +1,6 @@
 """Files of rows, scored into files of the same rows with something added to each."""
 
+import contextlib
 import dataclasses
 import time
 from collections import Counter
@@ -29,6 +30,8 @@ class FileScorer(Protocol):
     def warn_of_cut(self, cut: int, name: str = "scoring") -> None: ...
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None: ...
+
+    def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]: ...
 
 
 def rewards_of(_: Mapping[str, Any], request: rows.Request, rewards: list[Reward | None]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Rewards of single responses from a trained model."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +10,13 @@ from etils import epath
 from jaxtyping import Float32
 
 from rmjax.batches.contract import EncodedGroup, TextContract, TextGroup
+from rmjax.batches.limits import LimitError
 from rmjax.batches.tokenize import tokenize_responses, tokenized_responses, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
-from rmjax.errors import UserError
+from rmjax.errors import UserError, remedied
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.model_config import ComputeDtype
+from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
 from rmjax.scoring.source import Reward
@@ -33,24 +35,30 @@ class RewardScorer:
     """Scores responses one at a time: a reward depends on the prompt, the response and the model, on nothing else.
 
     Of a prompt that is longer than the model's limit the last tokens are read; a warning says so once a call.
-    The reward of a model with one reward head is a float, that of one with several a dict by the head's name.
+    The reward of a model with one reward head is a float, that of one with several a dict by the head's name, or a
+    float where ``head`` is given.
 
     Args:
       trained: the model.
       normalized: gives rewards in standard deviations from the mean of those that the model gave the validation data.
+      head: of several, that whose rewards alone are given; all if not given.
 
     Raises:
+      UserError: where the model has no head of that name.
       GoldenScoreError: where the model doesn't give its golden scores.
       NormalizationError: where rewards can't be normalized, as the step was saved without validation.
     """
 
-    def __init__(self, trained: TrainedModel, *, normalized: bool = False):
+    def __init__(self, trained: TrainedModel, *, normalized: bool = False, head: str | None = None):
         self.trained = trained
+        self._heads = trained.config.model.reward_heads
+        if head is not None and (fault := fault_of_head(head, self._heads)):
+            raise UserError(f"the model {fault}")
+        self._head = head
         self._normalized = normalized
         if normalized:
             normalizations(trained)
         self.contract: TextContract = trained.contract
-        self._heads = trained.config.model.reward_heads
         self._compute = trusted_computer(trained)
 
     @classmethod
@@ -60,6 +68,7 @@ class RewardScorer:
         step: int | None = None,
         *,
         normalized: bool = False,
+        head: str | None = None,
         compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     ) -> "RewardScorer":
         """The scorer of a run's best checkpoint, or of that of a step, or of a model in Hugging Face's format.
@@ -67,7 +76,7 @@ class RewardScorer:
         It computes in float32 whatever the model was trained in. In bfloat16, which is faster on accelerators, rewards
         are rounded otherwise in other company.
         """
-        return cls(load_model(workdir, step, compute_dtype=compute_dtype), normalized=normalized)
+        return cls(load_model(workdir, step, compute_dtype=compute_dtype), normalized=normalized, head=head)
 
     def score(self, prompt: Prompt, responses: Sequence[Prompt]) -> list[Reward]:
         """The reward of each response to the prompt.
@@ -134,10 +143,18 @@ class RewardScorer:
             found[request][response] = self._reward(value)
         return found
 
+    def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]:
+        """Adds to the error of a row what is said to help, and to that of a text that is too long where limits are
+        from."""
+        limits = f"the model's limits are {self.trained.limits}; "
+        return remedied(RowError, lambda error: (limits if isinstance(error, LimitError) else "") + skipping)
+
     def _reward(self, value: Float32[np.ndarray, "heads"]) -> Reward:
         values = [
             self.normalize(number, head) if self._normalized else number for head, number in enumerate(value.tolist())
         ]
+        if self._head is not None:
+            return values[self._heads.index(self._head)]
         return dict(zip(self._heads, values, strict=True)) if len(self._heads) > 1 else values[0]
 
     def normalize(self, reward: float, head: int = 0) -> float:
@@ -148,9 +165,7 @@ class RewardScorer:
 def normalizations(trained: TrainedModel) -> tuple[Normalization, ...]:
     """By what the rewards of each head are normalized; NormalizationError where that isn't known of all."""
     if trained.record is None:
-        raise NormalizationError(
-            f"step {trained.step} was saved without validation: the spread of its rewards isn't known"
-        )
+        raise NormalizationError(f"{trained.unvalidated}: the spread of its rewards isn't known")
     found = [trained.record.normalization(head) for head in range(len(trained.record.mean))]
     known = tuple(entry for entry in found if entry is not None)
     if len(known) < len(found):

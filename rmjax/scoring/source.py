@@ -57,11 +57,10 @@ def check_of_server(url: str, *, step: int | None, compute_dtype: ComputeDtype, 
             raise UserError(f"{prefix}{name} is {given}, and {url} is a server: that is decided where it is started")
 
 
-def checked_head(head: str | None, heads: tuple[str, ...]) -> str | None:
+def checked_head(head: str | None, heads: tuple[str, ...], option: str = "--head") -> str | None:
     """The head, which must be one of the model's; None where it has a single one, which needs no name."""
-    if fault := fault_of_head(head, heads):
-        right = ", ".join(heads) or "none: it has a single one without a name"
-        raise UserError(f"the model {fault}; head must be one of {right}")
+    if fault := fault_of_head(head, heads, option):
+        raise UserError(f"the model {fault}")
     return head
 
 

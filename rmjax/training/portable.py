@@ -139,7 +139,8 @@ def load_portable(
     params = theirs.load(make_parallel_here(config).abstract_params(model), jax.random.PRNGKey(0))
     return TrainedModel(
         config=config, model=model, params=params, contract=contract.text, step=0, record=contract.record,
-        recorded_in=contract.compute_dtype,
+        recorded_in=contract.compute_dtype, limits=contract.limits,
+        unvalidated=f"{name} came without a record of its rewards",
     )  # fmt: skip
 
 
@@ -170,6 +171,7 @@ class _ScoringContract:
     transcripts_as_messages: bool = False
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
     record: ScoringRecord | None = None
+    limits: str = f"those of its {CONTRACT}"
 
 
 def _read_contract(folder: Path) -> _ScoringContract | None:
@@ -200,4 +202,6 @@ def _read_contract(folder: Path) -> _ScoringContract | None:
 def _own_contract(folder: Path, theirs: HuggingFaceModel) -> _ScoringContract:
     longest = min(_LONGEST, theirs.config.position_embeddings or theirs.config.max_positions or _LONGEST)
     limits = TextConfig(max_prompt_tokens=longest // 2, max_response_tokens=longest // 2)
-    return _ScoringContract(text=TextContract.from_config(limits, *load_pretrained_text(folder)))
+    positions = "it has positions for" if longest < _LONGEST else f"a model without a {CONTRACT} is read with"
+    words = f"each half of the {longest} tokens that {positions}, and no flag changes them"
+    return _ScoringContract(text=TextContract.from_config(limits, *load_pretrained_text(folder)), limits=words)

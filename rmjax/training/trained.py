@@ -33,6 +33,8 @@ class TrainedModel:
       record: of its rewards when it was validated; None where it wasn't.
       validation: the metrics of that; empty where it wasn't.
       recorded_in: the dtype that the rewards of the record were computed in.
+      limits: in words, what the limits of its texts are.
+      unvalidated: in words, that it has no record.
     """
 
     config: ExperimentConfig
@@ -43,6 +45,12 @@ class TrainedModel:
     record: ScoringRecord | None = None
     validation: dict[str, float] = field(default_factory=dict)
     recorded_in: ComputeDtype = ComputeDtype.FLOAT32
+    limits: str = "those that its run was trained with"
+    unvalidated: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.unvalidated:
+            object.__setattr__(self, "unvalidated", f"step {self.step} was saved without validation")
 
 
 def load_trained(
