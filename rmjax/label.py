@@ -1,25 +1,23 @@
-"""Has pairs of responses judged: by people on a page of this machine, by an AI judge, or by a rule.
+"""Has pairs judged by people on a page of this machine, by an AI judge or by a rule; says what the judgments say.
 
     python -m rmjax.label --tasks=responses.jsonl --dimension=harmlessness --output=preferences.jsonl --port=8000
-    python -m rmjax.label --judge=openai --base_url=http://127.0.0.1:8000/v1 --model=MODEL \\
-        --tasks=responses.jsonl --dimension=harmlessness --output=preferences.jsonl
-    python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity --tie_margin=20 --output=brief.jsonl
-
-A task is a row ``{"prompt": …, "responses": [… , …]}``, or any preference that ``rmjax.train`` reads, whose pairs are
-judged again. docs/labeling.md and docs/labeling_ai.md say more.
+    python -m rmjax.label --judge=openai --model=MODEL --tasks=responses.jsonl --dimension=honesty --output=honest.jsonl
+    python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity --output=brief.jsonl
+    python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
 """
 
 from absl import flags
 
 from rmjax.command import results_alone, run
-from rmjax.config import DataConfig
+from rmjax.datasets.open import open_many
 from rmjax.datasets.tasks import open_tasks
 from rmjax.files import check_bucket
-from rmjax.labeling import judge_flags, people_flags, people_job, rule_flags
+from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
 from rmjax.labeling.ai import label_with_ai
-from rmjax.labeling.job_flags import DATA_DIR, DIMENSION, MANUAL_DIR, ON_ERROR, OUTPUT, TASKS, check_given
+from rmjax.labeling.job_flags import DIMENSION, OUTPUT, TASKS, data, given
+from rmjax.labeling.label_report import report_labels
 from rmjax.labeling.labeled import label_with
-from rmjax.preferences.record import Preference
+from rmjax.labeling.pairing import Scorer
 
 JUDGE = flags.DEFINE_enum("judge", "people", ["people", "openai", "rule"], "Who judges.")
 judge_flags.define()
@@ -27,35 +25,35 @@ rule_flags.define()
 
 
 def main() -> None:
-    check_given(OUTPUT)
-    check_bucket(OUTPUT.value)
-    if JUDGE.value == "people":
-        _by_people()
-    elif JUDGE.value == "openai":
-        check_given(TASKS, DIMENSION)
-        settings = judge_flags.judge_settings(dimension=DIMENSION.value, output=OUTPUT.value)
-        with results_alone() as tell:
-            label_with_ai(_tasks(), settings, tell=tell)
+    if report_flags.FOLDER.value is not None:
+        _report()
+    elif JUDGE.value == "people":
+        people_flags.run(_scorer)
     else:
-        check_given(TASKS, DIMENSION)
-        label_with(rule_flags.rule_labeler(dimension=DIMENSION.value), _tasks(), OUTPUT.value)
+        _by_machine(given(DIMENSION), given(OUTPUT))
 
 
-def _by_people() -> None:
-    job, workdir = people_flags.described_job(), people_flags.SCORER.value
-    if people_flags.EXPORT.value:
-        people_job.export(job)
-    elif workdir is None:
-        people_job.serve(job)
-    else:
-        from rmjax.scoring.task_rewards import task_rewards  # here alone, since people need no jax to judge
+def _by_machine(dimension: str, output: str) -> None:
+    check_bucket(output)
+    if JUDGE.value == "rule":
+        labeler = rule_flags.rule_labeler(dimension=dimension)
+        label_with(labeler, open_tasks(given(TASKS), data(), dimension=dimension), output)
+        return
+    settings = judge_flags.judge_settings(dimension=dimension, output=output)
+    with results_alone() as tell:
+        label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
 
-        people_job.serve(job, task_rewards(workdir, people_flags.SCORER_HEAD.value))
+
+def _scorer(workdir: str, head: str | None) -> Scorer:
+    from rmjax.scoring.task_rewards import task_rewards  # here alone, since people need no jax to judge
+
+    return task_rewards(workdir, head)
 
 
-def _tasks() -> tuple[Preference, ...]:
-    data = DataConfig(on_error=ON_ERROR.value, data_dir=DATA_DIR.value, manual_dir=MANUAL_DIR.value)
-    return open_tasks(TASKS.value, data, dimension=DIMENSION.value)
+def _report() -> None:
+    sets = [open_many(specs, data(), dimension=report_flags.dimension()) for specs in report_flags.specs()]
+    with results_alone() as tell:
+        tell(report_labels(sets[0], gold=sets[1], folder=report_flags.FOLDER.value))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ PACKAGE = ROOT / "rmjax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # A package imports only itself and those before it.
 ORDER = ("preferences", "labeling", "datasets", "batches", "models", "training", "evaluation", "scoring")
-SHARED = {"config", "config_json", "model_config", "tuning_config", "errors", "files", "hub", "arrays", "loopback"}
+SHARED = {
+    "config", "config_json", "labels_config", "model_config", "tuning_config", "errors", "files", "hub", "arrays",
+    "intervals", "loopback", "pictures", "report_page",
+}  # fmt: skip
 
 
 def imported(path: Path) -> set[str]:

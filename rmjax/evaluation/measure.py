@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int
 
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.evaluation import calibration, pairwise
-from rmjax.evaluation.intervals import wilson_interval
+from rmjax.intervals import wilson_interval
 from rmjax.labeling.rule import characters as characters_of
 from rmjax.preferences.record import Preference, Text
 
