@@ -1,9 +1,9 @@
 """Has pairs judged by people on a page of this machine, by an AI judge or by a rule; says what the judgments say.
 
-    python -m rmjax.label --tasks=responses.jsonl --dimension=harmlessness --output=preferences.jsonl --port=8000
-    python -m rmjax.label --judge=openai --model=MODEL --tasks=responses.jsonl --dimension=honesty --output=honest.jsonl
-    python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity --output=brief.jsonl
-    python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
+python -m rmjax.label --tasks=responses.jsonl --dimension=harmlessness --output=preferences.jsonl --port=8000
+python -m rmjax.label --judge=openai --model=MODEL --tasks=responses.jsonl --dimension=honesty --output=honest.jsonl
+python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity --output=brief.jsonl
+python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
 """
 
 from absl import flags
