@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rmjax.errors import ReportedError
 from rmjax.labeling.judge_question import LETTERS, TIE
 
 _THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
@@ -19,7 +20,7 @@ _WORTHS = {LETTERS[0]: 1.0, LETTERS[1]: 0.0, TIE: 0.5}  # of a letter, for respo
 _MARKS = "\u0120\u2581"  # that tokenizers have in the place of a space
 
 
-class MalformedAnswerError(ValueError):
+class MalformedAnswerError(ReportedError, ValueError):
     """A body that is no chat completion: the endpoint failed, and may answer well when it is asked again."""
 
 
