@@ -24,6 +24,9 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where they go with their best: a 
 _N = flags.DEFINE_integer("n", None, "How many of a row's responses are compared, the first; all.", lower_bound=1)
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
 _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
+_PESSIMISM = flags.DEFINE_float(
+    "pessimism", 0.0, "Of an ensemble: so many standard deviations of its members are taken from their mean."
+)
 _ON_ERROR = flags.DEFINE_enum_class(
     "on_error",
     OnError.DEFAULT,
@@ -36,7 +39,7 @@ def main() -> None:
     for path in (_INPUT.value, _OUTPUT.value):
         check_bucket(path)
     use_machine()
-    scorer = open_scorer(_WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value)
+    scorer = open_scorer(_WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value, pessimism=_PESSIMISM.value)
     with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a best response"):
         best_of_n(scorer, _INPUT.value, _OUTPUT.value, n=_N.value, head=_HEAD.value, on_error=_ON_ERROR.value)
 

@@ -12,8 +12,9 @@ from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.files import check_bucket
 from rmjax.preferences.record import RowError
-from rmjax.scoring.scored_files import score_file
+from rmjax.scoring.scored_files import SCORING, score_file
 from rmjax.scoring.scorer import RewardScorer
+from rmjax.scoring.uncertain import UNCERTAIN, UncertainScorer
 from rmjax.training.machine import use_machine
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
@@ -33,14 +34,22 @@ NORMALIZE = flags.DEFINE_bool(
     "normalize", False, "Rewards in standard deviations from the mean of those of the validation data."
 )
 
+UNCERTAINTY = flags.DEFINE_bool(
+    "uncertainty", False, "Adds spread: the standard deviation over the members of an ensemble of reward heads."
+)
+PESSIMISM = flags.DEFINE_float(
+    "pessimism", 0.0, "Of an ensemble: so many standard deviations of its members are taken from their mean."
+)
+
 
 def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
     use_machine()
-    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value, normalized=NORMALIZE.value)
+    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value, normalized=NORMALIZE.value, pessimism=PESSIMISM.value)
+    scorer, task = (UncertainScorer(scorer), UNCERTAIN) if UNCERTAINTY.value else (scorer, SCORING)
     with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
-        score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
+        score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value, task=task)
 
 
 if __name__ == "__main__":

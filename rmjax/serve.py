@@ -23,6 +23,9 @@ _MODEL = flags.DEFINE_string(
     "model_id", None, "The id that answers name; the workdir's name and the step if not given."
 )
 _HEAD = flags.DEFINE_string("head", None, "The head that other programs' protocols give, of a model with several.")
+_PESSIMISM = flags.DEFINE_float(
+    "pessimism", 0.0, "Of an ensemble: so many standard deviations of its members are taken from their mean."
+)
 _ANONYMOUS = flags.DEFINE_bool("allow_anonymous", False, "Lets other machines in without an API key.")
 _BATCH_TOKENS = flags.DEFINE_integer("max_batch_tokens", None, "Tokens of a batch; what the model computes at once.")
 _BATCHING = flags.DEFINE_bool("batching", True, "False computes one request at a time, for comparison.")
@@ -39,7 +42,7 @@ def main() -> None:
     key = api_key()
     check_host(_HOST.value, key, allow_anonymous=_ANONYMOUS.value)
     use_machine()
-    scorer = RewardScorer.from_workdir(_WORKDIR.value, _STEP.value)
+    scorer = RewardScorer.from_workdir(_WORKDIR.value, _STEP.value, pessimism=_PESSIMISM.value)
     name = _MODEL.value or f"{PurePath(_WORKDIR.value).name}@{scorer.trained.step}"
     settings = ServerSettings(
         model=name, head=_HEAD.value, api_key=key, batch_tokens=_BATCH_TOKENS.value, batching=_BATCHING.value,

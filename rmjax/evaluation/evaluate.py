@@ -13,9 +13,10 @@ from rmjax.config import ConfigError, ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure
+from rmjax.evaluation.measure import Evaluation, JudgedPairs, Measurement, in_words, judged_pairs, measure
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.evaluation.spread import mean_of_members
 from rmjax.files import check_bucket
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.portable import load_model, run_of
@@ -168,9 +169,16 @@ def evaluate_one(
         source=sources(preferences),
         comparisons=tokenized.comparisons,
         skipped=(preferences.skipped + tokenized.skipped).total(),
-        measurement=measure(compute(trained.params, tokenized), pairs),
+        measurement=_measured(trained, compute, tokenized, pairs),
         kept=_kept(preferences, tokenized),
     )
+
+
+def _measured(
+    trained: TrainedModel, compute: RewardComputer, tokenized: TokenizedPreferences, pairs: JudgedPairs
+) -> Measurement:
+    members = compute.members(trained.params, tokenized)
+    return measure(mean_of_members(members), pairs, members if members.shape[-1] > 1 else None)
 
 
 def _kept(preferences: PreferenceSet, tokenized: TokenizedPreferences) -> frozenset[tuple[str, int]]:

@@ -16,11 +16,13 @@ from rmjax.scoring.scorer import Reward, RewardScorer
 from rmjax.scoring.source import PromptGroup, TooLong
 
 
-def open_scorer(workdir: str | None, url: str | None, *, step: int | None, head: str | None) -> FileScorer:
+def open_scorer(
+    workdir: str | None, url: str | None, *, step: int | None, head: str | None, pessimism: float = 0.0
+) -> FileScorer:
     """The scorer of a run, or of a running server.
 
     Raises:
-      UserError: where both or neither of them are given, or step or head don't fit.
+      UserError: where both or neither of them are given, or step, head or pessimism don't fit.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_trained``.
     """
     if (workdir is None) == (url is None):
@@ -29,9 +31,11 @@ def open_scorer(workdir: str | None, url: str | None, *, step: int | None, head:
     if url is not None:
         if step is not None:
             raise UserError(f"--step is {step}, and {url} is a server: which checkpoint it has is decided there")
+        if pessimism:
+            raise UserError(f"--pessimism is {pessimism:g}, and {url} is a server: how pessimistic it is is said there")
         return RemoteScorer(RewardClient(url=url, head=head))
     assert workdir is not None
-    scorer = RewardScorer.from_workdir(workdir, step)
+    scorer = RewardScorer.from_workdir(workdir, step, pessimism=pessimism)
     checked_head(head, scorer.trained.config.model.reward_heads)
     return scorer
 
