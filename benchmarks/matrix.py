@@ -17,8 +17,8 @@ from absl import app, flags, logging
 
 from rmjax.config import OnError
 from rmjax.evaluation.evaluate import evaluate
-from rmjax.evaluation.intervals import Estimate, paired_bootstrap
 from rmjax.evaluation.measure import Evaluation
+from rmjax.intervals import Estimate, paired_bootstrap
 
 _WORKDIRS = flags.DEFINE_multi_string("workdirs", None, "The runs of one row; once for each row.", required=True)
 _DATA = flags.DEFINE_multi(

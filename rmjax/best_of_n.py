@@ -10,12 +10,10 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.errors import remedied
 from rmjax.files import check_bucket
-from rmjax.preferences.record import RowError
+from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
 from rmjax.scoring.best import best_of_n
 from rmjax.scoring.remote_scorer import open_scorer
-from rmjax.training.machine import use_machine
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.")
 _URL = flags.DEFINE_string("url", None, "A running server in its place, as http://127.0.0.1:8000.")
@@ -24,9 +22,8 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where they go with their best: a 
 _N = flags.DEFINE_integer("n", None, "How many of a row's responses are compared, the first; all.", lower_bound=1)
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
 _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
-_PESSIMISM = flags.DEFINE_float(
-    "pessimism", 0.0, "Of an ensemble: so many standard deviations of its members are taken from their mean."
-)
+_PESSIMISM = flags.DEFINE_float("pessimism", 0.0, LESS_SPREAD)
+_COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, ComputeDtype, DTYPE_READ_IN)
 _ON_ERROR = flags.DEFINE_enum_class(
     "on_error",
     OnError.DEFAULT,
@@ -38,9 +35,15 @@ _ON_ERROR = flags.DEFINE_enum_class(
 def main() -> None:
     for path in (_INPUT.value, _OUTPUT.value):
         check_bucket(path)
-    use_machine()
-    scorer = open_scorer(_WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value, pessimism=_PESSIMISM.value)
-    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a best response"):
+    if _URL.value is None:
+        from rmjax.training.machine import use_machine  # here alone: it imports jax, which takes many seconds
+
+        use_machine()
+    scorer = open_scorer(
+        _WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value, pessimism=_PESSIMISM.value,
+        compute_dtype=_COMPUTE_DTYPE.value,
+    )  # fmt: skip
+    with scorer.remedied("--on_error=skip gives such rows back without a best response"):
         best_of_n(scorer, _INPUT.value, _OUTPUT.value, n=_N.value, head=_HEAD.value, on_error=_ON_ERROR.value)
 
 

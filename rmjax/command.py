@@ -30,7 +30,8 @@ def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
 
     Wrong input ends it with one message on stderr and exit code 2, a run that failed (on a full disk, say) with 1; any
     other exception is a mistake in the program and keeps its traceback. ``--verbosity=1`` shows every traceback and
-    every log line. Where the reader of stdout has gone, as in ``… | head -1``, it ends quietly with code 141.
+    every log line. Where the reader of stdout has gone, as in ``… | head -1``, it ends quietly with code 141, at Ctrl-C
+    with 130.
     """
 
     def prepared(_: list[str]) -> None:
@@ -50,6 +51,11 @@ def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
             raise
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
         sys.exit(_exit_code(error))
+    except KeyboardInterrupt:
+        if flags.FLAGS.is_parsed() and logging.level_debug():
+            raise
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 @runtime_checkable

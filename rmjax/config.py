@@ -15,6 +15,7 @@ from typing import Any
 
 from rmjax import config_json
 from rmjax.errors import ConfigError
+from rmjax.labels_config import LabelsConfig, checks_of_labels
 from rmjax.model_config import ComputeDtype, ModelConfig, Norm, checks_of_heads
 from rmjax.tuning_config import TuningConfig, checks_of_tuning
 
@@ -144,6 +145,7 @@ class ExperimentConfig:
     evaluate_every: int = 200  # steps between validations, each followed by a checkpoint
     best_by: BestBy = BestBy.ACCURACY  # what is kept and loaded as the best checkpoint
     data: DataConfig = field(default_factory=DataConfig)
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
     text: TextConfig = field(default_factory=TextConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -163,6 +165,7 @@ def validate(config: ExperimentConfig) -> None:
     Until the architecture of ``config.pretrained`` is that of ``config.model``, which then has a vocabulary size, what
     depends on it isn't asked.
     """
+    config_json.check_types(config, "config")
     for name, ok, right in itertools.chain(_checks_of_numbers(config), _checks_of_the_rest(config)):
         if not ok:
             raise ConfigError(f"config.{name} is {_get(config, name)!r}; it must be {right}")
@@ -217,6 +220,7 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
     yield "data.train", bool(data.train), "at least one data spec, as --config.data.train=pairs.jsonl gives"
     split = bool(data.validation) or 0 < data.validation_fraction < 1
     yield "data.validation_fraction", split, "in (0, 1), or else data.validation must name what to validate on"
+    yield from checks_of_labels(config.labels)
     smallest = least_row_length(text)
     right = (
         f"at least text.max_prompt_tokens + 2 * text.max_response_tokens = {smallest}, so that every pair fits a row "

@@ -14,6 +14,7 @@ from rmjax.config import OnError
 from rmjax.errors import remedied
 from rmjax.evaluation.benchmark import Benchmark, evaluate_benchmark
 from rmjax.evaluation.evaluate import evaluate
+from rmjax.model_config import DTYPE_READ_IN, ComputeDtype
 from rmjax.preferences.record import RowError
 from rmjax.training.machine import use_machine
 
@@ -27,9 +28,9 @@ MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A folder of files that are
 ON_ERROR = flags.DEFINE_enum_class(
     "on_error", None, OnError,
     "What happens to rows that can't be used: error stops at the first, skip counts them; default skips in published "
-    "files that are known to hold a few, and stops in all others. If not given, what each run did with its own rows; "
-    "of a benchmark, error.",
+    "files that are known to hold a few, and stops in all others. If not given, as each run did; of a benchmark error.",
 )  # fmt: skip
+COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, ComputeDtype, DTYPE_READ_IN)
 BENCHMARK = flags.DEFINE_enum_class("benchmark", None, Benchmark, "Whose files or folders --data are then.")
 HEAD = flags.DEFINE_string("head", None, "With --benchmark: the reward head that is read, of several.")
 
@@ -46,10 +47,9 @@ def _go_together(given: dict[str, Any]) -> bool:
 def main() -> None:
     use_machine()
     runs, data = ([*itertools.chain(*flag.value)] for flag in (WORKDIRS, DATA))
-    common: dict[str, Any] = {"step": STEP.value, "on_error": ON_ERROR.value}
+    common: dict[str, Any] = {"step": STEP.value, "on_error": ON_ERROR.value, "compute_dtype": COMPUTE_DTYPE.value}
     places = {"data_dir": DATA_DIR.value, "manual_dir": MANUAL_DIR.value, "report": REPORT.value}
-    remedy = remedied(RowError, lambda _: "--on_error=skip skips and counts such comparisons and rows")
-    with results_alone() as write, remedy:
+    with results_alone() as write, remedied(RowError, lambda _: "--on_error=skip skips and counts such rows"):
         if BENCHMARK.value is None:
             evaluate(runs, data, **places, **common, each=write)
         else:

@@ -36,7 +36,12 @@ def folder_of(name: str, *, weights: bool = True) -> Path:
     match = _ID.fullmatch(plain)
     if match is None or (plain == name and Path(name).exists()):
         raise HubError(f"{name!r} is neither a folder nor an id on the hub (OWNER/NAME or OWNER/NAME@REVISION)")
-    return _downloaded(match["id"], match["revision"], weights)
+    try:
+        return _downloaded(match["id"], match["revision"], weights)
+    except HubError as error:
+        if plain != name:
+            raise
+        raise HubError(f"there is no folder {name} here, and {error}") from error
 
 
 @functools.cache  # a run asks for config, weights and tokenizer, each for itself
@@ -50,4 +55,4 @@ def _downloaded(name: str, revision: str | None, weights: bool) -> Path:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise HubError(f"{name!r} is no folder, and the hub doesn't give it: {reason}") from error
+        raise HubError(f"the hub doesn't give {name!r}: {reason}") from error

@@ -13,6 +13,13 @@ class ComputeDtype(enum.Enum):
     BFLOAT16 = "bfloat16"
 
 
+# Flags of the commands that read trained models, in words.
+DTYPE_READ_IN = (
+    "Of products and activations. In bfloat16, faster on GPUs and TPUs, rewards vary with what is beside them."
+)
+LESS_SPREAD = "Of an ensemble: so many standard deviations of its members are taken from their mean."
+
+
 class AttentionKind(enum.Enum):
     """The implementation of attention; all give the same numbers."""
 
@@ -116,3 +123,16 @@ def checks_of_heads(model: ModelConfig) -> Iterator[tuple[str, bool, str]]:
     yield "model.ensemble_scale", 0 < model.ensemble_scale < math.inf, "a finite number above 0"
     apart = model.ensemble > 1 or model.ensemble_scale == fresh
     yield "model.ensemble_scale", apart, f"left at {fresh}, as model.ensemble is 1"
+
+
+def fault_of_head(head: str | None, heads: tuple[str, ...], option: str = "--head") -> str | None:
+    """What is wrong with a choice of a reward head among the model's, and what would be right; None if nothing is.
+
+    A model of several heads needs a choice, one of a single head none; ``heads`` is empty where that has no name.
+    ``option`` is what the choice is made by.
+    """
+    if head in heads or (head is None and len(heads) < 2):
+        return None
+    right = f"one of {', '.join(heads)}" if heads else "left out, it has a single one without a name"
+    fault = "has several reward heads" if head is None else f"has no reward head {head!r}"
+    return f"{fault}; {option} must be {right}"

@@ -9,9 +9,8 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.errors import remedied
 from rmjax.files import check_bucket
-from rmjax.preferences.record import RowError
+from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
 from rmjax.scoring.scored_files import SCORING, score_file
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.uncertain import UNCERTAIN, UncertainScorer
@@ -23,6 +22,7 @@ OUTPUT = flags.DEFINE_string(
     "output", None, "Where they go with their rewards: a file, or - for stdout.", required=True
 )
 STEP = flags.DEFINE_integer("step", None, "The checkpoint to score with; the best by config.best_by if not given.")
+HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several; all of them if not given.")
 ON_ERROR = flags.DEFINE_enum_class(
     "on_error",
     OnError.DEFAULT,
@@ -30,25 +30,26 @@ ON_ERROR = flags.DEFINE_enum_class(
     "What happens to a row that can't be scored: default and error stop there, skip gives it back with an error and no "
     "reward.",
 )
+COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, ComputeDtype, DTYPE_READ_IN)
 NORMALIZE = flags.DEFINE_bool(
     "normalize", False, "Rewards in standard deviations from the mean of those of the validation data."
 )
-
 UNCERTAINTY = flags.DEFINE_bool(
     "uncertainty", False, "Adds spread: the standard deviation over the members of an ensemble of reward heads."
 )
-PESSIMISM = flags.DEFINE_float(
-    "pessimism", 0.0, "Of an ensemble: so many standard deviations of its members are taken from their mean."
-)
+PESSIMISM = flags.DEFINE_float("pessimism", 0.0, LESS_SPREAD)
 
 
 def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
     use_machine()
-    scorer = RewardScorer.from_workdir(WORKDIR.value, STEP.value, normalized=NORMALIZE.value, pessimism=PESSIMISM.value)
+    scorer = RewardScorer.from_workdir(
+        WORKDIR.value, STEP.value, normalized=NORMALIZE.value, head=HEAD.value, pessimism=PESSIMISM.value,
+        compute_dtype=COMPUTE_DTYPE.value,
+    )  # fmt: skip
     scorer, task = (UncertainScorer(scorer), UNCERTAIN) if UNCERTAINTY.value else (scorer, SCORING)
-    with remedied(RowError, lambda _: "--on_error=skip gives such rows back without a reward"):
+    with scorer.remedied("--on_error=skip gives such rows back without a reward"):
         score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value, task=task)
 
 

@@ -1,7 +1,7 @@
 """Trains a reward model: ``python -m rmjax.train --config=experiments/helpfulness.py --workdir=runs/helpfulness``.
 
 Every field of the config is a flag (``--config.steps=100``). The same command resumes a run that was cut short. A run
-that a SIGTERM ended, everything saved, exits with code 143: run it again.
+that a SIGTERM ended, everything saved, exits with code 143, one that Ctrl-C ended with 130: run it again.
 
 Over several hosts, run it on each of them, with a workdir that all of them see: on Cloud TPU as it is, elsewhere with
 ``--coordinator_address=HOST:PORT --process_count=N --process_id=0`` (1, 2, …), where the host is that of process 0.

@@ -40,14 +40,14 @@ import jax  # noqa: E402 it reads the flags once
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "config_json", "files", "command",
-         "command_flags")  # fmt: skip
+TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "config_json", "files", "intervals",
+         "labeling.agreement", "labeling.biases", "labeling.judgments", "command", "command_flags")  # fmt: skip
 # The files whose tests are mostly commands in processes of their own, the longest first: one worker takes them, one
 # after the other, while the others compute.
 PROCESSES = tuple(
     f"test_{name}.py"
     for name in ("training_processes", "training_resume", "files_bucket", "training_compilation_cache", "scripts_tpu",
-                 "docs_extending", "scoring_serving_process", "command")
+                 "docs_extending", "labeling_browser", "label_people", "scoring_serving_process", "command")
 )  # fmt: skip
 
 MOST_MAPS = 25_000  # of the 65,530 that Linux allows

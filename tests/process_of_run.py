@@ -1,7 +1,8 @@
 """One process of a run over several: ``python -m rmjax.train``, but that it can send itself a signal.
 
-``TERMINATE=PROCESS:VALIDATION`` in the environment: that process gets a SIGTERM in the first, second, … validation,
-which then lasts long enough on every process for the notice (jax looks for it once a second) to go round.
+``TERMINATE=PROCESS:VALIDATION`` in the environment: that process gets a SIGTERM (or the signal of the number
+``SIGNAL``) in the first, second, … validation, which then lasts long enough on every process for the notice (jax looks
+for it once a second) to go round.
 ``KILL=PROCESS:VALIDATION``: it gets a SIGKILL, and the others, with ``ASLEEP`` seconds, do nothing for so long.
 ``HEARTBEAT=SECONDS``: a process that hasn't been heard of for so long is taken for dead.
 """
@@ -38,7 +39,7 @@ def make_terminating(*arguments: Any):
         result, call = evaluate(params), next(calls)
         if call == last:
             if terminated == jax.process_index():
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), int(os.environ.get("SIGNAL", signal.SIGTERM)))
             time.sleep(NOTICE_SECONDS)
         if call == final:
             if killed == jax.process_index():

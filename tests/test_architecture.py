@@ -14,7 +14,10 @@ PACKAGE = ROOT / "rmjax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # A package imports only itself and those before it.
 ORDER = ("preferences", "labeling", "datasets", "batches", "models", "training", "evaluation", "scoring")
-SHARED = {"config", "config_json", "model_config", "tuning_config", "errors", "files", "hub", "arrays"}
+SHARED = {
+    "config", "config_json", "labels_config", "model_config", "tuning_config", "errors", "files", "hub", "arrays",
+    "intervals", "loopback", "pictures", "report_page",
+}  # fmt: skip
 
 
 def imported(path: Path) -> set[str]:
@@ -52,12 +55,18 @@ def test_a_package_imports_only_those_before_it(package):
         ("tensorflow_datasets", ["datasets"]),
         ("tensorflow", []),
         ("torch", []),
-        ("fastapi", [f"scoring/{name}.py" for name in
-                     ("server", "serving", "serving_body", "serving_errors", "serving_gate")]),
+        ("fastapi", [*(f"scoring/{name}.py" for name in
+                       ("server", "serving", "serving_body", "serving_errors", "serving_gate")),
+                     "labeling/page.py", "labeling/page_guard.py"]),
         ("pydantic", [f"scoring/{name}.py" for name in
                       ("server", "serving_errors", "serving_protocols", "serving_rewards")]),
-        ("uvicorn", ["scoring/serving_process.py"]),
+        ("uvicorn", ["scoring/serving_process.py", "labeling/page_process.py"]),
+        ("jinja2", ["batches/jinja_template.py", "labeling/page.py"]),
+        ("markdown_it", ["labeling/rendering.py"]),
+        ("nh3", ["labeling/rendering.py"]),
+        ("sqlite3", ["labeling/store.py", "labeling/handing.py"]),
         ("prometheus_client", ["scoring/serving_metrics.py"]),
+        ("openai", ["labeling/judge_client.py"]),
         ("safetensors", ["models/huggingface.py", "models/huggingface_export.py", "models/peft_format.py"]),
     ],
 )  # fmt: skip
@@ -110,6 +119,21 @@ def test_importing_rmjax_loads_nothing_but_itself():
     assert {name.split(".")[0] for name in loaded.split()} - standard == {"rmjax"}
 
 
+def test_best_of_n_by_a_server_loads_no_jax(tmp_path):
+    """Nor what else is needed for a model alone: it would start in many seconds."""
+    (tmp_path / "in.jsonl").write_text("")
+    arguments = ["x", "--url=http://127.0.0.1:1", f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out.jsonl"]
+    loaded = run_python(
+        "import sys\nfrom rmjax import best_of_n, command\n"
+        f"try: command.run(best_of_n.main, {arguments!r})\n"
+        "finally: print(*sys.modules)"
+    ).split()
+    assert (tmp_path / "out.jsonl").exists()
+    assert {"rmjax.scoring.remote_scorer", "rmjax.scoring.best"} <= set(loaded)
+    heavy = {"jax", "flax", "numpy", "orbax", "tensorflow_datasets", "tokenizers", "transformers", "pyarrow"}
+    assert {name.split(".")[0] for name in loaded} & heavy == set()
+
+
 def test_public_names_resolve():
     run_python("import rmjax\nfor name in rmjax.__all__: assert getattr(rmjax, name).__name__, name")
 
@@ -151,12 +175,13 @@ def test_the_core_and_all_that_it_imports_name_only_five_libraries():
     assert {"rmjax.batches.parts", "rmjax.config", "rmjax.training.loss"} <= seen.keys()
 
 
-def test_only_the_command_that_serves_imports_what_serves():
+def test_only_the_commands_that_serve_import_what_serves():
     web = {"fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"}
+    served = {"serve": web, "label": {"fastapi", "starlette", "uvicorn"}}
     for path in PACKAGE.glob("*.py"):
         names = set().union(*reached([f"rmjax.{path.stem}"]).values()) if path.stem != "__init__" else set()
         found = {name.split(".")[0] for name in names} & web
-        assert found == (web if path.stem == "serve" else set()), path
+        assert found == served.get(path.stem, set()), path
 
 
 def test_packing_models_and_step_need_only_jax_flax_optax_jaxtyping_and_numpy():

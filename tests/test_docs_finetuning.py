@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -57,7 +58,10 @@ def test_the_notebook_runs_from_top_to_bottom(surroundings: Path):
     )
     client.execute()
     card = (surroundings / "exported" / "README.md").read_text()
-    assert "| `hh_rlhf/helpful-base:train` | helpfulness/human: 40 | MIT |" in card
+    (row,) = (row for row in card.splitlines() if row.startswith("| `hh_rlhf/helpful-base:train` |"))
+    spec, judged, *counts, license = row.strip("| ").split(" | ")
+    assert (spec, judged, license) == ("`hh_rlhf/helpful-base:train`", "helpfulness/human", "MIT")
+    assert sum(map(int, counts)) == 40  # trained on, held out, skipped
     assert "base_model" not in card  # which is an id on the hub
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
     assert "# A reward model of helpfulness" in printed
@@ -69,6 +73,23 @@ def test_the_notebook_is_stored_without_what_a_run_leaves_in_it():
     for cell in notebook.cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+def test_the_page_says_what_the_notebook_adds_where_nothing_can_be_downloaded():
+    source = "\n".join(cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells)
+    added = re.findall(r"f\"(--[\w.]+)=\{HH\}\"", source)
+    assert len(added) == 2
+    for flag in added:
+        assert f"`{flag}=FOLDER`" in PAGE
+
+
+def test_a_newcomer_is_told_which_python_before_the_first_command():
+    lowest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    readme = (ROOT / "README.md").read_text()
+    (said,) = re.findall(r"Python 3\.\d+ to 3\.\d+", readme[: readme.index("make train ")])
+    assert said.startswith(f"Python {lowest} to ")
+    assert said in (ROOT / "BUILD.md").read_text()
+    assert "pip install -e ." in PAGE[: PAGE.index("```python")]
 
 
 def test_the_page_and_the_notebook_have_the_same_commands():

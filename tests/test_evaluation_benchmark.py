@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from absl import logging
 from benchmark_cases import reward_bench_2_row, reward_bench_row, rm_bench_row, scored
+from pretrained_folders import write_pretrained
 from untrained import WORDS, untrained_config, write_run
 
 from rmjax.config import OnError
@@ -125,6 +126,16 @@ def test_equal_responses_have_equal_rewards_and_are_computed_once(tmp_path, run,
     (found,) = evaluate_benchmark([run], [path], benchmark=Benchmark.REWARD_BENCH)
     assert found.scores.subsets == {"hep-go": 0.0}
     assert computed == [9]
+
+
+def test_somebody_elses_model_says_where_its_limits_are_from(tmp_path):
+    write_pretrained(tmp_path / "theirs", "llama", reward=True)
+    row = published(Benchmark.REWARD_BENCH, each=1)[0] | {"rejected": " ".join(WORDS * 90)}
+    said = r"; its limits are each half of the 512 tokens that it has positions for, and no flag changes them; --on_err"
+    with pytest.raises(RowError, match=said):
+        evaluate_benchmark(
+            [str(tmp_path / "theirs")], [write(tmp_path / "rows.jsonl", [row])], benchmark=Benchmark.REWARD_BENCH
+        )
 
 
 LONG = {"reward_bench": "rejected", "reward_bench_2": "rejected[1]", "rm_bench": "rejected[1]"}

@@ -1,5 +1,6 @@
 """What the members of an ensemble say: their spread, how sure a preference is, and what is asked first."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy import stats
 from untrained import untrained_config, untrained_contract
 
 from rmjax.batches.tokenize import tokenize
-from rmjax.evaluation.measure import judged_pairs, measure
+from rmjax.evaluation.measure import judged_pairs, measure, measure_heads
 from rmjax.evaluation.spread import least_sure_first, mean_of_members, member_differences, spread, sureness
 from rmjax.preferences.record import Comparison, Preference, Source
 
@@ -95,3 +96,17 @@ def test_an_evaluation_says_whether_errors_are_where_the_members_are_apart():
     assert quarters[0] > quarters[3] + 0.1
     assert np.mean(quarters) == pytest.approx(numbers["accuracy"])
     assert all(one > other - 0.05 for one, other in itertools.pairwise(quarters))
+
+
+def test_of_several_heads_the_members_of_each_are_measured_on_its_own_comparisons():
+    pairs = judged(60)
+    pairs = dataclasses.replace(pairs, head=np.arange(60) % 2)
+    members = drawn(4, 120, 2, 3)
+    numbers = measure_heads(mean_of_members(members), pairs, ("a", "b"), members).numbers
+    assert "mean_spread" in numbers
+    for head, name in enumerate("ab"):
+        own = np.arange(120).reshape(60, 2)[head::2].ravel()
+        found = numbers["heads"][name]
+        assert found["mean_spread"] == pytest.approx(members[own, head].std(-1, ddof=1).mean(), rel=1e-5)
+        apart = members[own[0::2], head] - members[own[1::2], head]
+        assert found["mean_difference_spread"] == pytest.approx(apart.std(-1, ddof=1).mean(), rel=1e-5)

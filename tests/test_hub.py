@@ -111,7 +111,7 @@ def test_the_text_alone_leaves_the_weights_there(hub, tmp_path):
 def test_what_the_hub_has_not_got_is_an_error_that_says_so(hub, tmp_path):
     done = asked_in_a_process(hub, tmp_path, "owner/other")
     assert done.returncode != 0
-    assert "HubError: 'owner/other' is no folder, and the hub doesn't give it: " in done.stderr
+    assert "HubError: there is no folder owner/other here, and the hub doesn't give 'owner/other': " in done.stderr
 
 
 def test_a_folder_is_itself_and_nothing_else_is_looked_for(tmp_path):

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from rmjax.errors import UserError
 from rmjax.labeling.labeler import LABELERS, Labeler, find_labeler
-from rmjax.labeling.rule import BREVITY, RuleLabeler, characters
+from rmjax.labeling.rule import BREVITY, RuleLabeler, brevity, characters, matches
 from rmjax.preferences.record import Comparison, Message, Preference, Source
 
 
@@ -87,3 +88,34 @@ def test_labelers_are_found_by_name_and_a_wrong_name_lists_them():
     assert labeler is LABELERS["brevity"] is BREVITY
     with pytest.raises(ValueError, match=r"no labeler 'brevty'; the labelers are .*brevity"):
         find_labeler("brevty")
+
+
+def judged(labeler: RuleLabeler, *responses: str) -> float:
+    record = Preference(
+        prompt="q", responses=responses, comparisons=(Comparison(left=0, right=1),), dimension="x", source=Source.HUMAN
+    )
+    return labeler.judge(record).comparisons[0].probability
+
+
+def test_brevity_counts_what_it_is_told_to():
+    assert judged(brevity(), "one two", "incomprehensible") == 1.0
+    assert judged(brevity(count=lambda text: len(str(text).split())), "one two", "incomprehensible") == 0.0
+    assert judged(brevity(tie_margin=9.0), "one two", "incomprehensible") == 0.5
+    assert brevity(dimension="shortness").dimension == "shortness"
+
+
+@pytest.mark.parametrize("unwanted", [False, True])
+def test_a_pattern_is_counted_in_every_message(unwanted):
+    labeler = matches(r"\bplease\b", dimension="politeness", unwanted=unwanted)
+    assert judged(labeler, "please, please", "please") == float(not unwanted)
+    assert judged(labeler, "pleased", "x") == 0.5
+    messages = tuple(Message(role=role, content="please") for role in ("assistant", "user", "assistant"))
+    assert abs(labeler.measure("q", messages)) == 3
+
+
+def test_what_is_no_expression_and_no_margin_is_named():
+    with pytest.raises(UserError, match=r"'\(' is no regular expression: .*; right would be one of Python's"):
+        matches("(", dimension="d")
+    for margin in (-1.0, math.nan, math.inf):
+        with pytest.raises(UserError, match=f"tie_margin is {margin}"):
+            brevity(tie_margin=margin)

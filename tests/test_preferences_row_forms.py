@@ -57,6 +57,37 @@ def test_a_conversation_is_the_same_with_and_without_its_prompt():
     assert read(row) == read(written_out) == read(implicit)
 
 
+def test_whole_conversations_may_have_their_first_turn_as_the_prompts_text():
+    """As UltraFeedback was published in pairs."""
+    row = examples(ROW_FORMS[2])[1]
+    implicit = {name: row["prompt"] + row[name] for name in ("chosen", "rejected")}
+    published = {"prompt": "Name a prime.", "prompt_id": "f0e3", **implicit, "score_chosen": 8.0, "messages": []}
+    assert read(published) == read(implicit) == read({**implicit, "prompt": "Name a prime.\n"})
+    system = {name: [{"role": "system", "content": "Be brief."}, *implicit[name]] for name in implicit}
+    assert read({"prompt": "Name a prime.", **system}) == read(system)
+    with pytest.raises(RowError, match=r"'Name a prime\.' as the first user's message; right would be whole conv.*'Na"):
+        read({**implicit, "prompt": "Name a number."})
+
+
+def test_text_in_reply_to_messages_is_the_assistants_message():
+    row = examples(ROW_FORMS[2])[1]
+    assert read({**row, "chosen": "7", "rejected": "9"}) == read({**row, "rejected": "9"}) == read(row)
+    ranked = {"prompt": row["prompt"], "responses": ["7", row["rejected"]], "ranking": [1, 2]}
+    assert read(ranked) == read({**ranked, "responses": [row["chosen"], "9"]})
+    assert read(ranked).responses == read(row).responses
+
+
+def test_a_message_may_be_parts_of_text():
+    row = examples(ROW_FORMS[2])[1]
+    parts = [{"type": "text", "text": "Name a "}, {"type": "text", "text": "prime."}]
+    assert read({**row, "prompt": [{"role": "user", "content": parts}]}) == read(row)
+
+
+def test_a_misspelt_prompt_is_seen_in_the_message():
+    with pytest.raises(RowError, match="in a row with the fields 'promt', 'chosen', 'rejected'; right would be"):
+        read({"promt": "a", "chosen": "b", "rejected": "c"})
+
+
 def test_an_alpaca_eval_preference_is_one_plus_the_probability_of_the_second():
     preference = read({**examples(ROW_FORMS[5])[0], "annotator": "gpt4"})
     (comparison,) = preference.comparisons

@@ -1,5 +1,6 @@
 """Best of n: the response whose reward alone is the highest, whatever scores it; rows are kept as in scoring."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import logging
 from reward_server import serving
 from test_scoring_scorer import LONG, read, written
 from test_scoring_stage_two import scorer, server, workdir  # noqa: F401 fixtures
@@ -15,6 +17,7 @@ from untrained import random_text, untrained_config, write_run
 from rmjax import RewardScorer
 from rmjax.config import OnError
 from rmjax.errors import UserError
+from rmjax.model_config import ComputeDtype
 from rmjax.preferences.record import RowError
 from rmjax.scoring import scored_files as scoring
 from rmjax.scoring.best import best_of_n, first_highest
@@ -22,6 +25,16 @@ from rmjax.scoring.client import RewardClient
 from rmjax.scoring.remote_scorer import RemoteScorer, open_scorer
 
 ROOT = Path(__file__).parents[1]
+
+
+@contextlib.contextmanager
+def logged(caplog):
+    """What reads the warnings so far."""
+    logging.get_absl_logger().propagate, before = True, logging.get_absl_logger().propagate
+    try:
+        yield lambda: [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    finally:
+        logging.get_absl_logger().propagate = before
 
 
 @pytest.fixture(params=["in process", "served"])
@@ -61,7 +74,7 @@ def test_the_best_has_the_highest_reward_alone(tmp_path, monkeypatch, scorer, so
 
 @pytest.mark.parametrize(
     ("rewards", "best"),
-    [([1.0], 0), ([1.0, 2.0, 2.0], 1), ([3.0, 3.0], 0), ([None, -5.0, None, -4.0], 3), ([None], None), ([], None)],
+    [([1.0], 0), ([1.0, 2.0, 2.0], 1), ([3.0, 3.0], 0), ([None, -5.0, None, -4.0], None), ([None], None), ([], None)],
 )
 def test_of_equal_rewards_the_first_is_the_best(rewards, best):
     assert first_highest(rewards) == best
@@ -89,24 +102,29 @@ def test_a_row_that_cannot_be_scored_is_an_error(tmp_path, source, row, field, k
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_skipped_rows_stay_in_their_place(tmp_path, source):
+def test_skipped_rows_stay_in_their_place_without_a_best(tmp_path, source, caplog):
+    """One response that can't be scored is enough: the best of the others would often be the shortest."""
     given = [*(row for row, _, _ in BAD), {"prompt": "p", "responses": [LONG, LONG]}, "{"]
     target = tmp_path / "out.jsonl"
-    counts = best_of_n(source, written(tmp_path / "in.jsonl", given), str(target), n=2, on_error=OnError.SKIP)
+    with logged(caplog) as warnings:
+        counts = best_of_n(source, written(tmp_path / "in.jsonl", given), str(target), n=2, on_error=OnError.SKIP)
     found = read(target)
     assert len(found) == len(given) == sum(counts.values())
     assert all("error" in row for row in found)
     assert [row["best"] for row in found[:7]] == [None] * 7
     assert found[7]["row"] == BAD[7][0]
-    assert (found[9]["best"], found[9]["best_index"], found[9]["rewards"][0]) == ("b", 1, None)
-    assert (found[10]["best"], found[10]["best_index"], found[10]["rewards"]) == (None, None, [None, None])
+    assert [row["best"] for row in found[8:]] == [None] * 4
+    assert (found[9]["best_index"], found[9]["best_reward"], found[9]["rewards"][0]) == (None, None, None)
+    assert isinstance(found[9]["rewards"][1], float)
+    assert (found[10]["best_index"], found[10]["rewards"]) == (None, [None, None])
     assert found[11]["line"] == "{"
+    assert [text for text in warnings() if "too long" in text] == ["2 rows come back with an error: response too long"]
 
 
 def test_one_of_several_heads(tmp_path):
     place = write_run(tmp_path / "run", untrained_config(heads=("a", "b")))
     given, target = written(tmp_path / "in.jsonl", candidates(1, 4)), tmp_path / "out.jsonl"
-    with pytest.raises(UserError, match="has several reward heads; head must be one of a, b"):
+    with pytest.raises(UserError, match="has several reward heads; --head must be one of a, b"):
         open_scorer(place, None, step=None, head=None)
     several = open_scorer(place, None, step=None, head="b")
     assert isinstance(several, RewardScorer)
@@ -124,6 +142,8 @@ def test_a_workdir_or_a_server_it_is(workdir):  # noqa: F811
             open_scorer(*both, step=None, head=None)
     with pytest.raises(UserError, match="--step is 3, and http://a is a server"):
         open_scorer(None, "http://a", step=3, head=None)
+    with pytest.raises(UserError, match="--compute_dtype is bfloat16, and http://a is a server"):
+        open_scorer(None, "http://a", step=None, head=None, compute_dtype=ComputeDtype.BFLOAT16)
 
 
 def test_the_command_asks_a_server(tmp_path):

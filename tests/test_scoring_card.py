@@ -7,6 +7,7 @@ import shutil
 import pytest
 from tiny_run import tiny_config, write_rows
 
+from rmjax.config import OnError
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.scoring.card import CardError, read_results
@@ -23,7 +24,13 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
     write_rows(folder / "rows.jsonl", rows=60)
     write_rows(folder / "test.jsonl", rows=40, seed=1)
+    for name, count in (("rows", 3), ("test", 2)):
+        with (folder / f"{name}.jsonl").open("a") as file:
+            for number in range(count):
+                too_long = {"prompt": f"{number}? ", "chosen": "apple " * 99, "rejected": "bird"}
+                file.write(json.dumps(too_long) + "\n")
     config = tiny_config(str(folder / "rows.jsonl"), steps=4, evaluate_every=2)
+    config.data.on_error = OnError.SKIP
     train(config, folder / "run", make_evaluator=make_evaluator)
     evaluate([str(folder / "run")], [str(folder / "test.jsonl")], report=folder / "report")
     return folder
@@ -36,19 +43,51 @@ def test_a_card_has_data_measurements_license_and_golden_scores(run, tmp_path):
     assert 'license: "apache-2.0"' in head
     assert 'tags: ["reward-model", "rmjax"]' in head
     trained = load_trained(run / "run")
+    golden = json.loads((folder / "scoring_contract.json").read_text())["record"]["golden"][0]
+    held_out = int(trained.validation["comparisons"])  # each row has a prompt and a comparison of its own
+    trained_on = 60 - held_out
     for part in (
         "# A reward model of brevity",
-        f"| `{run / 'rows.jsonl'}` | brevity/human: 60 | not stated |",
+        f"| `{run / 'rows.jsonl'}` | brevity/human | {trained_on} | {held_out} | 3 | not stated |",
+        "Judgments that don't say whose they are count as human.",
         f"accuracy {trained.validation['accuracy']:.4g}",
         f"{trained.step} steps of 4 rows, from scratch",
         "keep their last 32 tokens",
-        f"{trained.record.golden[0].rewards[0]:.4f}"[:5],
+        f"{golden['rewards'][0]:.6g}",
     ):
         assert part in card, part
     (line,) = [json.loads(text) for text in (run / "report" / "results.jsonl").read_text().splitlines()]
     row = next(row for row in card.splitlines() if "test.jsonl" in row)
     assert f"{line['accuracy']:.3f} ({line['accuracy_low']:.3f} to {line['accuracy_high']:.3f})" in row
     assert f"{line['ece']:.3f}" in row
+    assert f"| {line['comparisons']} | 2 | " in row
+    assert line["comparisons"] + line["skipped"] == 42
+
+
+def test_the_card_of_one_of_several_heads_has_what_was_measured_of_that_head_alone(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", rows=60)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["dimension"] = "honesty" if number % 3 else "brevity"
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tiny_config(str(tmp_path / "rows.jsonl"), steps=4, evaluate_every=2)
+    config.model.reward_heads = ("brevity", "honesty", "nothing")
+    train(config, tmp_path / "run", make_evaluator=make_evaluator)
+    evaluate([str(tmp_path / "run")], [str(tmp_path / "rows.jsonl")], report=tmp_path / "report")
+    line = json.loads((tmp_path / "report" / "results.jsonl").read_text())
+    validation = load_trained(tmp_path / "run").validation
+    assert line["heads"].keys() == {"brevity", "honesty"}
+    assert {head: found["comparisons"] for head, found in line["heads"].items()} == {"brevity": 20, "honesty": 40}
+    correct = sum(found["accuracy"] * found["decided"] for found in line["heads"].values())
+    assert correct / line["decided"] == pytest.approx(line["accuracy"])
+    for head, found in line["heads"].items():
+        card = (
+            export(tmp_path / "run", tmp_path / head, head=head, report=tmp_path / "report") / "README.md"
+        ).read_text()
+        assert f"| {head} | human | {found['comparisons']} | 0 of all heads | {found['accuracy']:.3f} (" in card
+        own = validation[f"accuracy/{head}"], validation[f"comparisons/{head}"]
+        assert f"accuracy {own[0]:.4g}, nll" in card
+        assert f"comparisons {own[1]:.4g}." in card
 
 
 def test_a_card_without_a_report_says_what_validation_said_alone(run, tmp_path):
@@ -114,7 +153,7 @@ def test_the_run_of_a_workdir_stays_when_it_moves_or_goes_on(run, tmp_path):
 
 def test_an_exported_model_is_exported_on_with_a_report_of_its_own(run, tmp_path):
     folder = export(run / "run", tmp_path / "out")
-    evaluate([str(folder)], [str(run / "test.jsonl")], report=tmp_path / "report")
+    evaluate([str(folder)], [str(run / "test.jsonl")], report=tmp_path / "report", on_error=OnError.SKIP)
     again = export(folder, tmp_path / "again", report=tmp_path / "report")
     assert "test.jsonl" in (again / "README.md").read_text()
     with pytest.raises(PortableModelError, match="has no checkpoint of step 4"):

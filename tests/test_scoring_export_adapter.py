@@ -1,25 +1,34 @@
 """A run with adapters leaves merged, or as an adapter of PEFT's; what neither holds is an error."""
 
 import dataclasses
+import json
+import os
+import shutil
 
 import jax
 import numpy as np
 import pytest
+from absl import logging
+from pretrained_folders import write_pretrained
 from random_batches import lively
 from test_models_huggingface import loaded
 from test_scoring_export import some_preferences
+from tiny_run import tiny_config, write_rows
 from untrained import untrained_config, write_run
 
+from rmjax.batches.pretrained import load_pretrained_text
 from rmjax.batches.tokenize import tokenize
 from rmjax.config import ExperimentConfig, ParallelConfig, Strategy, TuningConfig
 from rmjax.evaluation.rewards import RewardComputer
-from rmjax.model_config import ComputeDtype
+from rmjax.evaluation.validation import make_evaluator
+from rmjax.model_config import ComputeDtype, ModelConfig
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.models.peft_format import PeftAdapter
 from rmjax.models.reward import RewardModel
 from rmjax.models.shape import model_shape
 from rmjax.scoring.export import ExportError, export
 from rmjax.scoring.export_adapter import export_adapter
+from rmjax.training.loop import train
 from rmjax.training.parallel import make_parallel
 from rmjax.training.trained import load_trained
 
@@ -53,6 +62,76 @@ def test_an_adapter_is_put_on_its_base_again(run, tmp_path):
     model = RewardModel(model_shape(config.model, adapter.adapters), trained.model.vocabulary_size)
     again = adapter.onto(trained.params, make_parallel(config).abstract_params(model))
     jax.tree.map(np.testing.assert_array_equal, again, trained.params)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder that a run began with, and the run, whose adapters add something."""
+    home = tmp_path_factory.mktemp("begun")
+    write_pretrained(home / "base", "qwen")
+    write_rows(home / "rows.jsonl", rows=60)
+    config = tiny_config(str(home / "rows.jsonl"), steps=2, evaluate_every=2)
+    config = dataclasses.replace(config, model=ModelConfig(dropout=0.0), pretrained=str(home / "base"), tuning=LORA)
+    train(config, home / "run", make_evaluator=make_evaluator)
+    return home
+
+
+def warned(caplog, monkeypatch, call):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    caplog.clear()
+    call()
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_an_adapter_is_for_the_base_that_its_run_began_with(begun, tmp_path, caplog, monkeypatch):
+    def onto(base, name):
+        return warned(caplog, monkeypatch, lambda: export_adapter(begun / "run", tmp_path / name, base=base))
+
+    assert onto(str(begun / "base"), "same") == []
+    shutil.copytree(begun / "base", tmp_path / "copied")
+    assert onto(str(tmp_path / "copied"), "of a copy") == []
+    (said,) = onto("Qwen/Qwen3-0.6B", "named")
+    assert f"--adapter_on is Qwen/Qwen3-0.6B, and the run began with {begun / 'base'}: nothing here says" in said
+    write_pretrained(tmp_path / "other", "qwen", seed=1)
+    with pytest.raises(ExportError, match=r"other, which holds other weights than .*base\); on it the adapter"):
+        onto(str(tmp_path / "other"), "wrong")
+    write_pretrained(tmp_path / "wider", "qwen", mlp_width=64)
+    with pytest.raises(ExportError, match=r"wider, which has another architecture \(mlp_width\) than"):
+        onto(str(tmp_path / "wider"), "wrong")
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_an_adapter_has_its_tokenizer_card_and_contract(begun, tmp_path):
+    folder = export_adapter(begun / "run", tmp_path / "adapter", base=str(begun / "base"))
+    contract = load_trained(begun / "run").contract
+    found = load_pretrained_text(folder)
+    assert found.tokenizer.get_vocab() == contract.tokenizer.get_vocab()
+    assert found.special == contract.special
+    stored = json.loads((folder / "scoring_contract.json").read_text())
+    assert (stored["dimension"], stored["record"], stored["compute_dtype"]) == ("brevity", None, "float32")
+    card = (folder / "README.md").read_text()
+    for part in (
+        'library_name: "peft"',
+        f"from_pretrained('{begun / 'base'}', num_labels=1)",
+        "PeftModel",
+        "brevity/human",
+    ):
+        assert part in card, part
+    for row in (begun / "rows.jsonl").read_text().splitlines():  # no conversation of the validation data
+        assert json.loads(row)["prompt"] not in card
+
+
+def test_all_files_may_be_read_by_those_who_may_read_new_files_here(run, tmp_path):
+    before = os.umask(0o027)
+    try:
+        written = [
+            *export(run, tmp_path / "out").iterdir(),
+            *export_adapter(run, tmp_path / "on", base="x/y").iterdir(),
+        ]
+    finally:
+        os.umask(before)
+    assert {path.suffix for path in written} >= {".json", ".safetensors"}
+    assert {path.name: path.stat().st_mode & 0o777 for path in written} == {path.name: 0o640 for path in written}
 
 
 def test_what_an_adapter_does_not_hold_is_an_error_that_leaves_nothing(run, tmp_path):

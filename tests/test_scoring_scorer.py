@@ -15,6 +15,7 @@ from untrained import random_text, untrained_config, untrained_contract, write_r
 from rmjax.batches.contract import TextGroup
 from rmjax.batches.limits import ResponseTooLongError
 from rmjax.config import OnError
+from rmjax.errors import UserError
 from rmjax.models import reward
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import scored_files as scoring
@@ -110,6 +111,26 @@ def test_messages_may_be_objects_dicts_or_the_text_that_they_render_to(scorer):
     assert scorer.score(objects, [[Message(role="assistant", content="it rains")]]) == expected
     assert scorer.score("\n\nHuman: why\n\nAssistant:", [" it rains"]) == expected
     assert all(type(value) is float for value in expected)
+
+
+def test_one_of_several_heads_gives_its_reward_alone():
+    several, responses = RewardScorer(make(heads=("honesty", "wit"))), ["it rains", "never"]
+    alone = RewardScorer(several.trained, head="wit")
+    both = several.score("why", responses)
+    assert alone.score("why", responses) == [found["wit"] for found in both if isinstance(found, dict)]
+    with pytest.raises(UserError, match="the model has no reward head 'speed'; --head must be one of honesty, wit"):
+        RewardScorer(several.trained, head="speed")
+    with pytest.raises(UserError, match="no reward head 'wit'; --head must be left out, it has a single one without"):
+        RewardScorer(make(), head="wit")
+
+
+def test_an_error_says_where_the_limit_of_a_run_is_from(scorer):
+    said = "limits are those that its run was trained with; skip it"
+    with pytest.raises(ResponseTooLongError, match=said), scorer.remedied("skip it"):
+        scorer.score("why", [LONG])
+    with pytest.raises(RowError, match="; skip it") as error, scorer.remedied("skip it"):
+        scorer.score("", ["never"])
+    assert "limits" not in str(error.value)
 
 
 def test_several_heads_give_a_reward_for_each_by_name(tmp_path):

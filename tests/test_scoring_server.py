@@ -69,7 +69,9 @@ def test_several_heads_answer_by_name_and_protocols_of_one_number_need_one():
     with served(heads, head="brevity") as client:
         found = posted(client, "/get_reward", {"prompts": ["why"], "responses": ["it rains"]})
         assert close(found["rewards"], [expected["brevity"]])
-    with pytest.raises(ConfigError, match="--head is 'speed'; it must be helpfulness, brevity"):
+    with pytest.raises(
+        ConfigError, match="the model has no reward head 'speed'; --head must be one of helpfulness, brevity"
+    ):
         make_app(scorer_of(heads), ServerSettings(model="tiny", head="speed"))
 
 

@@ -19,7 +19,7 @@ from untrained import untrained_config, write_run
 from rmjax.config import BatchConfig, ConfigError
 from rmjax.scoring import rows
 from rmjax.scoring.scorer import RewardScorer
-from rmjax.scoring.serving_process import check_host
+from rmjax.scoring.serving_process import AddressError, bound, check_host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
@@ -33,6 +33,32 @@ def test_other_machines_need_a_key_or_to_be_let_in(host):
         check_host(host, None, allow_anonymous=False)
     check_host(host, "key", allow_anonymous=False)
     check_host(host, None, allow_anonymous=True)
+
+
+def test_an_address_that_cannot_be_is_told_with_host_and_port():
+    with bound("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        first.listen()
+        expected = (
+            rf"--host is '127\.0\.0\.1' and --port {port}, where .*: Address already in use; right would be an address"
+        )
+        with pytest.raises(AddressError, match=expected), bound("127.0.0.1", port):
+            pass
+    with bound("127.0.0.1", port):  # it is free again
+        pass
+    for host in ("192.0.2.1", "no such host", "::2"):
+        with pytest.raises(AddressError, match=f"--host is '{host}' and --port 8000"), bound(host, 8000):
+            pass
+
+
+def test_the_command_says_so_before_it_loads_a_model(server, workdir, tmp_path):
+    with bound("127.0.0.1", 0) as taken:
+        taken.listen()
+        port, log = taken.getsockname()[1], tmp_path / "log"
+        # The workdir doesn't exist: that would be told if it were looked for first.
+        process = server.start(["-m", "rmjax.serve", f"--workdir={tmp_path}/none", f"--port={port}"], out=log)
+        assert process.wait(60) == 1
+    assert log.read_text().splitlines()[-1].startswith(f"error: --host is '127.0.0.1' and --port {port}, where")
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,14 @@ def test_normalized_spreads_are_in_the_unit_of_normalized_rewards():
         assert normalized.reward[head] == pytest.approx(worst, rel=1e-5)
 
 
+def test_of_one_head_of_several_reward_and_spread_are_numbers():
+    trained = make(("a", "b"))
+    both, _ = RewardScorer(trained, pessimism=1.0).score_with_spread(REQUESTS)
+    alone, _ = RewardScorer(trained, head="b", pessimism=1.0).score_with_spread(REQUESTS)
+    for found, expected in zip(alone, both, strict=True):
+        assert found == [(entry.reward["b"], entry.spread["b"]) for entry in expected]
+
+
 def test_files_get_spreads_beside_rewards(tmp_path, trained):
     scorer = RewardScorer(trained)
     rows = [*random_rows(0, 12), {"prompt": "why", "responses": ["it", LONG]}, {"prompt": "why"}]
@@ -133,7 +141,7 @@ def test_the_best_for_a_pessimist_is_the_highest_after_the_spread_is_taken(tmp_p
         worth = members[:, 0].mean(-1) - 2.0 * members[:, 0].std(-1, ddof=1)
         assert found["best_index"] == int(np.argmax(worth))
         np.testing.assert_allclose(found["rewards"], worth, atol=1e-5)
-    with pytest.raises(UserError, match="how pessimistic it is is said there"):
+    with pytest.raises(UserError, match=r"--pessimism is 1\.0, and .* is decided where it is started"):
         open_scorer(None, "http://127.0.0.1:1", step=None, head=None, pessimism=1.0)
 
 

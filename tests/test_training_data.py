@@ -1,5 +1,6 @@
 """What a run is told of its data before it begins."""
 
+import json
 import pathlib
 
 import pytest
@@ -7,7 +8,8 @@ from absl import logging
 from etils import epath
 from tiny_run import tiny_config, write_rows
 
-from rmjax.config import ExperimentConfig
+from rmjax.config import ConfigError, ExperimentConfig
+from rmjax.labels_config import LabelsConfig, Several
 from rmjax.training.data import FEW, prepare_data
 
 
@@ -66,3 +68,61 @@ def test_prompts_that_are_cut_are_told_once_as_a_warning(tmp_path, caplog, monke
         for name in ("train", "validation")
     ]
     assert found["WARNING"] == (expected if limit == 2 else [])
+
+
+def test_labels_are_changed_where_they_are_trained_on_and_not_where_they_are_validated_on(
+    tmp_path, caplog, monkeypatch
+):
+    """Of three responses one loses its comparison, for the annotators contradict each other there."""
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    judged = [
+        {"left": 0, "right": 1, "annotator": "ann", "strength": "much"},
+        {"left": 1, "right": 0, "annotator": "ben", "probability": 0.0, "strength": "much"},
+        {"left": 1, "right": 2, "annotator": "ann"},
+        {"left": 2, "right": 1, "annotator": "ben"},
+    ]
+    responses = [" apple", " bird", " cloud"]
+    rows = [{"prompt": f"Name {place}:", "responses": responses, "comparisons": judged} for place in range(FEW)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tiny_config(str(tmp_path / "rows.jsonl"))
+    config.data.validation = config.data.train
+    config.labels = LabelsConfig(
+        margins=("llama2_large",), annotator_weights=("ann=3",), least_agreement=0.6, several=Several.MEAN
+    )
+    found = told(config, tmp_path, caplog)["INFO"]
+    assert f"config.labels: of {4 * FEW} comparisons to train on, {FEW} remain" in found
+    data = prepare_data(config, epath.Path(tmp_path))
+    assert (data.train.comparisons, data.validation.comparisons) == (FEW, 4 * FEW)
+    numbers = [(one.probability, one.margin, one.weight) for one in (data.train, data.validation)]
+    assert [set(column) for column in numbers[0]] == [{1}, {3}, {4}]
+    assert [set(column) for column in numbers[1]] == [{0, 1}, {0}, {1}]
+    config.labels = LabelsConfig(source_weights=("human=0",))
+    with pytest.raises(ConfigError, match=r"config\.labels leaves no training comparisons; it must leave at least one"):
+        prepare_data(config, epath.Path(tmp_path / "other"))
+    config.labels = LabelsConfig(annotator_weights=("mia=1",))
+    with pytest.raises(ConfigError, match="names 'mia', who judged nothing"):
+        prepare_data(config, epath.Path(tmp_path / "another"))
+
+
+def test_the_card_counts_rows_that_the_labels_leave_out_as_skipped(tmp_path):
+    """Every second prompt has two rows that contradict each other; of those that are trained on they are left out."""
+    rows = [
+        {"prompt": f"Name {place}:", "chosen": chosen, "rejected": rejected}
+        for place in range(FEW)
+        for chosen, rejected in ((" apple", " bird"), (" bird", " apple") if place % 2 else (" apple", " bird"))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tiny_config(str(tmp_path / "rows.jsonl"))
+    found = {}
+    for several in Several:
+        config.labels = LabelsConfig(least_agreement=0.6, several=several)
+        folder = epath.Path(tmp_path / several.value)
+        data = prepare_data(config, folder)
+        (about,) = json.loads((folder / "data.json").read_text())["data sets"]
+        found[several] = {use: sum(counts.values()) for use, counts in about["prompts"].items()}
+        assert data.train.comparisons * (1 if several is Several.KEPT else 2) == found[several]["trained on"]
+    assert found[Several.KEPT] == found[Several.MEAN] == found[Several.MAJORITY]
+    counts = found[Several.KEPT]
+    assert sum(counts.values()) == 2 * FEW
+    assert counts["held out"] == data.validation.comparisons
+    assert 0 < counts["skipped"] < FEW

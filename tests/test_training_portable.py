@@ -7,11 +7,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from absl import logging
 from pretrained_folders import write_pretrained
 from safetensors.numpy import load_file, save_file
 from tiny_run import tiny_config, write_rows
 
 from rmjax import RewardScorer
+from rmjax.batches.limits import ResponseTooLongError
 from rmjax.config import ConfigError
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.golden import GoldenScoreError
@@ -74,6 +76,20 @@ def test_an_export_is_exported_again_alike(run, tmp_path):
     assert json.loads((first / "scoring_contract.json").read_text())["record"] is not None
     for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
         assert json.loads((first / name).read_text()) == json.loads((second / name).read_text()), name
+
+
+def test_somebody_elses_reward_model_says_where_its_limits_are_from_and_not_of_a_step(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    write_pretrained(tmp_path / "theirs", "llama", reward=True)
+    with caplog.at_level("INFO", logger="absl"):
+        scorer = RewardScorer.from_workdir(tmp_path / "theirs")
+    assert f"{tmp_path / 'theirs'} came without a record of its rewards, so there are no golden" in caplog.text
+    assert "step 0" not in caplog.text
+    said = (
+        "max_response_tokens is 256; .*; the model's limits are each half of the 512 tokens that it has positions for, "
+    )
+    with pytest.raises(ResponseTooLongError, match=said), scorer.remedied("skip it"):
+        scorer.score("why ", ["it rains " * 500])
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen", "gpt2"])

@@ -147,9 +147,12 @@ def test_a_run_goes_on_on_other_devices_in_other_processes_and_under_other_strat
     model = ("--config.model.attention_heads=4", "--config.model.dropout=0.0", "--config.parallel.strategy=MESH")
     workdir = home / "moving"
     reached = []
-    for layout, validation in (("--config.parallel.tensor=4", 3), ("--config.parallel.fsdp=4", 1)):
-        outcomes = start(workdir.name, *model, layout, TERMINATE=f"1:{validation}")
-        assert [code for code, _ in outcomes] == [128 + signal.SIGTERM] * 2, outcomes
+    for layout, validation, number in (
+        ("--config.parallel.tensor=4", 3, signal.SIGTERM),
+        ("--config.parallel.fsdp=4", 1, signal.SIGINT),
+    ):
+        outcomes = start(workdir.name, *model, layout, TERMINATE=f"1:{validation}", SIGNAL=str(int(number)))
+        assert [code for code, _ in outcomes] == [128 + signal.SIGTERM, 128 + number], outcomes
         reached.append(committed_steps(workdir)[-1])
     assert 3 <= reached[0] < STEPS  # at which step the processes agree is theirs to say
     assert reached[1] == reached[0] + 1  # the signal came in the validation left from before, so before the first step

@@ -7,12 +7,18 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from untrained import untrained_config, write_run
+from random_batches import lively
+from untrained import random_text, untrained_config, write_run
 
-from rmjax.model_config import AttentionKind
+from rmjax.config import TuningConfig
+from rmjax.evaluation.golden import is_exact
+from rmjax.model_config import AttentionKind, ComputeDtype
+from rmjax.scoring.export import export
+from rmjax.scoring.rows import parse_request
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.training import trained
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
+from rmjax.training.portable import load_model
 from rmjax.training.trained import load_trained
 
 
@@ -31,6 +37,48 @@ def test_a_model_of_tpu_kernels_is_read_where_there_is_no_tpu(tmp_path: Path):
         assert scorer.trained.config.model.attention is kind  # what it was trained with is not forgotten
         rewards.append(scorer.score("a b", [" c d", " e"]))
     np.testing.assert_allclose(*rewards, rtol=0, atol=1e-5)
+
+
+def in_bfloat16(folder: Path) -> str:
+    """A run as ``experiments/finetune.py`` trains one, whose adapters add something."""
+    tuning = TuningConfig(lora_rank=2, lora_alpha=3.0, frozen_dtype=ComputeDtype.BFLOAT16)
+    config = untrained_config(tuning=tuning)
+    config.model.compute_dtype = ComputeDtype.BFLOAT16
+    fresh = load_trained(write_run(folder / "fresh", config)).params
+    return write_run(folder / "run", config, checkpoints={5: (lively(fresh), 0.6)})
+
+
+def beside_and_alone(scorer: RewardScorer) -> tuple[list, list]:
+    rng = np.random.default_rng(0)
+    rows = [(random_text(rng, 30), [random_text(rng, 9) for _ in range(rng.integers(1, 9))]) for _ in range(12)]
+    requests = [parse_request({"prompt": prompt, "responses": texts}, origin="") for prompt, texts in rows]
+    beside = [reward for rewards in scorer.score_many(requests) for reward in rewards]
+    return beside, [scorer.score(prompt, [text])[0] for prompt, texts in rows for text in texts]
+
+
+def test_a_run_in_bfloat16_is_scored_in_float32_so_that_a_reward_depends_on_nothing_beside_it(tmp_path: Path):
+    run = in_bfloat16(tmp_path)
+    beside, alone = beside_and_alone(RewardScorer.from_workdir(run))
+    assert np.std(alone) > 0.01
+    np.testing.assert_allclose(beside, alone, rtol=0, atol=1e-5)
+    exported, _ = beside_and_alone(RewardScorer.from_workdir(export(run, tmp_path / "out")))
+    np.testing.assert_allclose(exported, alone, rtol=0, atol=1e-5)
+
+
+def test_bfloat16_is_computed_where_it_is_asked_for(tmp_path: Path):
+    run, half = in_bfloat16(tmp_path), ComputeDtype.BFLOAT16
+    export(run, tmp_path / "out")
+    for place in (run, tmp_path / "out"):
+        whole, rounded = (
+            RewardScorer.from_workdir(place, compute_dtype=dtype) for dtype in (ComputeDtype.FLOAT32, half)
+        )
+        assert rounded.trained.config.model.compute_dtype is rounded.trained.model.config.compute_dtype is half
+        (one,), (other,) = (scorer.score("river stone", [" under seven"]) for scorer in (whole, rounded))
+        assert one == pytest.approx(other, abs=0.05)
+        assert one != other
+        assert not is_exact(rounded.trained)
+    assert not is_exact(load_trained(run))  # its golden scores were computed in bfloat16
+    assert is_exact(load_model(tmp_path / "out"))  # and those of its export in float32
 
 
 @pytest.mark.parametrize("replaced", [1, 2, 3])

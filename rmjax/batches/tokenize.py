@@ -27,8 +27,8 @@ def tokenize(
     """Tokenizes preferences, each a group of conversations with its comparisons.
 
     A response or prompt outside the contract's limits is a LimitError, and with ``OnError.SKIP`` its comparisons are
-    dropped and counted. A comparison's head is the index of its preference's dimension in ``heads``, 0 where ``heads``
-    is empty; a dimension that has no head is a ConfigError.
+    dropped and counted (nothing is logged: whoever asks has more to say of them). A comparison's head is the index of
+    its preference's dimension in ``heads``, 0 where ``heads`` is empty; a dimension that has no head is a ConfigError.
     """
     columns = _Columns()
     head_of = {dimension: index for index, dimension in enumerate(heads)}
@@ -147,8 +147,6 @@ class _Columns:
             self.comparison_origin.append((index, place))
 
     def arrays(self) -> TokenizedPreferences:
-        for kind, count in sorted(self.skipped.items()):
-            logging.warning("skipped %d: %s", count, kind)
         left, right = np.asarray(self.pairs, np.int64).reshape(-1, 2).T
         probability, margin, weight = np.asarray(self.labels, np.float32).reshape(-1, 3).T
         return TokenizedPreferences(

@@ -20,9 +20,10 @@ from rmjax.evaluation.benchmark_rule import BenchmarkRow, BenchmarkRule, ScoredR
 from rmjax.evaluation.evaluate import EvaluationError, check_names
 from rmjax.evaluation.golden import trusted_computer
 from rmjax.files import check_bucket
+from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.preferences.record import Message, RowError
 from rmjax.training.portable import load_model
-from rmjax.training.trained import TrainedModel, fault_of_head
+from rmjax.training.trained import TrainedModel
 
 SKIPPING = "--on_error=skip leaves such rows out, and the score is a partial one then"
 
@@ -50,6 +51,7 @@ def evaluate_benchmark(
     head: str | None = None,
     step: int | None = None,
     on_error: OnError | None = None,
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     each: Callable[[BenchmarkResult], None] = lambda result: None,
 ) -> list[BenchmarkResult]:
     """Evaluates every model on a benchmark, one model at a time in memory.
@@ -65,6 +67,7 @@ def evaluate_benchmark(
       step: the checkpoint of every run that is evaluated.
       on_error: ``SKIP`` leaves rows out that can't be used, or have a response beyond a model's limit, and counts
         them; else the first is an error.
+      compute_dtype: as ``load_trained`` has it, whatever the runs were trained in.
       each: called with every result as soon as it is there.
 
     Returns:
@@ -85,13 +88,15 @@ def evaluate_benchmark(
     with remedied(RowError, lambda _: SKIPPING):
         data = read_benchmark(paths, rule, on_error=on_error)
     for workdir in workdirs:
-        trained = load_model(workdir, step)
+        trained = load_model(workdir, step, compute_dtype=compute_dtype)
         number = _head_number(workdir, trained.config.model.reward_heads, head)
         logging.info("%s: evaluating step %d on %s", workdir, trained.step, benchmark.value)
         scored, left_out, cut = score_rows(trained, data, number, on_error)
         if not scored:
             raise EvaluationError(f"model {workdir}: no row is left to evaluate, all were left out ({dict(left_out)})")
         warn_of_cut_prompts(benchmark.value, cut, trained.contract.max_prompt_tokens)
+        for kind, count in sorted(left_out.items()):
+            logging.warning("%s: %d rows left out: %s", benchmark.value, count, kind)
         result = BenchmarkResult(
             model=workdir, benchmark=benchmark.value, data=tuple(paths), step=trained.step, head=head, rule=rule,
             scores=rule.score(scored), rows=Counter(row.subset for row in scored), left_out=left_out, cut_prompts=cut,
@@ -157,7 +162,8 @@ def _explained(error: LimitError, trained: TrainedModel, groups: Sequence[TextGr
     """The error with what helps against it."""
     error.survey(fault for encoded in trained.contract.encode_many(groups) for fault in encoded.faults)
     them = "it" if error.count == 1 else f"all {error.count} such texts"
-    error.remedy = f"a model trained with {error.flags(trained.config)} takes {them}; {SKIPPING}"
+    longer = f"a model trained with {error.flags(trained.config)} takes {them}"
+    error.remedy = f"{longer if trained.step else f'its limits are {trained.limits}'}; {SKIPPING}"
     return error
 
 
@@ -171,6 +177,5 @@ def _field(row: BenchmarkRow, response: tuple[Message, ...]) -> str:
 
 def _head_number(workdir: str, heads: tuple[str, ...], head: str | None) -> int:
     if fault := fault_of_head(head, heads):
-        right = f"one of {', '.join(heads)}" if heads else "left out, it has a single one without a name"
-        raise EvaluationError(f"model {workdir} {fault}; --head must be {right}")
+        raise EvaluationError(f"model {workdir} {fault}")
     return 0 if head is None else heads.index(head)

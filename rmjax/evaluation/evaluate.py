@@ -13,11 +13,12 @@ from rmjax.config import ConfigError, ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.evaluation.measure import Evaluation, JudgedPairs, Measurement, in_words, judged_pairs, measure
+from rmjax.evaluation.measure import Evaluation, JudgedPairs, Measurement, in_words, judged_pairs, measure_heads
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.spread import mean_of_members
 from rmjax.files import check_bucket
+from rmjax.model_config import ComputeDtype
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.portable import load_model, run_of
 from rmjax.training.trained import TrainedModel
@@ -61,6 +62,8 @@ class DataSets:
             preferences = self.open(spec, config).preferences
             tokenized = tokenize(preferences, contract, heads=heads, on_error=on_error)
             warn_of_cut_prompts(spec, tokenized.cut_prompts, contract.max_prompt_tokens)
+            for kind, count in sorted(tokenized.skipped.items()):
+                logging.warning("%s: %d comparisons skipped: %s", spec, count, kind)
             self._tokenized[key] = tokenized, judged_pairs(tokenized, preferences)
         return self._tokenized[key]
 
@@ -73,6 +76,7 @@ def evaluate(
     data_dir: str | None = None,
     manual_dir: str | None = None,
     on_error: OnError | None = None,
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     report: epath.PathLike | None = None,
     each: Callable[[Evaluation], None] = lambda evaluation: None,
 ) -> list[Evaluation]:
@@ -87,6 +91,7 @@ def evaluate(
       data_dir, manual_dir: where data sets lie; None is where the first model's config has them.
       on_error: what happens to rows that can't be used and to responses beyond a model's limits; None is what each
         model's config says of its own data.
+      compute_dtype: as ``load_trained`` has it, whatever the runs were trained in.
       report: a folder for the report; None writes none.
       each: called with every evaluation as soon as it is there.
 
@@ -105,7 +110,7 @@ def evaluate(
         check_bucket(path or "")
     evaluations, sets = [], None
     for workdir in workdirs:
-        trained = load_model(workdir, step)
+        trained = load_model(workdir, step, compute_dtype=compute_dtype)
         logging.info("%s: evaluating step %d", workdir, trained.step)
         own = trained.config.data
         sets = sets or DataSets(data_dir=data_dir or own.data_dir, manual_dir=manual_dir or own.manual_dir)
@@ -178,7 +183,8 @@ def _measured(
     trained: TrainedModel, compute: RewardComputer, tokenized: TokenizedPreferences, pairs: JudgedPairs
 ) -> Measurement:
     members = compute.members(trained.params, tokenized)
-    return measure(mean_of_members(members), pairs, members if members.shape[-1] > 1 else None)
+    apart = members if members.shape[-1] > 1 else None
+    return measure_heads(mean_of_members(members), pairs, trained.config.model.reward_heads, apart)
 
 
 def _kept(preferences: PreferenceSet, tokenized: TokenizedPreferences) -> frozenset[tuple[str, int]]:

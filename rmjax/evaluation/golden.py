@@ -51,7 +51,7 @@ def trusted_computer(trained: TrainedModel) -> RewardComputer:
     """
     compute = RewardComputer(trained.model, trained.config)
     if trained.record is None:
-        logging.info("step %d was saved without validation, so there are no golden scores to hold it to", trained.step)
+        logging.info("%s, so there are no golden scores to hold it to", trained.unvalidated)
     else:
         check_golden(trained, trained.record, compute, exact=is_exact(trained))
     return compute
@@ -141,7 +141,8 @@ def _check_all(record: ScoringRecord, found: Float[np.ndarray, "golden heads"]) 
 def is_exact(trained: TrainedModel) -> bool:
     """Whether a model's rewards are the golden ones but for the order in which float32 numbers are added."""
     devices = {describe_devices()["kind"], trained.record.device if trained.record else _CPU}
-    return trained.config.model.compute_dtype is ComputeDtype.FLOAT32 and devices == {_CPU}
+    dtypes = {trained.config.model.compute_dtype, trained.recorded_in}
+    return dtypes == {ComputeDtype.FLOAT32} and devices == {_CPU}
 
 
 def _name(golden: GoldenScore) -> str:

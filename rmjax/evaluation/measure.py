@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int
 
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.evaluation import calibration, pairwise, spread
-from rmjax.evaluation.intervals import wilson_interval
+from rmjax.intervals import wilson_interval
 from rmjax.labeling.rule import characters as characters_of
 from rmjax.preferences.record import Preference, Text
 
@@ -41,6 +41,12 @@ class JudgedPairs:
     prompts: Int[np.ndarray, "comparisons"]
     characters: Int[np.ndarray, "responses"]
     utilities: Float64[np.ndarray, "responses"]
+
+    def of_head(self, head: int) -> "JudgedPairs":
+        """Those that are read on that head."""
+        own = self.head == head
+        names = ("left", "right", "head", "probability", "true_probability", "prompts")
+        return replace(self, **{name: getattr(self, name)[own] for name in names})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +98,10 @@ class Evaluation:
     kept: frozenset[tuple[str, int]] = field(default=frozenset(), repr=False)
 
     def to_json(self) -> str:
-        """The line: one JSON object; a number that doesn't exist (an accuracy of nothing) is null."""
+        """The line: one JSON object; a number that doesn't exist (an accuracy of nothing) is null.
+
+        Of a model with several reward heads ``heads`` has the same numbers of each that has comparisons.
+        """
         fields = ("model", "run", "step", "data", "dimension", "source", "comparisons", "skipped")
         line = {name: getattr(self, name) for name in fields} | self.measurement.numbers
         return json.dumps({name: _json_number(value) for name, value in line.items()}, ensure_ascii=False)
@@ -111,6 +120,8 @@ def in_words(evaluation: Evaluation) -> str:
 def _json_number(value: Any) -> Any:
     if isinstance(value, list):
         return [_json_number(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _json_number(entry) for name, entry in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -188,6 +199,25 @@ def measure(
         preferred=np.where(preferred_left, left, right),
         other=np.where(preferred_left, right, left),
     )
+
+
+def measure_heads(
+    rewards: Float[np.ndarray, "responses heads"],
+    pairs: JudgedPairs,
+    heads: Sequence[str],
+    members: Float[np.ndarray, "responses heads members"] | None = None,
+) -> Measurement:
+    """The same, and of a model with several heads, as ``heads`` in the numbers, those of each that has comparisons."""
+    whole = measure(rewards, pairs, members)
+    if len(heads) < 2:
+        return whole
+    own = {head: pairs.of_head(number) for number, head in enumerate(heads)}
+    parts = {
+        head: {"comparisons": len(part.left), **measure(rewards, part, members).numbers}
+        for head, part in own.items()
+        if len(part.left)
+    }
+    return replace(whole, numbers=whole.numbers | {"heads": parts})
 
 
 def _of_members(

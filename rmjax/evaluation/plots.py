@@ -1,51 +1,17 @@
 """The pictures of a report, by matplotlib's object interface alone: no window, no state that outlives a call."""
 
-import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rmjax.evaluation.measure import Evaluation
+from rmjax.pictures import BLUE, GREY, INK, ORANGE, PALE, SERIES, png, styled
 
-# The colours are Okabe and Ito's, which people with any colour vision can tell apart.
-BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#222222", "#8A8A8A", "#E6E6E6"
 SMOOTHED_FROM = 100  # steps: a fiftieth of fewer is a single one
-SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", INK)
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "text.color": INK,
-    "text.parse_math": False,  # a name may hold dollar signs
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GREY,
-    "axes.linewidth": 0.8,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": PALE,
-    "grid.linewidth": 0.7,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,
-    "figure.constrained_layout.h_pad": 0.08,
-    "savefig.dpi": 150,
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +43,7 @@ def matrix_picture(evaluations: Sequence[Evaluation], names: dict[str, str]) -> 
             rows.append(row)
             labels.append(label)
     values = np.array([[value for value, _ in row] for row in rows], np.float64)
-    with _styled():
+    with styled():
         figure = Figure(figsize=(3.4 + 1.9 * len(data), 1.5 + 0.72 * len(rows)))
         _heat_map(figure, figure.add_subplot(), values, rows, len(models))
         axes = figure.axes[0]
@@ -85,7 +51,7 @@ def matrix_picture(evaluations: Sequence[Evaluation], names: dict[str, str]) -> 
         axes.set_xticks(range(len(data)), titles)
         axes.set_yticks(range(len(rows)), labels)
         axes.tick_params(top=True, bottom=False, labeltop=True, labelbottom=False, length=0)
-        return _png(figure)
+        return png(figure)
 
 
 def _heat_map(figure: Figure, axes: Axes, values: Float[np.ndarray, "rows columns"], rows: list, models: int) -> None:
@@ -113,13 +79,13 @@ def _heat_map(figure: Figure, axes: Axes, values: Float[np.ndarray, "rows column
 
 def reliability_picture(evaluations: Sequence[Evaluation], names: dict[str, str]) -> bytes:
     """One reliability diagram for each model and data set, as PNG: accuracy against confidence, and how many."""
-    with _styled():
+    with styled():
         figure, panels = _panels(evaluations, names, height=2.5)
         for axes, entry in panels:
             _reliability(axes, entry)
         figure.supxlabel("confidence in the response that the model prefers", fontsize=10)
         figure.supylabel("how often the labelers agree", fontsize=10)
-        return _png(figure)
+        return png(figure)
 
 
 def _reliability(axes: Axes, entry: Evaluation) -> None:
@@ -146,14 +112,14 @@ def rewards_picture(evaluations: Sequence[Evaluation], names: dict[str, str]) ->
     compared pair, which is half of the difference with either sign: what is right of 0 in blue is ranked rightly.
     The rewards as they are stand above it, thin.
     """
-    with _styled():
+    with styled():
         figure, panels = _panels(evaluations, names, height=2.6, sharex=False, sharey=False)
         for axes, entry in panels:
             _reward_histograms(axes, entry)
         figure.supxlabel("reward (outlined) and\nreward less its pair's mean (filled)", fontsize=10)
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)
-        return _png(figure)
+        return png(figure)
 
 
 def _reward_histograms(axes: Axes, entry: Evaluation) -> None:
@@ -177,7 +143,7 @@ def _reward_histograms(axes: Axes, entry: Evaluation) -> None:
 
 def training_picture(curves: Sequence[TrainingCurve], names: dict[str, str]) -> bytes:
     """Loss, accuracy and validation accuracy by step, as PNG; each run a colour, smoothed over 1/50 of its steps."""
-    with _styled():
+    with styled():
         figure = Figure(figsize=(10.5, 3.5))
         loss, accuracy, validation = figure.subplots(1, 3)
         for index, curve in enumerate(curves):
@@ -200,7 +166,7 @@ def training_picture(curves: Sequence[TrainingCurve], names: dict[str, str]) -> 
         handles, labels = loss.get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(handles)))
-        return _png(figure)
+        return png(figure)
 
 
 def smoothed(values: Float[np.ndarray, "steps"]) -> Float[np.ndarray, "steps"]:
@@ -254,14 +220,3 @@ def _baseline(cells: dict[tuple[str, str], Evaluation], models: list[str], spec:
 def _dimension(evaluations: Sequence[Evaluation], spec: str) -> str:
     found = {f"{entry.dimension} ({entry.source})" for entry in evaluations if entry.data == spec}
     return " or ".join(sorted(found))  # several where rows name no dimension and the models' own differ
-
-
-def _styled() -> contextlib.AbstractContextManager[None]:
-    return matplotlib.rc_context(STYLE)
-
-
-def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    with io.BytesIO() as buffer:
-        figure.savefig(buffer, format="png")
-        return buffer.getvalue()

@@ -1,7 +1,5 @@
 """The report: one HTML page that needs nothing beside it, the pictures as PNG, and the results as JSON lines."""
 
-import base64
-import contextlib
 import html
 import json
 from collections.abc import Iterable, Sequence
@@ -12,8 +10,8 @@ from etils import epath
 from rmjax.evaluation import plots
 from rmjax.evaluation.measure import RESULTS, Evaluation
 from rmjax.evaluation.plots import SMOOTHED_FROM, TrainingCurve
-from rmjax.files import written_whole
 from rmjax.hub import HUB
+from rmjax.report_page import number, page, picture_section, table, write_together
 from rmjax.training.metrics_writer import METRICS
 
 PICTURES = {
@@ -54,23 +52,6 @@ COLUMNS = {
     "bayes_accuracy": "Bayes-optimal",
     "spearman": "Spearman",
 }
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Reward models: evaluation</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2.5rem auto; padding: 0 1.5rem; }}
-h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.6rem; }}
-p {{ max-width: 46rem; color: #555; }} img {{ max-width: 100%; height: auto; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }}
-th, td {{ padding: .4rem .7rem; text-align: right; border-bottom: 1px solid #e6e6e6; white-space: nowrap; }}
-th {{ border-bottom: 2px solid #8a8a8a; white-space: normal; vertical-align: bottom; }}
-th:nth-child(-n+4), td:nth-child(-n+4) {{ text-align: left; }} small {{ color: #777; }}
-</style></head><body>
-<h1>Reward models: evaluation</h1>
-{sections}
-</body></html>
-"""
 
 
 def write_report(
@@ -95,8 +76,8 @@ def write_report(
     captions = {name: caption for name, (_, caption) in PICTURES.items()}
     if not any(len(curve.steps) >= SMOOTHED_FROM for curve in curves):
         captions["training_curves.png"] = "The values of every step."
-    page = _page(evaluations, pictures, captions)
-    _write_together(folder, {**pictures, RESULTS: lines.encode(), "report.html": page.encode()})
+    html_page = _page(evaluations, pictures, captions)
+    write_together(folder, {**pictures, RESULTS: lines.encode(), "report.html": html_page.encode()})
     return folder / "report.html"
 
 
@@ -139,21 +120,16 @@ def read_curve(workdir: str) -> TrainingCurve | None:
 
 
 def _page(evaluations: Sequence[Evaluation], pictures: dict[str, bytes], captions: dict[str, str]) -> str:
-    sections = [f"<h2>Results</h2>\n<div class=wide>{_table(evaluations)}</div>"]
-    for name, picture in pictures.items():
-        title, caption = html.escape(PICTURES[name][0]), html.escape(captions[name])
-        data = base64.b64encode(picture).decode()
-        sections.append(f'<h2>{title}</h2>\n<p>{caption}</p>\n<img alt="{title}" src="data:image/png;base64,{data}">')
-    return PAGE.format(sections="\n".join(sections))
+    sections = [f"<h2>Results</h2>\n{_table(evaluations)}"]
+    sections += [picture_section(PICTURES[name][0], captions[name], pictures[name]) for name in pictures]
+    return page("Reward models: evaluation", sections)
 
 
 def _table(evaluations: Sequence[Evaluation]) -> str:
     """All results; columns that no line has a value in are left out."""
     rows = [json.loads(entry.to_json()) for entry in evaluations]
     columns = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
-    head = "".join(f"<th>{html.escape(COLUMNS[key])}</th>" for key in columns)
-    body = "\n".join("<tr>" + "".join(f"<td>{_cell(row, key)}</td>" for key in columns) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+    return table([COLUMNS[key] for key in columns], [[_cell(row, key) for key in columns] for row in rows], names=4)
 
 
 def _cell(row: dict, key: str) -> str:
@@ -161,18 +137,5 @@ def _cell(row: dict, key: str) -> str:
     if key == "accuracy" and value is not None:
         return f"{value:.3f} <small>{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}</small>"
     if isinstance(value, list):
-        return " · ".join(_number(entry) for entry in value)
-    return html.escape(value) if isinstance(value, str) else _number(value)
-
-
-def _number(value: float | int | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def _write_together(folder: epath.Path, files: dict[str, bytes]) -> None:
-    """Writes all files beside their places, then renames them; the last of ``files`` takes its name last."""
-    with contextlib.ExitStack() as stack:
-        for name, content in reversed(files.items()):  # the stack closes what was opened first last
-            stack.enter_context(written_whole(folder / name)).write_bytes(content)
+        return " · ".join(number(entry) for entry in value)
+    return html.escape(value) if isinstance(value, str) else number(value)

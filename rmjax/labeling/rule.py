@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ class RuleLabeler:
     dimension: str
     measure: Callable[[Text, Text], float]
     tie_margin: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.tie_margin < math.inf:
+            raise UserError(f"tie_margin is {self.tie_margin}; it must be a finite number of at least 0")
 
     @property
     def source(self) -> Source:
@@ -60,13 +65,38 @@ class RuleLabeler:
 
 def characters(text: Text) -> int:
     """The number of characters (code points) of a text, or of all contents of its messages."""
-    if isinstance(text, str):
-        return len(text)
-    return sum(len(message.content) for message in text)
+    return sum(len(content) for content in contents(text))
 
 
-def _fewer_characters(prompt: Text, response: Text) -> float:
-    return -float(characters(response))
+def contents(text: Text) -> tuple[str, ...]:
+    """The text, or the contents of its messages."""
+    return (text,) if isinstance(text, str) else tuple(message.content for message in text)
 
 
-BREVITY = RuleLabeler(dimension="brevity", measure=_fewer_characters)
+def brevity(
+    *, count: Callable[[Text], int] = characters, tie_margin: float = 0.0, dimension: str = "brevity"
+) -> RuleLabeler:
+    """Prefers the response of which less is counted, characters or anything else (the tokens of a tokenizer, say)."""
+    return RuleLabeler(
+        dimension=dimension, measure=lambda prompt, response: -float(count(response)), tie_margin=tie_margin
+    )
+
+
+def matches(pattern: str, *, dimension: str, unwanted: bool = False, tie_margin: float = 0.0) -> RuleLabeler:
+    """Prefers the response in which a regular expression is found more often, or less often where it is ``unwanted``.
+
+    UserError for what is no regular expression.
+    """
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"{pattern!r} is no regular expression: {error}; right would be one of Python's") from None
+
+    def measure(prompt: Text, response: Text) -> float:
+        times = sum(1 for content in contents(response) for _ in found.finditer(content))
+        return -float(times) if unwanted else float(times)
+
+    return RuleLabeler(dimension=dimension, measure=measure, tie_margin=tie_margin)
+
+
+BREVITY = brevity()

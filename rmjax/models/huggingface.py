@@ -34,10 +34,11 @@ from rmjax.models.huggingface_names import (
     part_of,
     stored_shape,
 )  # fmt: skip
-from rmjax.models.lora import A, is_adapter, start_of_a
+from rmjax.models.lora import A, is_adapter, leaves_of, start_of_a
 from rmjax.models.reward import HEAD_INITIALIZER, HEAD_KERNEL, Params
 
 _EMBEDDING = ("backbone", "embedding", "embedding")
+_ROWS_COMPARED = 64
 _PART_BYTES = 64 << 20  # so much of a parameter that isn't stacked is read at once
 Slices = tuple[slice, ...]
 
@@ -87,6 +88,22 @@ class HuggingFaceModel:
             own = key if names == HEAD_KERNEL else jax.random.fold_in(key, number)
             loaded[names] = self._placed(names, leaf, own)
         return unflatten_dict(loaded)
+
+    def holds(self, params: Params) -> bool:
+        """Whether parameters of this architecture have these weights, adapters and reward head aside: by the first of
+        the layers and the first rows of what isn't stacked.
+
+        Raises:
+          HuggingFaceError: for tensors that are missing, or that have another shape.
+        """
+        for names, leaf in leaves_of(params).items():
+            if is_adapter(names) or names == HEAD_KERNEL:
+                continue
+            rows = slice(0, 1 if names[: len(LAYERS)] == LAYERS else min(_ROWS_COMPARED, leaf.shape[0]))
+            index = (rows, *(slice(0, size) for size in leaf.shape[1:]))
+            if not np.array_equal(self._read(names, leaf, index).astype(leaf.dtype), np.asarray(leaf[rows])):
+                return False
+        return True
 
     def _placed(self, names: Names, leaf: Any, key: Array) -> Array:
         if initializer := self._fresh(names):

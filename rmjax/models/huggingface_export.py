@@ -172,7 +172,7 @@ def write_weights(
     held: list[list[str]] = []
     size = 0
     for number, shard in enumerate(_shards(tensors, shard_bytes), 1):
-        save_file(shard, folder / f"part-{number}", metadata={"format": "pt"})
+        write_tensors(folder / f"part-{number}", shard)
         held.append(list(shard))
         size += sum(tensor.nbytes for tensor in shard.values())
     files = [_file_name(number, len(held)) for number in range(1, len(held) + 1)]
@@ -182,6 +182,15 @@ def write_weights(
         places = {name: file for names, file in zip(held, files, strict=True) for name in names}
         index = {"metadata": {"total_size": size}, "weight_map": places}
         (folder / INDEX).write_text(json.dumps(index, indent=2))
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Writes a safetensors file, which may be read by whoever may read others that are made here: safetensors itself
+    writes under another name that is the owner's alone, and renames it."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(mode)
 
 
 def _file_name(number: int, count: int) -> str:

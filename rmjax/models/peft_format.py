@@ -14,11 +14,11 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 from jaxtyping import Shaped
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from rmjax.arrays import Array
 from rmjax.model_config import ModelConfig
 from rmjax.models.huggingface_config import HuggingFaceError
+from rmjax.models.huggingface_export import write_tensors
 from rmjax.models.huggingface_names import FAMILIES, HEAD, Family
 from rmjax.models.lora import A, Adapters, B, Names, adapter_name, is_adapter, leaves_of
 from rmjax.models.reward import HEAD_KERNEL, Params, head_kernel
@@ -73,7 +73,7 @@ def write_adapter(
                 key = f"{PREFIX}{family.prefix}{module.format(layer)}.{_PARTS[names[-1]]}.weight"
                 tensors[key] = np.ascontiguousarray(np.asarray(leaf[layer], np.float32).T)
     tensors[PREFIX + HEAD] = np.ascontiguousarray(head_kernel(params, head, config.ensemble)[None])
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(folder / WEIGHTS, tensors)
     of_a_linear = {names[-2]: stored.transposed for names, stored in family.layer.items() if names[-1] == "kernel"}
     about = {
         "peft_type": "LORA",

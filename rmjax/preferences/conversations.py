@@ -33,8 +33,29 @@ def _read_messages(fields: Fields, name: str, values: list[object]) -> tuple[Mes
         role = message.string("role", right=roles)
         if role not in ROLES:
             raise message.error("role", "unknown role", found=shown(role), right=roles)
-        messages.append(Message(role=role, content=message.string("content")))
+        messages.append(Message(role=role, content=_read_content(message)))
     return tuple(messages)
+
+
+def _read_content(message: Fields) -> str:
+    """The content, which is text or a list of parts that are all text; parts are laid next to each other."""
+    parts = message.values.get("content")
+    if not isinstance(parts, list):
+        return message.string("content")
+    texts = []
+    for place, part in enumerate(parts):
+        if not isinstance(part, Mapping) or part.get("type") != "text":
+            right = 'text, or parts of text alone, as {"type": "text", "text": "Hi."}'
+            raise message.error(f"content[{place}]", "unknown content", found=shown(part), right=right)
+        texts.append(Fields(part, message.origin, f"{message.path}content[{place}].").string("text"))
+    return "".join(texts)
+
+
+def reply(response: Text, prompt: Text) -> Text:
+    """The response to a prompt; one that is text becomes the assistant's message where the prompt is messages."""
+    if isinstance(response, str) and not isinstance(prompt, str):
+        return (Message(role="assistant", content=response),)
+    return response
 
 
 def is_blank(text: Text) -> bool:
@@ -68,6 +89,18 @@ def without_prompt(
                 right = f"the prompt's message {shown(prompt[place].content)}, or an assistant message at the start"
                 raise fields.error(f"{name}[{place}]", "prompts that differ", found=found, right=right)
     return tuple(conversations.values())
+
+
+def check_opening(fields: Fields, prompt: str, conversations: Mapping[str, tuple[Message, ...]]) -> None:
+    """RowError unless the first message of a user is the prompt in each of the conversations, by the fields' names."""
+    for name, messages in conversations.items():
+        first = next((message.content for message in messages if message.role == "user"), None)
+        if first is None or first.strip() != prompt.strip():
+            kind, found = "prompts that differ", f"{shown(first)} as the first user's message"
+            if first is None:
+                kind, found = "mixed kinds", "messages without a user's, beside a prompt that is text"
+            right = f"whole conversations with the prompt, {shown(prompt)}, as the first user's message, or a prompt"
+            raise fields.error(name, kind, found=found, right=f"{right} that is messages too")
 
 
 def split_conversations(

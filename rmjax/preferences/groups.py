@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rmjax.preferences.conversations import is_blank
+from rmjax.preferences.conversations import is_blank, reply
 from rmjax.preferences.fields import LARGEST, Fields, shown
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Strength, Text
 
@@ -129,10 +129,11 @@ def build(
         them by its own field ``allow_empty``.
 
     Raises:
-      RowError: for an empty prompt, an empty response that isn't allowed, a response that is of another kind than the
-        prompt or doesn't begin with an assistant message, and for two identical responses.
+      RowError: for an empty prompt, an empty response that isn't allowed, a response of messages to a prompt that is
+        text, one that doesn't begin with an assistant message, and for two identical responses.
     """
     check_prompt(fields, *prompt)
+    responses = [(name, reply(response, prompt[1])) for name, response in responses]
     accepts_empty = fields.flag("allow_empty") or accepts_empty
     for name, response in responses:
         check_response(fields, name, response, prompt[1], accepts_empty)
@@ -162,10 +163,9 @@ def check_prompt(fields: Fields, name: str, prompt: Text) -> None:
 
 
 def check_response(fields: Fields, name: str, response: Text, prompt: Text, accepts_empty: bool) -> None:
-    """RowError for a response that can't follow the prompt."""
-    if isinstance(response, str) != isinstance(prompt, str):
-        right = "text, as the prompt is" if isinstance(prompt, str) else "a list of messages, as the prompt is"
-        raise fields.error(name, "mixed kinds", found=_shown(response), right=right)
+    """RowError for a response, as ``reply`` gives it, that can't follow the prompt."""
+    if isinstance(prompt, str) and not isinstance(response, str):
+        raise fields.error(name, "mixed kinds", found=_shown(response), right="text, as the prompt is")
     if is_blank(response) and not accepts_empty:
         right = 'a response that is not blank, or "allow_empty": true in the row where a blank one is meant'
         raise fields.error(name, "empty field", found=_shown(response), right=right)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from absl import logging
 
@@ -10,11 +10,15 @@ from rmjax.config import OnError
 from rmjax.preferences.fields import Fields
 from rmjax.preferences.files import find_files, read_file
 from rmjax.preferences.record import Preference, PreferenceSet, RowError
-from rmjax.preferences.row_forms import RowDefaults, find_form
+from rmjax.preferences.row_forms import RowDefaults, RowForm, find_form
 
 
 def read_preferences(
-    path: str | os.PathLike[str], *, defaults: RowDefaults, on_error: OnError = OnError.DEFAULT
+    path: str | os.PathLike[str],
+    *,
+    defaults: RowDefaults,
+    on_error: OnError = OnError.DEFAULT,
+    forms: Sequence[RowForm] = (),
 ) -> PreferenceSet:
     """The preferences of a file, or of all files that a glob matches, in sorted order.
 
@@ -24,6 +28,7 @@ def read_preferences(
       on_error: what happens to a bad row: an error, skipped and counted in ``PreferenceSet.skipped`` by kind of
         fault, or (by default) what its form says: HH transcripts and AlpacaEval annotations are skipped, all else is
         an error.
+      forms: of rows, of which the first that matches reads a row; ``ROW_FORMS`` if none are given.
 
     Raises:
       RowError: for a bad row that isn't to be skipped.
@@ -34,7 +39,7 @@ def read_preferences(
     for file in find_files(path):
         good_before, skipped_here = len(preferences), Counter[str]()
         for origin, row in read_file(file):
-            preference = _parse(row, origin, defaults, on_error, skipped_here)
+            preference = _parse(row, origin, defaults, on_error, forms, skipped_here)
             if preference is not None:
                 preferences.append(preference)
         if skipped_here:
@@ -46,7 +51,12 @@ def read_preferences(
 
 
 def _parse(
-    row: Mapping[str, object] | RowError, origin: str, defaults: RowDefaults, on_error: OnError, skipped: Counter[str]
+    row: Mapping[str, object] | RowError,
+    origin: str,
+    defaults: RowDefaults,
+    on_error: OnError,
+    forms: Sequence[RowForm],
+    skipped: Counter[str],
 ) -> Preference | None:
     """The row's preference, or None where it is bad and was counted in skipped."""
     skips = on_error is OnError.SKIP
@@ -54,7 +64,7 @@ def _parse(
         if isinstance(row, RowError):
             raise row
         fields = Fields(row, origin)
-        form = find_form(fields)
+        form = find_form(fields, forms)
         skips = skips or (on_error is OnError.DEFAULT and form.skips_by_default)
         return form.parse(fields, defaults)
     except RowError as error:

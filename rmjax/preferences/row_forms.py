@@ -10,18 +10,18 @@ A row is a mapping from field names to JSON values. Besides the fields of its fo
 and a row of two responses ``probability`` (that the chosen one is preferred; 1 if absent), ``margin`` (signed towards
 chosen), ``weight``, ``true_probability``, ``strength`` (slightly, clearly, much), ``shown_first`` (left, which is the
 chosen one, or right), ``seconds`` and ``judged_at`` (ISO 8601 with an offset). Other fields are ignored. A field that
-is null counts as absent.
-``prompt`` and responses are both texts, or both lists of messages ``{"role": ROLE, "content": TEXT}``
-whose role is system, user or assistant.
+is null counts as absent. ``prompt`` and responses are both texts, or both lists of messages
+``{"role": ROLE, "content": TEXT}`` whose role is system, user or assistant; TEXT may be a list of parts
+``{"type": "text", "text": TEXT}`` too. A response to messages may be text: it becomes the assistant's message.
 
 A new form is a ``RowForm`` in ``ROW_FORMS``: the first one whose ``matches`` says yes reads the row.
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rmjax.preferences.conversations import checked_text, read_text, split_conversations, without_prompt
+from rmjax.preferences.conversations import check_opening, checked_text, read_text, split_conversations, without_prompt
 from rmjax.preferences.fields import Fields, shown
 from rmjax.preferences.groups import (
     JUDGMENT_FIELDS,
@@ -61,12 +61,12 @@ def parse_row(row: Mapping[str, object], *, origin: str, defaults: RowDefaults) 
     return find_form(fields).parse(fields, defaults)
 
 
-def find_form(fields: Fields) -> RowForm:
-    """The form of a row; RowError where it has none."""
-    for form in ROW_FORMS:
+def find_form(fields: Fields, forms: Sequence[RowForm] = ()) -> RowForm:
+    """The form of a row, of those given or else of ``ROW_FORMS``; RowError where it has none."""
+    for form in (forms := forms or ROW_FORMS):
         if form.matches(fields):
             return form
-    names = " or ".join(form.name for form in ROW_FORMS)
+    names = " or ".join(form.name for form in forms)
     raise fields.error("", "unknown form", found=f"the fields {fields.names()}", right=names)
 
 
@@ -80,13 +80,22 @@ def parse_pair(fields: Fields, defaults: RowDefaults) -> Preference:
         {"prompt": [{"role": "user", "content": "Name a prime."}],
          "chosen": [{"role": "assistant", "content": "7"}],
          "rejected": [{"role": "assistant", "content": "9"}]}
+
+    The prompt may be the text of their first user's message too, as in UltraFeedback's published pairs.
     """
     prompt = read_text(fields, "prompt")
     texts: dict[str, Text] = {name: read_text(fields, name) for name in _PAIR}
     conversations = {name: text for name, text in texts.items() if isinstance(text, tuple)}
-    if isinstance(prompt, str) and is_transcript(prompt) and _both_begin_with(prompt, texts):
+    if (
+        isinstance(prompt, str)
+        and is_transcript(prompt)
+        and all(isinstance(text, str) and text.startswith(prompt) for text in texts.values())
+    ):
         right = "what follows the prompt, or whole transcripts without the field 'prompt'"
         raise fields.error("chosen", "prompt repeated", found=shown(texts["chosen"]), right=right)
+    if isinstance(prompt, str) and len(conversations) == 2:
+        check_opening(fields, prompt, conversations)
+        return parse_conversations(fields, defaults)
     if isinstance(prompt, tuple) and len(conversations) == 2:
         texts = dict(zip(_PAIR, without_prompt(fields, prompt, conversations), strict=True))
     return _build_pair(fields, defaults, prompt, texts["chosen"], texts["rejected"], prompt_name="prompt")
@@ -106,8 +115,7 @@ def parse_transcripts(fields: Fields, defaults: RowDefaults) -> Preference:
     for name, transcript in zip(_PAIR, (chosen, rejected), strict=True):
         if not transcript:
             raise fields.error(name, "empty field", found="''", right="a transcript")
-    parts = split_transcripts(chosen, rejected)
-    if parts is None:
+    if (parts := split_transcripts(chosen, rejected)) is None:
         raise _prompts_differ(fields, "transcripts", 'an "\\n\\nAssistant:" at the same place of both')
     return _build_pair(fields, defaults, *parts, prompt_name="chosen", accepts_empty=True)
 
@@ -127,8 +135,7 @@ def parse_conversations(fields: Fields, defaults: RowDefaults) -> Preference:
         raise _prompts_differ(fields, "transcripts", 'an "\\n\\nAssistant:" at the same place of both')
     if isinstance(chosen, str) or isinstance(rejected, str):
         name = _PAIR[isinstance(rejected, str)]
-        found = shown(fields.values[name])
-        raise fields.error(name, "mixed kinds", found=found, right="messages, as the other conversation is")
+        raise fields.error(name, "mixed kinds", found=shown(fields.values[name]), right="messages, as the other is")
     for name, messages in zip(_PAIR, (chosen, rejected), strict=True):
         if not messages:
             raise fields.error(name, "empty field", found="[]", right="the messages of a conversation")
@@ -140,7 +147,7 @@ def parse_conversations(fields: Fields, defaults: RowDefaults) -> Preference:
 
 def _prompts_differ(fields: Fields, what: str, end: str) -> RowError:
     right = f'{what} that are equal from their start up to {end}, or a field "prompt"'
-    found = shown(fields.values["rejected"])
+    found = f"{shown(fields.values['rejected'])} in a row with the fields {fields.names()}"
     return fields.error("rejected", "prompts that differ", found=found, right=right)
 
 
@@ -246,9 +253,8 @@ def parse_alpaca_eval(fields: Fields, defaults: RowDefaults) -> Preference:
     """
     instruction = fields.string("instruction")
     outputs = [(name, fields.string(name)) for name in ("output_1", "output_2")]
-    preference = fields.number(
-        "preference", low=1.0, high=2.0, right="a number from 1 (output_1 is preferred) to 2 (output_2 is)"
-    )
+    right = "a number from 1 (output_1 is preferred) to 2 (output_2 is)"
+    preference = fields.number("preference", low=1.0, high=2.0, right=right)
     if fields.has("probability"):
         right = "'preference' alone, which says it already"
         raise fields.error("probability", "judged twice", found=shown(fields.values["probability"]), right=right)
@@ -256,18 +262,10 @@ def parse_alpaca_eval(fields: Fields, defaults: RowDefaults) -> Preference:
         fields,
         RowDefaults("helpfulness", Source.AI),
         prompt=("instruction", (Message(role="user", content=instruction),)),
-        responses=[(name, (Message(role="assistant", content=output),)) for name, output in outputs],
+        responses=outputs,
         comparisons=(replace(read_judgment(fields, 0, 1, None), probability=2.0 - preference),),
         accepts_empty=True,
     )
-
-
-def _both_begin_with(prompt: str, texts: Mapping[str, Text]) -> bool:
-    return all(isinstance(text, str) and text.startswith(prompt) for text in texts.values())
-
-
-def _is_ranking(fields: Fields) -> bool:
-    return fields.has("ranking")
 
 
 def _is_comparisons(fields: Fields) -> bool:
@@ -292,7 +290,7 @@ def _is_alpaca_eval(fields: Fields) -> bool:
 
 
 ROW_FORMS: tuple[RowForm, ...] = (
-    RowForm("{prompt, responses, ranking}", _is_ranking, parse_ranking),
+    RowForm("{prompt, responses, ranking}", lambda fields: fields.has("ranking"), parse_ranking),
     RowForm("{prompt, responses, comparisons}", _is_comparisons, parse_comparisons),
     RowForm("{prompt, chosen, rejected}", _is_pair, parse_pair),
     RowForm("{chosen, rejected} as transcripts", _is_transcripts, parse_transcripts, skips_by_default=True),

@@ -52,14 +52,14 @@ def as_messages(preference: Preference) -> Preference:
     """
     if not isinstance(preference.prompt, str):
         return preference
-    prompt = _turns(preference.prompt)
+    prompt = turns_of(preference.prompt)
     if len(prompt) < 2 or prompt[-1] != Message(role="assistant", content=""):
         raise RowError(
             origin=preference.origin, field="prompt", kind="no transcript", found=repr(preference.prompt[-60:]),
             right=f'turns that begin with "\\n\\nHuman:" or {ASSISTANT!r}, the last of them the assistant\'s and empty',
         )  # fmt: skip
     texts = [response for response in preference.responses if isinstance(response, str)]
-    responses = tuple(_turns(ASSISTANT + text) for text in texts)
+    responses = tuple(turns_of(ASSISTANT + text) for text in texts)
     if len(set(responses)) < len(responses):
         raise RowError(
             origin=preference.origin, field="responses", kind="identical responses", found=repr(texts[0][:60]),
@@ -68,8 +68,8 @@ def as_messages(preference: Preference) -> Preference:
     return dataclasses.replace(preference, prompt=prompt[:-1], responses=responses)
 
 
-def _turns(text: str) -> tuple[Message, ...]:
-    """The turns of a transcript; none where it doesn't begin with one."""
+def turns_of(text: str) -> tuple[Message, ...]:
+    """The turns of a transcript as messages without the spaces around them; none where it doesn't begin with one."""
     before, *parts = _TURN.split(text)
     if before.strip():
         return ()

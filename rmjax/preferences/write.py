@@ -19,8 +19,8 @@ def to_row(preference: Preference) -> dict[str, Any]:
     could not be read back (identical responses, half a surrogate pair, a NaN).
     """
     row: dict[str, Any] = {
-        "prompt": _plain(preference.prompt),
-        "responses": [_plain(response) for response in preference.responses],
+        "prompt": plain(preference.prompt),
+        "responses": [plain(response) for response in preference.responses],
         "comparisons": [_comparison(comparison) for comparison in preference.comparisons],
         "dimension": preference.dimension,
         "source": preference.source.value,
@@ -33,7 +33,8 @@ def to_row(preference: Preference) -> dict[str, Any]:
     return row
 
 
-def _plain(text: Text) -> str | list[dict[str, str]]:
+def plain(text: Text) -> str | list[dict[str, str]]:
+    """The text as JSON has it: messages as a list of objects."""
     if isinstance(text, str):
         return text
     return [{"role": message.role, "content": message.content} for message in text]
@@ -58,6 +59,14 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return row | {name: value for name, value in known.items() if value is not None}
 
 
+def checked_name(path: str | os.PathLike[str]) -> str:
+    """The name of a file that ``write_preferences`` can write; FileError for another suffix than its two."""
+    name = os.fspath(path)
+    if not name.endswith((".jsonl", ".jsonl.gz")):
+        raise FileError(name, found="the suffix of another format", right=".jsonl or .jsonl.gz")
+    return name
+
+
 def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Preference]) -> None:
     """Writes the preferences to a .jsonl or .jsonl.gz file, whole or not at all; equal records give equal bytes.
 
@@ -68,9 +77,7 @@ def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Prefer
     # Imported here for etils, so that turning records into rows needs the standard library alone.
     from rmjax.files import written_whole
 
-    name = os.fspath(path)
-    if not name.endswith((".jsonl", ".jsonl.gz")):
-        raise FileError(name, found="the suffix of another format", right=".jsonl or .jsonl.gz")
+    name = checked_name(path)
     lines = _lines(preferences)
     first = next(lines, None)
     if first is None:

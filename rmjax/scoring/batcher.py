@@ -20,7 +20,7 @@ from rmjax.evaluation.rewards import NonFiniteRewardsError
 from rmjax.preferences.record import RowError
 from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError, text_bytes
 from rmjax.scoring.rows import Request
-from rmjax.scoring.scorer import Reward
+from rmjax.scoring.source import Reward
 
 _LINGER = 0.1  # of the seconds that the last batch took: the longest that more is waited for, to fill the next
 _LONGEST_LINGER = 0.05  # seconds

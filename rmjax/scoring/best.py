@@ -7,9 +7,8 @@ from typing import Any
 from rmjax.config import OnError
 from rmjax.preferences.fields import Fields, shown
 from rmjax.scoring import rows
-from rmjax.scoring.in_process import of_head
 from rmjax.scoring.scored_files import FileScorer, RowTask, score_file
-from rmjax.scoring.scorer import Reward
+from rmjax.scoring.source import Reward, of_head
 
 FIELDS = ("best", "best_index", "best_reward", "rewards")  # what a row gets
 
@@ -27,8 +26,8 @@ def best_of_n(
 
     A row gets ``best`` (the response as it was), ``best_index``, ``best_reward`` and the ``rewards`` of all responses
     that were compared. Of equal rewards the first is the best. Files, order, memory and rows that can't be scored are
-    as in ``score_file``: with ``OnError.SKIP`` such a row comes back with an ``error``, and with the best of those
-    responses that have a reward, if any has.
+    as in ``score_file``: with ``OnError.SKIP`` such a row comes back with an ``error`` and no best response, be it that
+    one response alone has no reward. The best of the others would often be the shortest, and data chosen so biased.
 
     Args:
       scorer: a ``RewardScorer``, or a server as ``RemoteScorer``.
@@ -56,9 +55,9 @@ def best_of_n(
 
 
 def first_highest(rewards: Sequence[float | None]) -> int | None:
-    """The index of the highest reward, of equal ones the first; None where there is no reward."""
-    places = [(reward, -place) for place, reward in enumerate(rewards) if reward is not None]
-    return -max(places)[1] if places else None
+    """The index of the highest reward, of equal ones the first; None where any is missing, or there is none."""
+    known = [reward for reward in rewards if reward is not None]
+    return known.index(max(known)) if known and len(known) == len(rewards) else None
 
 
 def _parse(row: Mapping[str, Any], n: int | None, *, origin: str) -> rows.Request:

@@ -14,6 +14,8 @@ from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel
 
 _SHOWN = 4  # golden conversations
+_USES = ("trained on", "held out", "skipped")
+_COUNTS = ("dimension", "source", "comparisons", "skipped")
 _MEASURED = ("accuracy", "accuracy_low", "accuracy_high", "ece", "nll", "length_baseline_accuracy")
 
 
@@ -29,6 +31,7 @@ def model_card(
     results: Sequence[Mapping[str, Any]],
     record: ScoringRecord | None,
     license: str | None,
+    base: str | None = None,
 ) -> str:
     """The card as Markdown with the metadata that the hub reads.
 
@@ -39,15 +42,16 @@ def model_card(
       results: lines of ``rmjax.evaluate`` on other data.
       record: the golden scores of the export.
       license: of the model, where its owner states one.
+      base: what an adapter lies on; None for a whole model.
     """
     parts = [
-        _metadata(trained, license),
+        _metadata(trained, license, base),
         f"# A reward model of {dimension}\n\n"
         f"It gives a response to a prompt a number: the higher, the better the response is on {dimension}, as those "
         "saw it who judged its training data, and on nothing else. Numbers are comparable within a prompt.",
-        _use(trained),
+        _use(trained, base),
         "## Data\n\n" + _data(data),
-        "## Measured\n\n" + _measured(trained, results),
+        "## Measured\n\n" + _measured(trained, dimension, results),
         *(
             ["## Training\n\n" + _training(trained)] if trained.step else []
         ),  # of a model that was trained elsewhere: nothing
@@ -80,30 +84,40 @@ def read_results(report: epath.PathLike, workdir: str, *, run: str, step: int) -
     return [line for _, line in own]
 
 
-def _metadata(trained: TrainedModel, license: str | None) -> str:
+def _metadata(trained: TrainedModel, license: str | None, base: str | None) -> str:
     fields: dict[str, Any] = {
-        "library_name": "transformers",
+        "library_name": "transformers" if base is None else "peft",
         "pipeline_tag": "text-classification",
         "tags": ["reward-model", "rmjax"],
     }
     if license is not None:
         fields["license"] = license
-    if trained.config.pretrained is not None and not Path(trained.config.pretrained).exists():
-        fields["base_model"] = trained.config.pretrained.removeprefix("hf://").partition("@")[0]
+    began_with = base or trained.config.pretrained
+    if began_with is not None and not Path(began_with).exists():
+        fields["base_model"] = began_with.removeprefix("hf://").partition("@")[0]
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]  # JSON is YAML too
     return "\n".join(["---", *lines, "---"])
 
 
-def _use(trained: TrainedModel) -> str:
+_PEFT = "from peft import PeftModel\n"
+_WHOLE = "model = AutoModelForSequenceClassification.from_pretrained(FOLDER).eval()"
+_ON_BASE = """model = AutoModelForSequenceClassification.from_pretrained({0!r}, num_labels=1)
+if len(tokenizer) > model.config.vocab_size:  # the pad token of the adapter's tokenizer may have no row there
+    model.resize_token_embeddings(len(tokenizer))
+model.config.pad_token_id = tokenizer.pad_token_id
+model = PeftModel.from_pretrained(model, FOLDER).eval()"""
+
+
+def _use(trained: TrainedModel, base: str | None) -> str:
     ended = isinstance(trained.contract.template, JinjaTemplate)
     return f"""## Use
 
 ```python
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+{"" if base is None else _PEFT}from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-model = AutoModelForSequenceClassification.from_pretrained(FOLDER).eval()
+{_WHOLE if base is None else _ON_BASE.format(base)}
 messages = [{{"role": "user", "content": PROMPT}}, {{"role": "assistant", "content": RESPONSE}}]
 tokens = tokenizer.apply_chat_template(messages, return_tensors="pt")
 # of plain texts: tokens = tokenizer(prompt + response + tokenizer.eos_token, return_tensors="pt")
@@ -119,24 +133,55 @@ second."""
 def _data(data: Sequence[Mapping[str, Any]]) -> str:
     if not data:
         return "Nothing is noted of the data that it was trained on."
-    rows = []
+    rows, notes = [], []
     for entry in data:
-        judged = ", ".join(f"{kind}: {count}" for kind, count in sorted(entry["prompts judged"].items()))
-        rows.append((f"`{entry['spec']}`", judged, entry["license"] or "not stated"))
-    return _table(("data", "dimension/source of the judgments: prompts", "license of the data"), rows)
+        prompts = entry["prompts"]
+        for kind in sorted(set().union(*prompts.values())):
+            counts = (str(prompts[use].get(kind, 0)) for use in _USES)
+            rows.append((f"`{entry['spec']}`", kind, *counts, entry["license"] or "not stated"))
+        if entry["unread rows"]:
+            notes.append(f"Of `{entry['spec']}` {entry['unread rows']} rows could not be read.")
+    if any(kind.endswith("/human") for _, kind, *_ in rows):
+        notes.append("Judgments that don't say whose they are count as human.")
+    head = ("data", "dimension/source of the judgments", *(f"prompts {use}" for use in _USES), "license of the data")
+    return "\n\n".join([_table(head, rows), *notes])
 
 
-def _measured(trained: TrainedModel, results: Sequence[Mapping[str, Any]]) -> str:
-    parts = []
-    if trained.validation:
-        named = ", ".join(f"{name} {value:.4g}" for name, value in trained.validation.items())
+def _of_head(
+    validation: Mapping[str, float], results: Sequence[Mapping[str, Any]], head: str
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """What was measured of one of several heads."""
+    own = f"/{head}"
+    found = {name.removesuffix(own): value for name, value in validation.items() if name.endswith(own)}
+    lines = [
+        dict(line) | line["heads"][head] | {"dimension": head} for line in results if head in line.get("heads", {})
+    ]
+    return found, [line | {"skipped": f"{line['skipped']} of all heads"} for line in lines]
+
+
+def _measured(trained: TrainedModel, dimension: str, results: Sequence[Mapping[str, Any]]) -> str:
+    parts, validation = [], trained.validation
+    if len(trained.config.model.reward_heads) > 1:
+        validation, results = _of_head(validation, results, dimension)
+    if validation:
+        named = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
         parts.append(f"On validation data, by which step {trained.step} was chosen: {named}.")
     if results:
-        head = ("data", "dimension", "source", "comparisons", "accuracy (95 % interval)", "ECE", "NLL", "longer wins")
+        head = (
+            "data",
+            "dimension",
+            "source",
+            "comparisons",
+            "left out",
+            "accuracy (95 % interval)",
+            "ECE",
+            "NLL",
+            "longer wins",
+        )
         rows = []
         for line in results:
             accuracy, low, high, ece, nll, longer = (line[name] for name in _MEASURED)
-            counts = (f"`{line['data']}`", line["dimension"], line["source"], str(line["comparisons"]))
+            counts = (f"`{line['data']}`", *(str(line[name]) for name in _COUNTS))
             measured = (f"{accuracy:.3f} ({low:.3f} to {high:.3f})", f"{ece:.3f}", f"{nll:.3f}", f"{longer:.3f}")
             rows.append((*counts, *measured))
         parts.append(_table(head, rows))

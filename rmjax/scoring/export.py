@@ -19,14 +19,14 @@ from rmjax.batches.tokenizer import save_tokenizer
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import GoldenText, check_golden, golden_scores, is_exact
 from rmjax.evaluation.rewards import RewardComputer
-from rmjax.model_config import ComputeDtype
+from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weights
 from rmjax.scoring.card import model_card, read_results
 from rmjax.scoring.golden_texts import golden_texts
 from rmjax.training.portable import CONTRACT, contract_to_json, is_portable, load_model, load_portable, run_of, step_of
 from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
-from rmjax.training.trained import TrainedModel, fault_of_head
+from rmjax.training.trained import TrainedModel
 from rmjax.training.tuning import adapters_of
 from rmjax.training.workdir import read_about_data
 
@@ -86,7 +86,7 @@ def export(
     with made_whole(output) as folder:
         written = theirs | _classifier(trained.contract, dimension) | {"dtype": dtype}
         (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
-        _write_tokenizer(folder, trained.contract, longest)
+        write_tokenizer(folder, trained.contract, longest)
         write_weights(
             folder, theirs["model_type"], trained.config.model, trained.params, head=number, dtype=dtype,
             shard_bytes=shard_bytes, adapters=adapters_of(trained.config),
@@ -124,7 +124,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
 def number_of_head(head: str | None, heads: tuple[str, ...]) -> int:
     """Which output of the model the named reward head is; ExportError where it isn't among them, or isn't named."""
     if fault := fault_of_head(head, heads):
-        raise ExportError(f"the model {fault}; --head must be one of {', '.join(heads) or 'none: it has a single one'}")
+        raise ExportError(f"the model {fault}")
     return 0 if head is None else heads.index(head)
 
 
@@ -153,21 +153,24 @@ def _write_contract(
     of the checkpoint: as close as rounding explains, that of the weights too. Then those of ``texts`` take their place
     where such are given."""
     path = folder / CONTRACT
-    path.write_text(contract_to_json(trained, dimension, None))
+    exact = dtype == "float32" and is_exact(trained)
+    written = dataclasses.replace(trained, recorded_in=trained.config.model.compute_dtype)  # the scores are made anew
+    path.write_text(contract_to_json(written, dimension, None))
     if trained.record is None:
         if texts is not None:
-            raise ExportError(f"step {trained.step} was saved without validation, so no golden scores are written")
+            raise ExportError(f"{trained.unvalidated}, so no golden scores are written")
         return None
     exported = load_portable(folder, parallel=trained.config.parallel, stored_in=ComputeDtype(dtype))
-    compute, exact = RewardComputer(exported.model, exported.config), dtype == "float32" and is_exact(trained)
+    compute = RewardComputer(exported.model, exported.config)
     record = check_golden(exported, trained.record.of_head(head), compute, exact=exact)
     if texts is not None:
         record = dataclasses.replace(record, golden=golden_scores(exported, texts, compute))
-    path.write_text(contract_to_json(trained, dimension, record))
+    path.write_text(contract_to_json(written, dimension, record))
     return record
 
 
-def _write_tokenizer(folder: Path, contract: TextContract, longest: int) -> None:
+def write_tokenizer(folder: Path, contract: TextContract, longest: int) -> None:
+    """Writes the tokenizer as transformers reads it; ``longest`` is the most tokens of a conversation."""
     save_tokenizer(contract.tokenizer, folder / "tokenizer.json")
     about = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from rmjax.config import OnError
-from rmjax.errors import UserError
 from rmjax.scoring import rows
-from rmjax.scoring.scorer import Reward, RewardScorer
-from rmjax.scoring.source import PromptGroup, TooLong
-from rmjax.training.trained import fault_of_head
+from rmjax.scoring.scorer import RewardScorer
+from rmjax.scoring.source import PromptGroup, Reward, TooLong, checked_head, of_head
 
 
 class ScorerRewards:
@@ -19,7 +17,7 @@ class ScorerRewards:
 
     def __init__(self, scorer: RewardScorer, head: str | None = None):
         self._scorer = scorer
-        self._head = checked_head(head, scorer.trained.config.model.reward_heads)
+        self._head = checked_head(head, scorer.trained.config.model.reward_heads, option="head")
 
     def rewards(self, groups: Sequence[PromptGroup]) -> list[list[float | TooLong]]:
         """The reward of each response of each group, in their order.
@@ -47,18 +45,3 @@ class ScorerRewards:
         if fault is not None:
             return TooLong(kind=fault.kind, found=fault.found, right=fault.right)
         raise AssertionError(f"{origin}: a response without a reward has no fault")
-
-
-def checked_head(head: str | None, heads: tuple[str, ...]) -> str | None:
-    """The head, which must be one of the model's; None where it has a single one, which needs no name."""
-    if fault := fault_of_head(head, heads):
-        right = ", ".join(heads) or "none: it has a single one without a name"
-        raise UserError(f"the model {fault}; head must be one of {right}")
-    return head
-
-
-def of_head(reward: Reward, head: str | None) -> float:
-    """A reward of the head; UserError where there are several and it is none of them."""
-    if isinstance(reward, dict):
-        return reward[checked_head(head, tuple(reward)) or ""]
-    return reward

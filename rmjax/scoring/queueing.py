@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rmjax.errors import ReportedError
 from rmjax.preferences.record import Text
 from rmjax.scoring.rows import Request
-from rmjax.scoring.scorer import Reward
+from rmjax.scoring.source import Reward
 
 _TURN_BYTES = 24  # about what a template writes around a message, and less than JSON does
 

@@ -1,41 +1,48 @@
-"""What scores the rows of files: a run in this process, or a server in its place."""
+"""What scores the rows of files: a run in this process, or a server in its place, which needs no jax here."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from rmjax.batches.tokenize import warn_of_cut_prompts
+from absl import logging
+
+from rmjax.batches.limits import cut_prompts_message
 from rmjax.config import OnError
-from rmjax.errors import UserError
+from rmjax.errors import UserError, remedied
+from rmjax.model_config import ComputeDtype
 from rmjax.preferences.record import RowError, Text, response_field
 from rmjax.scoring import rows
 from rmjax.scoring.client import RewardClient
-from rmjax.scoring.in_process import checked_head
 from rmjax.scoring.scored_files import FileScorer
-from rmjax.scoring.scorer import Reward, RewardScorer
-from rmjax.scoring.source import PromptGroup, TooLong
+from rmjax.scoring.source import PromptGroup, Reward, TooLong, check_of_server, checked_head
 
 
 def open_scorer(
-    workdir: str | None, url: str | None, *, step: int | None, head: str | None, pessimism: float = 0.0
+    workdir: str | None,
+    url: str | None,
+    *,
+    step: int | None,
+    head: str | None,
+    pessimism: float = 0.0,
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
 ) -> FileScorer:
     """The scorer of a run, or of a running server.
 
     Raises:
-      UserError: where both or neither of them are given, or step, head or pessimism don't fit.
+      UserError: where both or neither of them are given, or step, head, pessimism or dtype don't fit.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_trained``.
     """
     if (workdir is None) == (url is None):
         found = "neither is given" if url is None else "both are given"
         raise UserError(f"--workdir and --url: {found}; right would be one of the two")
     if url is not None:
-        if step is not None:
-            raise UserError(f"--step is {step}, and {url} is a server: which checkpoint it has is decided there")
-        if pessimism:
-            raise UserError(f"--pessimism is {pessimism:g}, and {url} is a server: how pessimistic it is is said there")
+        check_of_server(url, step=step, compute_dtype=compute_dtype, pessimism=pessimism, prefix="--")
         return RemoteScorer(RewardClient(url=url, head=head))
     assert workdir is not None
-    scorer = RewardScorer.from_workdir(workdir, step, pessimism=pessimism)
+    from rmjax.scoring.scorer import RewardScorer  # here alone: it imports jax
+
+    scorer = RewardScorer.from_workdir(workdir, step, pessimism=pessimism, compute_dtype=compute_dtype)
     checked_head(head, scorer.trained.config.model.reward_heads)
     return scorer
 
@@ -72,7 +79,12 @@ class RemoteScorer:
 
     def warn_of_cut(self, cut: int, name: str = "scoring") -> None:
         """As a ``RewardScorer`` does of so many prompts."""
-        warn_of_cut_prompts(name, cut, self._limit)
+        if cut:
+            logging.warning("%s", cut_prompts_message(name, cut, self._limit))
+
+    def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]:
+        """Adds to the error of a row what is said to help."""
+        return remedied(RowError, lambda _: skipping)
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         """What the model has against a request; None if nothing."""

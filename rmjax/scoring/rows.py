@@ -24,11 +24,11 @@ from typing import Any, Protocol, runtime_checkable
 from etils import epath
 
 from rmjax.files import written_whole
-from rmjax.preferences.conversations import checked_text
+from rmjax.preferences.conversations import checked_text, reply
 from rmjax.preferences.fields import Fields, shown
 from rmjax.preferences.files import numbered_lines, unzipped
 from rmjax.preferences.groups import check_prompt, check_response
-from rmjax.preferences.record import FileError, Message, Text
+from rmjax.preferences.record import FileError, Text
 
 STANDARD = "-"  # stdin or stdout
 
@@ -99,9 +99,7 @@ def _parse_messages(fields: Fields) -> Request:
 
 def _parse_response(fields: Fields, name: str, value: object, prompt: Text) -> Text:
     """A response of the prompt's kind; text in reply to messages is the assistant's message."""
-    response = checked_text(fields, name, value)
-    if isinstance(response, str) and not isinstance(prompt, str):
-        return (Message(role="assistant", content=response),)
+    response = reply(checked_text(fields, name, value), prompt)
     check_response(fields, name, response, prompt, accepts_empty=True)
     return response
 

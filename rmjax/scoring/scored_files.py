@@ -1,5 +1,6 @@
 """Files of rows, scored into files of the same rows with something added to each."""
 
+import contextlib
 import dataclasses
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from rmjax.config import OnError
 from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import RowError
 from rmjax.scoring import rows
-from rmjax.scoring.scorer import Reward
+from rmjax.scoring.source import Reward
 
 ROWS_AT_ONCE = 1024
 CHARACTERS_AT_ONCE = 8_000_000  # what bounds the memory where rows are long
@@ -32,6 +33,8 @@ class FileScorer(Protocol):
     def warn_of_cut(self, cut: int, name: str = "scoring") -> None: ...
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None: ...
+
+    def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]: ...
 
 
 def rewards_of(_: Mapping[str, Any], request: rows.Request, rewards: list[Reward | None]) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def score_file(
     scorer.warn_of_cut(cut, "stdin" if source == rows.STANDARD else source)
     for kind, count in sorted(counts.items()):
         if kind != "scored":
-            logging.warning("%d rows without a reward: %s", count, kind)
+            logging.warning("%d rows come back with an error: %s", count, kind)
     logging.info("scored %d rows in %.1f s", counts["scored"], time.monotonic() - began)
     return counts
 

@@ -1,5 +1,6 @@
 """Rewards of single responses from a trained model."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,20 +11,22 @@ from etils import epath
 from jaxtyping import Float32
 
 from rmjax.batches.contract import EncodedGroup, TextContract, TextGroup
+from rmjax.batches.limits import LimitError
 from rmjax.batches.tokenize import tokenize_responses, tokenized_responses, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
-from rmjax.errors import UserError
+from rmjax.errors import UserError, remedied
 from rmjax.evaluation.golden import trusted_computer
 from rmjax.evaluation.spread import mean_of_members, spread
+from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
+from rmjax.scoring.source import Reward
 from rmjax.training.portable import load_model
 from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
 
 Found = TypeVar("Found")
-Reward = float | dict[str, float]
 Prompt = str | Sequence[Message | Mapping[str, str]]
 
 
@@ -46,41 +49,61 @@ class RewardScorer:
     """Scores responses one at a time: a reward depends on the prompt, the response and the model, on nothing else.
 
     Of a prompt that is longer than the model's limit the last tokens are read; a warning says so once a call.
-    The reward of a model with one reward head is a float, that of one with several a dict by the head's name.
+    The reward of a model with one reward head is a float, that of one with several a dict by the head's name, or a
+    float where ``head`` is given.
 
     Args:
       trained: the model.
       normalized: gives rewards in standard deviations from the mean of those that the model gave the validation data.
+      head: of several, that whose rewards alone are given; all if not given.
       pessimism: of a model with an ensemble of heads, how many times the spread of its members is taken from their
         mean; what is unlike the training data, where the members disagree, is then worth less. Eisenstein et al. (2023,
         arXiv 2312.09244) take one standard deviation; Coste et al. (2023, arXiv 2310.02743) a multiple of the variance.
 
     Raises:
+      UserError: where the model has no head of that name.
       EnsembleError: where there is pessimism and no ensemble, or it is negative or not finite.
       GoldenScoreError: where the model doesn't give its golden scores.
       NormalizationError: where rewards can't be normalized, as the step was saved without validation.
     """
 
-    def __init__(self, trained: TrainedModel, *, normalized: bool = False, pessimism: float = 0.0):
+    def __init__(
+        self, trained: TrainedModel, *, normalized: bool = False, head: str | None = None, pessimism: float = 0.0
+    ):
         if not 0 <= pessimism < math.inf:
             raise EnsembleError(f"pessimism is {pessimism!r}; it must be a finite number, at least 0")
         if pessimism:
             check_ensemble(trained, f"a pessimism of {pessimism:g}")
         self.trained = trained
+        self._heads = trained.config.model.reward_heads
+        if head is not None and (fault := fault_of_head(head, self._heads)):
+            raise UserError(f"the model {fault}")
+        self._head = head
         self._pessimism = pessimism
         self._normalized = normalized
         if normalized:
             normalizations(trained)
         self.contract: TextContract = trained.contract
-        self._heads = trained.config.model.reward_heads
         self._compute = trusted_computer(trained)
 
     @classmethod
     def from_workdir(
-        cls, workdir: epath.PathLike, step: int | None = None, *, normalized: bool = False, pessimism: float = 0.0
+        cls,
+        workdir: epath.PathLike,
+        step: int | None = None,
+        *,
+        normalized: bool = False,
+        head: str | None = None,
+        pessimism: float = 0.0,
+        compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     ) -> "RewardScorer":
-        """The scorer of a run's best checkpoint, or of that of a step, or of a model in Hugging Face's format."""
-        return cls(load_model(workdir, step), normalized=normalized, pessimism=pessimism)
+        """The scorer of a run's best checkpoint, or of that of a step, or of a model in Hugging Face's format.
+
+        It computes in float32 whatever the model was trained in. In bfloat16, which is faster on accelerators, rewards
+        are rounded otherwise in other company.
+        """
+        trained = load_model(workdir, step, compute_dtype=compute_dtype)
+        return cls(trained, normalized=normalized, head=head, pessimism=pessimism)
 
     def score(self, prompt: Prompt, responses: Sequence[Prompt]) -> list[Reward]:
         """The reward of each response to the prompt.
@@ -163,6 +186,12 @@ class RewardScorer:
         groups = [TextGroup(request.prompt, request.responses, origin, request.fields) for request, origin in named]
         return tokenize_responses(groups, self.contract, on_error=on_error)
 
+    def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]:
+        """Adds to the error of a row what is said to help, and to that of a text that is too long where limits are
+        from."""
+        limits = f"the model's limits are {self.trained.limits}; "
+        return remedied(RowError, lambda error: (limits if isinstance(error, LimitError) else "") + skipping)
+
     def _members(self, tokenized: TokenizedPreferences) -> Float32[np.ndarray, "responses heads members"]:
         return self._compute.members(self.trained.params, tokenized)
 
@@ -179,6 +208,8 @@ class RewardScorer:
         yield from map(self._by_head, (spread(members) / units).tolist())
 
     def _by_head(self, values: list[float]) -> Reward:
+        if self._head is not None:
+            return values[self._heads.index(self._head)]
         return dict(zip(self._heads, values, strict=True)) if len(self._heads) > 1 else values[0]
 
     def normalize(self, reward: float, head: int = 0) -> float:
@@ -198,9 +229,7 @@ def check_ensemble(trained: TrainedModel, wanted: str) -> None:
 def normalizations(trained: TrainedModel) -> tuple[Normalization, ...]:
     """By what the rewards of each head are normalized; NormalizationError where that isn't known of all."""
     if trained.record is None:
-        raise NormalizationError(
-            f"step {trained.step} was saved without validation: the spread of its rewards isn't known"
-        )
+        raise NormalizationError(f"{trained.unvalidated}: the spread of its rewards isn't known")
     found = [trained.record.normalization(head) for head in range(len(trained.record.mean))]
     known = tuple(entry for entry in found if entry is not None)
     if len(known) < len(found):

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
+from rmjax.model_config import fault_of_head
 from rmjax.scoring import rows
 from rmjax.scoring.asked import Asked
 from rmjax.scoring.batcher import Batcher
@@ -100,9 +101,8 @@ class Serving:
     def __init__(self, scorer: RewardScorer, settings: ServerSettings, normalization: Mapping[str, Normalization]):
         self.settings = settings
         self.heads = Heads(names=scorer.trained.config.model.reward_heads, normalization=normalization)
-        if settings.head is not None and settings.head not in self.heads.names:
-            known = ", ".join(self.heads.names) or "left out: the model has a single head without a name"
-            raise ConfigError(f"--head is {settings.head!r}; it must be {known}")
+        if settings.head is not None and (fault := fault_of_head(settings.head, self.heads.names)):
+            raise ConfigError(f"the model {fault}")
         self._scorer = scorer
         limits = BatchLimits(
             batch_tokens=settings.batch_tokens or scorer.tokens_at_once,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import signal
 import socket
@@ -14,6 +13,8 @@ import uvicorn
 from absl import logging
 
 from rmjax.config import ConfigError
+from rmjax.errors import ReportedError
+from rmjax.loopback import is_loopback
 from rmjax.scoring.client import API_KEY
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.server import make_app
@@ -21,6 +22,11 @@ from rmjax.scoring.serving import ServerSettings, Serving
 from rmjax.scoring.serving_rewards import normalization_of
 
 _KEEP_ALIVE = 60  # seconds
+_BACKLOG = 2048  # connections that wait
+
+
+class AddressError(ReportedError):
+    """Where a server can't listen: the message names host and port."""
 
 
 def api_key() -> str | None:
@@ -30,47 +36,64 @@ def api_key() -> str | None:
 
 def check_host(host: str, key: str | None, *, allow_anonymous: bool) -> None:
     """ConfigError where others than this machine could reach the server, and nothing keeps them out."""
-    if key is None and not allow_anonymous and not _is_loopback(host):
+    if key is None and not allow_anonymous and not is_loopback(host):
         raise ConfigError(
             f"--host is {host!r}, which other machines reach; set {API_KEY} in the environment to a key that requests "
             "must bring, or give --allow_anonymous to let everyone in"
         )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket at that address, before a model is loaded for it; connections are refused until ``serve`` listens.
+
+    Raises:
+      AddressError: where there can be none: the port is taken, or the host isn't this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port whose server has just ended is free
+        with _explained(host, port):
+            found.bind((host, port))
+        yield found
+
+
+@contextlib.contextmanager
+def _explained(host: str, port: int) -> Iterator[None]:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        yield
+    except OSError as error:
+        raise AddressError(
+            f"--host is {host!r} and --port {port}, where the server can't listen: {error.strerror}; right would be an "
+            "address of this machine and a port of it that is free (--port=0 takes any)"
+        ) from error
 
 
-def serve(scorer: RewardScorer, settings: ServerSettings, *, host: str, port: int, drain_seconds: float) -> None:
+def serve(scorer: RewardScorer, settings: ServerSettings, *, listening: socket.socket, drain_seconds: float) -> None:
     """Serves until SIGTERM or SIGINT; then takes nothing more, answers what it has taken, and returns.
 
     Args:
       scorer: the model.
       settings: how it is served.
-      host: the address to listen on.
-      port: of it; 0 for any that is free.
+      listening: where it is reached, as ``bound`` gives it.
       drain_seconds: how long it may take to answer what was taken. A second signal doesn't wait.
 
     Raises:
-      OSError: where the port is taken.
+      AddressError: where another process has begun to listen there meanwhile.
       ConfigError: as ``make_app``.
     """
     app = make_app(scorer, settings, normalization_of(scorer.trained))
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=2048) as listening:
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
-            timeout_keep_alive=_KEEP_ALIVE, timeout_graceful_shutdown=max(1, round(drain_seconds)),
-        )  # fmt: skip
-        server = DrainingServer(config, app.state.serving, drain_seconds)
-        logging.info("serving %s at http://%s:%d", settings.model, host, listening.getsockname()[1])
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(server.serve(sockets=[listening]))
+    config = uvicorn.Config(
+        app, backlog=_BACKLOG, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
+        timeout_keep_alive=_KEEP_ALIVE, timeout_graceful_shutdown=max(1, round(drain_seconds)),
+    )  # fmt: skip
+    server = DrainingServer(config, app.state.serving, drain_seconds)
+    host, port = listening.getsockname()[:2]
+    with _explained(host, port):
+        listening.listen(_BACKLOG)
+    logging.info("serving %s at http://%s:%d", settings.model, f"[{host}]" if ":" in host else host, port)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[listening]))
     logging.info("stopped")
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rmjax.scoring.queueing import ScoredGroup
 from rmjax.scoring.rows import Request, parse_request
-from rmjax.scoring.scorer import Reward
 from rmjax.scoring.serving_protocols import ProtocolError
+from rmjax.scoring.source import Reward
 from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
 

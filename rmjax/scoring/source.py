@@ -4,6 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from rmjax.errors import UserError
+from rmjax.model_config import ComputeDtype, fault_of_head
+
+Reward = float | dict[str, float]  # of a model with several heads, by their names
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptGroup:
@@ -43,3 +48,27 @@ class RewardSource(Protocol):
     def rewards(self, groups: Sequence[PromptGroup]) -> list[list[float | TooLong]]:
         """The reward of each response of each group, in their order."""
         ...
+
+
+def check_of_server(
+    url: str, *, step: int | None, compute_dtype: ComputeDtype, pessimism: float = 0.0, prefix: str = ""
+) -> None:
+    """UserError for options that are decided where a server was started; ``prefix`` stands before their names."""
+    dtype = None if compute_dtype is ComputeDtype.FLOAT32 else compute_dtype.value
+    for name, given in (("step", step), ("compute_dtype", dtype), ("pessimism", pessimism or None)):
+        if given is not None:
+            raise UserError(f"{prefix}{name} is {given}, and {url} is a server: that is decided where it is started")
+
+
+def checked_head(head: str | None, heads: tuple[str, ...], option: str = "--head") -> str | None:
+    """The head, which must be one of the model's; None where it has a single one, which needs no name."""
+    if fault := fault_of_head(head, heads, option):
+        raise UserError(f"the model {fault}")
+    return head
+
+
+def of_head(reward: Reward, head: str | None) -> float:
+    """A reward of the head; UserError where there are several and it is none of them."""
+    if isinstance(reward, dict):
+        return reward[checked_head(head, tuple(reward)) or ""]
+    return reward

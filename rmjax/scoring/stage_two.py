@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rmjax.errors import UserError
+from rmjax.model_config import ComputeDtype
 from rmjax.scoring.client import RewardClient
-from rmjax.scoring.source import PromptGroup, RewardSource, TooLong
+from rmjax.scoring.source import PromptGroup, RewardSource, TooLong, check_of_server
 
 _LOG = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def reward_function(
     step: int | None = None,
     head: str | None = None,
     normalized: bool = False,
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     on_too_long: OnTooLong = OnTooLong.SKIP,
     too_long_reward: float | None = None,
     name: str = "rmjax_reward",
@@ -166,6 +168,7 @@ def reward_function(
       step: of a workdir, the checkpoint; the best by ``config.best_by`` if not given.
       head: the reward head; needed where the model has several.
       normalized: gives rewards in standard deviations from the mean of those of the validation data.
+      compute_dtype: of a workdir, as ``RewardScorer.from_workdir`` has it.
       on_too_long: what happens to a completion that has more tokens than the model takes.
       too_long_reward: what it gets in place of a reward; verl needs a number.
       name: under which TRL logs the rewards.
@@ -179,8 +182,7 @@ def reward_function(
     place = os.fspath(source)
     rewards: RewardSource
     if place.startswith(("http://", "https://")):
-        if step is not None:
-            raise UserError(f"step is {step}, and {place} is a server: which checkpoint it has is decided there")
+        check_of_server(place, step=step, compute_dtype=compute_dtype)
         rewards = RewardClient(
             url=place, head=head, normalized=normalized, concurrency=concurrency, timeout_s=timeout_s,
             patience_s=patience_s,
@@ -189,7 +191,8 @@ def reward_function(
         from rmjax.scoring.in_process import ScorerRewards  # here alone: these import jax
         from rmjax.scoring.scorer import RewardScorer
 
-        rewards = ScorerRewards(RewardScorer.from_workdir(place, step, normalized=normalized), head)
+        scorer = RewardScorer.from_workdir(place, step, normalized=normalized, compute_dtype=compute_dtype)
+        rewards = ScorerRewards(scorer, head)
     return RewardFunction(
         rewards, name=name, on_too_long=on_too_long, too_long_reward=too_long_reward, prompt_field=prompt_field
     )

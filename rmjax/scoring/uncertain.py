@@ -1,5 +1,6 @@
 """Rows of files with the spread of an ensemble beside their rewards, and the pairs that it is least sure of."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ from rmjax.evaluation.spread import member_differences, sureness
 from rmjax.preferences.fields import Fields, shown
 from rmjax.preferences.record import RowError
 from rmjax.scoring import rows
-from rmjax.scoring.in_process import checked_head
 from rmjax.scoring.scored_files import RowTask
 from rmjax.scoring.scorer import RewardScorer, Uncertain, check_ensemble
+from rmjax.scoring.source import checked_head
 
 FIELDS = ("spread", "spreads")  # what a row gets besides
 
@@ -39,6 +40,9 @@ class UncertainScorer:
 
     def fault(self, request: rows.Request, origin: str) -> RowError | None:
         return self._scorer.fault(request, origin)
+
+    def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]:
+        return self._scorer.remedied(skipping)
 
 
 def _parse(row: Mapping[str, Any], *, origin: str) -> rows.Request:
@@ -80,7 +84,7 @@ def pair_sureness(
       RowError: for a response that the model's contract can't take.
     """
     heads = scorer.trained.config.model.reward_heads
-    named = checked_head(head, heads)
+    named = checked_head(head, heads, option="head")
     number = 0 if named is None else heads.index(named)
     return [_of_pairs(members[:, number : number + 1]) for members in scorer.members(requests)]
 

@@ -2,10 +2,11 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from absl import logging
 from etils import epath
 
@@ -19,6 +20,8 @@ from rmjax.batches.tokenizer import OWN_TOKENS, load_tokenizer, train_tokenizer
 from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
+from rmjax.labels_config import LabelsConfig
+from rmjax.preferences.labels import check_annotators, learned_from
 from rmjax.preferences.record import Preference, PreferenceSet
 from rmjax.training.pretrained import text_folder
 from rmjax.training.processes import process_zero_first
@@ -49,7 +52,8 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
       WorkdirError: where the data have changed since the run's first start.
     """
     with process_zero_first("data"):  # it prepares data sets and trains the tokenizer; the others find both
-        train, validation, about = _open(config)
+        rows, validation, opened = _open(config)
+        train = _learned_from(rows, config)
         contract = _contract(config, workdir, train)
     heads, on_error = config.model.reward_heads, config.data.on_error
     try:
@@ -72,6 +76,8 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
             "0.5), which no checkpoint can be the best at; at least one must have a preferred response"
         )
     _warn_of_few(decided, config)
+    used = {"trained on": _used(rows, train, data.train), "held out": _used(validation, validation, tokenized)}
+    about = [_about(entry, used) for entry in opened]
     check_data(workdir, {"train": data.train.digest(), "validation": data.validation.digest()}, about)
     return data
 
@@ -116,24 +122,53 @@ def _warn_of_few(comparisons: int, config: ExperimentConfig) -> None:
 
 def _open(
     config: ExperimentConfig,
-) -> tuple[tuple[Preference, ...], tuple[Preference, ...], list[dict[str, Any]]]:
-    """(training preferences, validation preferences, what there is to say of both)."""
+) -> tuple[tuple[Preference, ...], tuple[Preference, ...], tuple[PreferenceSet, ...]]:
+    """(training preferences, validation preferences, the data sets that they are of), as they were judged."""
     data = config.data
     opened = open_many(data.train, data, dimension=config.dimension)
     train = tuple(itertools.chain.from_iterable(opened))
+    check_annotators(train, config.labels)
     if data.validation:
         others = open_many(data.validation, data, dimension=config.dimension)
         validation = tuple(itertools.chain.from_iterable(others))
-        return train, validation, [_about(entry) for entry in (*opened, *others)]
+        return train, validation, (*opened, *others)
     train, validation = split_by_prompt(train, data.validation_fraction, seed=config.seed)
     logging.info("split by prompt: %d preferences to train on, %d to validate on", len(train), len(validation))
-    return train, validation, [_about(entry) for entry in opened]
+    return train, validation, opened
 
 
-def _about(opened: PreferenceSet) -> dict[str, Any]:
-    """What a model card says of a data set."""
-    judged = Counter(f"{entry.dimension}/{entry.source.value}" for entry in opened)
-    return {"spec": opened.spec, "license": opened.license, "prompts judged": dict(judged)}
+def _learned_from(rows: tuple[Preference, ...], config: ExperimentConfig) -> tuple[Preference, ...]:
+    """The training preferences as ``config.labels`` has them learned from; ``rows`` itself where it changes nothing."""
+    if config.labels == LabelsConfig():
+        return rows
+    found = learned_from(rows, config.labels)
+    before, after = (sum(len(one.comparisons) for one in preferences) for preferences in (rows, found))
+    logging.info("config.labels: of %d comparisons to train on, %d remain", before, after)
+    if not found:
+        raise ConfigError("config.labels leaves no training comparisons; it must leave at least one")
+    return found
+
+
+def _used(rows: Sequence[Preference], preferences: Sequence[Preference], tokenized: TokenizedPreferences) -> set[int]:
+    """The ids of the rows of which something is left to train on, or to validate by.
+
+    Where ``config.labels`` made other preferences of the rows, those are all rows of a prompt, dimension and source.
+    """
+    left = [preferences[record] for record in np.unique(tokenized.comparison_origin[:, 0])]
+    if preferences is rows:
+        return {id(preference) for preference in left}
+    kept = {(one.prompt, one.dimension, one.source) for one in left}
+    return {id(row) for row in rows if (row.prompt, row.dimension, row.source) in kept}
+
+
+def _about(opened: PreferenceSet, used: Mapping[str, Set[int]]) -> dict[str, Any]:
+    """What a model card says of a data set: to what use its prompts were put, by who judged them on what."""
+    counts: dict[str, Counter[str]] = {use: Counter() for use in (*used, "skipped")}
+    for entry in opened:
+        use = next((use for use, ids in used.items() if id(entry) in ids), "skipped")
+        counts[use][f"{entry.dimension}/{entry.source.value}"] += 1
+    prompts = {use: dict(found) for use, found in counts.items()}
+    return {"spec": opened.spec, "license": opened.license, "prompts": prompts, "unread rows": opened.skipped.total()}
 
 
 def _contract(config: ExperimentConfig, workdir: epath.Path, train: Iterable[Preference]) -> TextContract:

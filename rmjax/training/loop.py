@@ -3,9 +3,9 @@
 A run resumes by itself from the newest checkpoint of its workdir and goes on as if it had never stopped: train state,
 data state, learning rate and randomness are functions of the checkpoint, and ``metrics.jsonl`` is taken back to its
 step. It may go on on other devices, in other processes, or under another strategy: the same run but for rounding and
-for what dropout drops. At a SIGTERM the run saves after the step under way and ends the process with code 143 (see
-``rmjax.training.preemption``). Where that step is one of validation, the run validates it when it resumes; only a
-validation that has begun is finished first.
+for what dropout drops. At a SIGTERM or Ctrl-C the run saves after the step under way and ends the process with code 143
+or 130 (see ``rmjax.training.preemption``). Where that step is one of validation, the run validates it when it resumes;
+only a validation that has begun is finished first.
 """
 
 import contextlib
@@ -98,7 +98,7 @@ def train(
       NonFiniteError: where a loss, gradient, parameter or validation reward is NaN or infinite.
       CheckpointWriteError: where a checkpoint can't be written.
       WorkdirError: also where another run has taken the workdir before this one's first checkpoint.
-      Preempted: (a SystemExit) after a SIGTERM, when everything has been saved.
+      Preempted: (a SystemExit) after a SIGTERM or Ctrl-C, when everything has been saved.
     """
     validate(config)
     check_bucket(workdir)
@@ -181,8 +181,8 @@ def _loop(run: _Run, state: TrainState, batches: Iterator[tuple[DataState, Prefe
             _save(run, step, state, data_state, validates=validates and not preempted)
             if preempted:
                 run.checkpoints.wait()
-                run.progress.say(f"SIGTERM: saved step {step}; the same command resumes from there")
-                raise Preempted(step)
+                run.progress.say(f"{run.preemption.cause}: saved step {step}; the same command resumes from there")
+                raise Preempted(step, run.preemption.number)
         elif step == start + 1:
             _report(run)  # alone, because its time is mostly that of compiling
         elif step % run.config.logging.progress_every == 0:

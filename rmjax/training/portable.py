@@ -55,13 +55,15 @@ def is_portable(name: epath.PathLike) -> bool:
         return False
 
 
-def load_model(name: epath.PathLike, step: int | None = None) -> TrainedModel:
+def load_model(
+    name: epath.PathLike, step: int | None = None, *, compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
+) -> TrainedModel:
     """A reward model: that of a run by its workdir (``load_trained``), or a portable one (``load_portable``), which
     has no steps to choose from."""
     if not is_portable(name):
-        return load_trained(name, step)
+        return load_trained(name, step, compute_dtype=compute_dtype)
     _check_step(name, step)
-    return load_portable(name)
+    return load_portable(name, compute_dtype=compute_dtype)
 
 
 def step_of(name: epath.PathLike, step: int | None = None) -> int:
@@ -92,6 +94,7 @@ def load_portable(
     *,
     parallel: ParallelConfig | None = None,
     stored_in: ComputeDtype = ComputeDtype.FLOAT32,
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
 ) -> TrainedModel:
     """The reward model of a folder, or of ``hf://OWNER/NAME``.
 
@@ -103,6 +106,7 @@ def load_portable(
       name: of the folder, or of the model on the hub.
       parallel: how it is laid over devices where these allow it; None is the default of a config.
       stored_in: the dtype of its matrices in memory, but for the reward head.
+      compute_dtype: of products and activations, as ``load_trained`` has it.
 
     Raises:
       PortableModelError: for a language model without a reward head.
@@ -114,7 +118,7 @@ def load_portable(
     if not theirs.has_reward_head:
         raise PortableModelError(f"{name} is a language model without a reward head; right would be a reward model")
     contract = _read_contract(folder) or _own_contract(folder, theirs)
-    theirs.config.compute_dtype = contract.compute_dtype
+    theirs.config.compute_dtype = compute_dtype
     theirs.config.vocabulary_size = embedding_rows(
         dataclasses.replace(theirs.config, vocabulary_size=theirs.vocabulary_size), contract.text
     )
@@ -134,8 +138,10 @@ def load_portable(
     model = make_model_here(config.model, theirs.config.vocabulary_size)
     params = theirs.load(make_parallel_here(config).abstract_params(model), jax.random.PRNGKey(0))
     return TrainedModel(
-        config=config, model=model, params=params, contract=contract.text, step=0, record=contract.record
-    )
+        config=config, model=model, params=params, contract=contract.text, step=0, record=contract.record,
+        recorded_in=contract.compute_dtype, limits=contract.limits,
+        unvalidated=f"{name} came without a record of its rewards",
+    )  # fmt: skip
 
 
 def contract_to_json(trained: TrainedModel, dimension: str, record: ScoringRecord | None) -> str:
@@ -149,7 +155,7 @@ def contract_to_json(trained: TrainedModel, dimension: str, record: ScoringRecor
             "max_response_tokens": contract.max_response_tokens,
             "text": text_to_values(contract.template, contract.special),
             "transcripts_as_messages": trained.config.data.transcripts_as_messages,
-            "compute_dtype": trained.config.model.compute_dtype.value,
+            "compute_dtype": trained.recorded_in.value,
             "record": None if record is None else record.to_json(),
         },
         indent=2,
@@ -165,6 +171,7 @@ class _ScoringContract:
     transcripts_as_messages: bool = False
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
     record: ScoringRecord | None = None
+    limits: str = f"those of its {CONTRACT}"
 
 
 def _read_contract(folder: Path) -> _ScoringContract | None:
@@ -195,4 +202,6 @@ def _read_contract(folder: Path) -> _ScoringContract | None:
 def _own_contract(folder: Path, theirs: HuggingFaceModel) -> _ScoringContract:
     longest = min(_LONGEST, theirs.config.position_embeddings or theirs.config.max_positions or _LONGEST)
     limits = TextConfig(max_prompt_tokens=longest // 2, max_response_tokens=longest // 2)
-    return _ScoringContract(text=TextContract.from_config(limits, *load_pretrained_text(folder)))
+    positions = "it has positions for" if longest < _LONGEST else f"a model without a {CONTRACT} is read with"
+    words = f"each half of the {longest} tokens that {positions}, and no flag changes them"
+    return _ScoringContract(text=TextContract.from_config(limits, *load_pretrained_text(folder)), limits=words)

@@ -8,6 +8,7 @@ from etils import epath
 
 from rmjax.batches.contract import TextContract
 from rmjax.config import BestBy, ExperimentConfig
+from rmjax.model_config import ComputeDtype
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.checkpoint import CheckpointError, Checkpoints
 from rmjax.training.parallel import make_model_here, make_parallel_here
@@ -25,12 +26,15 @@ class TrainedModel:
     """A model that has been trained: what it is, and how text reaches it.
 
     Attributes:
-      config: of the run.
+      config: of the run, with the dtype that the model computes in now.
       model, params: ``rmjax.models.reward.rewards(model, params, batch)`` gives rewards.
       contract: makes tokens of text.
       step: the training step that the parameters are of.
       record: of its rewards when it was validated; None where it wasn't.
       validation: the metrics of that; empty where it wasn't.
+      recorded_in: the dtype that the rewards of the record were computed in.
+      limits: in words, what the limits of its texts are.
+      unvalidated: in words, that it has no record.
     """
 
     config: ExperimentConfig
@@ -40,23 +44,24 @@ class TrainedModel:
     step: int
     record: ScoringRecord | None = None
     validation: dict[str, float] = field(default_factory=dict)
+    recorded_in: ComputeDtype = ComputeDtype.FLOAT32
+    limits: str = "those that its run was trained with"
+    unvalidated: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.unvalidated:
+            object.__setattr__(self, "unvalidated", f"step {self.step} was saved without validation")
 
 
-def fault_of_head(head: str | None, heads: tuple[str, ...]) -> str | None:
-    """What is wrong with a choice of a reward head among the model's, in words; None where nothing is.
-
-    A model of several heads needs a choice, one of a single head none; ``heads`` is empty where that has no name.
-    """
-    if head in heads or (head is None and len(heads) < 2):
-        return None
-    return f"has no reward head {head!r}" if head else "has several reward heads"
-
-
-def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedModel:
+def load_trained(
+    workdir: epath.PathLike, step: int | None = None, *, compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
+) -> TrainedModel:
     """The model of a run: of the best step by ``config.best_by`` (the earlier of equal ones), or of ``step``.
 
     A run that has saved but not validated yet has no best step; its newest is taken then. A run that goes on may be
-    read. A model that was trained with kernels for attention is read with what there is where they don't run.
+    read. A model that was trained with kernels for attention is read with what there is where they don't run, and one
+    that was trained in bfloat16 computes in float32 unless ``compute_dtype`` says otherwise: rounded to bfloat16, a
+    reward depends on what it is computed beside.
 
     Raises:
       WorkdirError: if the folder doesn't exist, or lacks its config or tokenizer.
@@ -65,11 +70,12 @@ def load_trained(workdir: epath.PathLike, step: int | None = None) -> TrainedMod
     """
     workdir = epath.Path(workdir)
     config = read_config(workdir)
+    recorded_in, config.model.compute_dtype = config.model.compute_dtype, compute_dtype
     contract = read_contract(workdir, config)
     model = make_model_here(config.model, embedding_rows(config.model, contract), adapters_of(config))
     template = make_parallel_here(config).abstract_params(model)
     found = _restored(workdir / CHECKPOINTS, config.best_by, step, template)
-    return TrainedModel(config=config, model=model, contract=contract, **found)
+    return TrainedModel(config=config, model=model, contract=contract, recorded_in=recorded_in, **found)
 
 
 def chosen_step(workdir: epath.PathLike, step: int | None = None) -> int:

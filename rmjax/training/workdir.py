@@ -28,7 +28,7 @@ TOKENIZER = "tokenizer.json"
 TEMPLATE = "template.json"
 DATA = "data.json"
 CHECKPOINTS = "checkpoints"
-_ABOUT = "about"
+_ABOUT = "data sets"
 _STEPS = "The steps of a run can't be changed, for the schedule of its learning rate may be made for them. "
 
 
@@ -169,7 +169,8 @@ def read_contract(workdir: epath.PathLike, config: ExperimentConfig) -> TextCont
 
 
 def read_about_data(workdir: epath.PathLike) -> list[dict[str, Any]]:
-    """What was noted of the run's data at its first start: of each spec its license and who judged how many prompts."""
+    """What was noted of the run's data at its first start: of each spec its license, and how many prompts were trained
+    on, held out or skipped, by who judged them on what."""
     path = epath.Path(workdir) / DATA
     return json.loads(path.read_text()).get(_ABOUT, []) if path.exists() else []
 

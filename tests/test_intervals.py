@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rmjax.evaluation.intervals import effective_count, paired_bootstrap, wilson_interval
+from rmjax.intervals import effective_count, paired_bootstrap, wilson_interval
 
 
 def test_the_bounds_are_on_either_side_of_the_value():

@@ -1,5 +1,6 @@
 """How far a measured accuracy can be trusted: intervals that know that comparisons of one prompt belong together."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -102,13 +103,51 @@ def paired_bootstrap(
     return Estimate(value=float(sums.sum() / counts.sum()), low=float(low), high=float(high))
 
 
-def _redrawn(totals: Float64[np.ndarray, "prompts 2"], samples: int, seed: int) -> Float64[np.ndarray, "samples 2"]:
+def bootstrap(
+    sums: Float64[np.ndarray, "items sums"],
+    prompts: Int[np.ndarray, "items"],
+    statistic: Callable[[Float64[np.ndarray, "samples sums"]], Float64[np.ndarray, "samples"]],
+    *,
+    level: float = 0.95,
+    samples: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic that is a function of sums over items, with its percentile interval over redrawn prompts.
+
+    Args:
+      sums: what each item adds to each of the sums.
+      prompts: which prompt an item belongs to; whole prompts are drawn, as in ``paired_bootstrap``.
+      statistic: from rows of sums to one value a row, NaN where it doesn't exist.
+      level: the coverage.
+      samples: how often the prompts are redrawn.
+      seed: of the draws.
+
+    Returns:
+      The statistic of all items and the bounds. Draws in which it doesn't exist are left out. The bounds are NaN for
+      one prompt, which says nothing of others, and where the statistic is NaN itself.
+    """
+    missing = float("nan")
+    value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
+    kept, cluster = np.unique(prompts, return_inverse=True)
+    if len(kept) < 2 or np.isnan(value):
+        return Estimate(value=value, low=missing, high=missing)
+    totals = np.stack([np.bincount(cluster, weights=column) for column in sums.T], axis=1)
+    draws = statistic(_redrawn(totals, samples, seed))
+    low, high = np.quantile(draws[~np.isnan(draws)], [0.5 - level / 2, 0.5 + level / 2])
+    return Estimate(value=value, low=float(low), high=float(high))
+
+
+def _redrawn(
+    totals: Float64[np.ndarray, "prompts sums"], samples: int, seed: int
+) -> Float64[np.ndarray, "samples sums"]:
     """The totals over as many prompts drawn with replacement, ``samples`` times, a block at a time."""
     rng = np.random.default_rng(seed)
     prompts = len(totals)
     block = max(1, 4_000_000 // prompts)
     parts = []
     for start in range(0, samples, block):
-        drawn = rng.integers(0, prompts, size=(min(block, samples - start), prompts))
-        parts.append(totals[drawn].sum(axis=1))
+        rows = min(block, samples - start)
+        drawn = rng.integers(0, prompts, size=(rows, prompts)) + prompts * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * prompts).reshape(rows, prompts)
+        parts.append(times.astype(np.float64) @ totals)
     return np.concatenate(parts)

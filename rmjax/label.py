@@ -1,0 +1,60 @@
+"""Has pairs judged by people on a page of this machine, by an AI judge or by a rule; says what the judgments say.
+
+python -m rmjax.label --tasks=responses.jsonl --dimension=harmlessness --output=preferences.jsonl --port=8000
+python -m rmjax.label --judge=openai --model=MODEL --tasks=responses.jsonl --dimension=honesty --output=honest.jsonl
+python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity --output=brief.jsonl
+python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
+"""
+
+from absl import flags
+
+from rmjax.command import results_alone, run
+from rmjax.datasets.open import open_many
+from rmjax.datasets.tasks import open_tasks
+from rmjax.files import check_bucket
+from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
+from rmjax.labeling.ai import label_with_ai
+from rmjax.labeling.job_flags import DIMENSION, OUTPUT, TASKS, data, given
+from rmjax.labeling.label_report import report_labels
+from rmjax.labeling.labeled import label_with
+from rmjax.labeling.pairing import Scorer
+
+JUDGE = flags.DEFINE_enum("judge", "people", ["people", "openai", "rule"], "Who judges.")
+judge_flags.define()
+rule_flags.define()
+
+
+def main() -> None:
+    if report_flags.FOLDER.value is not None:
+        _report()
+    elif JUDGE.value == "people":
+        people_flags.run(_scorer)
+    else:
+        _by_machine(given(DIMENSION), given(OUTPUT))
+
+
+def _by_machine(dimension: str, output: str) -> None:
+    check_bucket(output)
+    if JUDGE.value == "rule":
+        labeler = rule_flags.rule_labeler(dimension=dimension)
+        label_with(labeler, open_tasks(given(TASKS), data(), dimension=dimension), output)
+        return
+    settings = judge_flags.judge_settings(dimension=dimension, output=output)
+    with results_alone() as tell:
+        label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
+
+
+def _scorer(workdir: str, head: str | None) -> Scorer:
+    from rmjax.scoring.task_rewards import task_rewards  # here alone, since people need no jax to judge
+
+    return task_rewards(workdir, head)
+
+
+def _report() -> None:
+    sets = [open_many(specs, data(), dimension=report_flags.dimension()) for specs in report_flags.specs()]
+    with results_alone() as tell:
+        tell(report_labels(sets[0], gold=sets[1], folder=report_flags.FOLDER.value))
+
+
+if __name__ == "__main__":
+    run(main)

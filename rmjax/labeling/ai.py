@@ -1,0 +1,211 @@
+"""Labels by an AI judge: both orders of every pair, averaged, with source ``ai``."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from absl import logging
+
+from rmjax.errors import ReportedError
+from rmjax.labeling.judge_client import FIRST_WAIT_S
+from rmjax.labeling.judge_question import Pair, Question, pairs_of, question_key, system_message
+from rmjax.labeling.judge_report import CostEstimate, JudgeReport, estimate, position_bias, used
+from rmjax.labeling.judge_run import Asked, Verdict, ask_all, settled
+from rmjax.labeling.judge_settings import JudgeSettings
+from rmjax.labeling.judge_store import AnswerStore
+from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
+from rmjax.preferences.write import write_preferences
+
+_SHOWN = 20  # pairs left out that are told of one by one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    """One pair to judge: of which preference, and the keys of its two questions by the side shown first."""
+
+    place: int
+    pair: Pair
+    keys: dict[Side, str]
+
+
+def label_with_ai(
+    preferences: Sequence[Preference],
+    settings: JudgeSettings,
+    *,
+    tell: Callable[[CostEstimate | JudgeReport], None],
+    first_wait_s: float = FIRST_WAIT_S,
+) -> None:
+    """Has the compared pairs of the preferences judged, and writes the labels.
+
+    The judgments that the preferences have are not looked at: they only say which pairs are compared. Each pair is
+    asked about in both orders. A label is one comparison with the mean of both probabilities, ``annotator`` the model,
+    ``seconds`` those of all its answers and ``judged_at`` the last one's; the file beside it, ``NAME.orders.jsonl``,
+    has both orders as comparisons of their own, of half the weight, with ``shown_first``. Utilities stay where the
+    dimension does. A pair with a question that stays without an answer is in neither file, and is told of.
+
+    Both files are written whole at the end, and are a function of the tasks and of the stored answers: a run that was
+    killed and is started again asks only for what is missing.
+
+    Args:
+      preferences: what is to be judged.
+      settings: by whom and how.
+      tell: is given the estimate before, and the report after.
+      first_wait_s: the longest first wait between two tries.
+
+    Raises:
+      UserError: for a store that can't be used, and for what the endpoint would say to every question.
+      ReportedError: when the endpoint stopped answering, or no pair could be judged.
+    """
+    tasks, questions = _planned(preferences, settings)
+    with AnswerStore(settings.store_path) as store:
+        missing = {key: question for key, question in questions.items() if settled(key, store, settings) is None}
+        tell(estimate(missing, len(questions) - len(missing), len(tasks), settings))
+        if settings.dry_run:
+            return
+        asked = ask_all(missing, store, settings, first_wait_s=first_wait_s) if missing else Asked()
+        verdicts = {key: settled(key, store, settings) for key in questions}
+        _tell_of_left_out(preferences, tasks, asked)
+        report = _written(preferences, tasks, verdicts, asked, store, settings)
+    tell(report)
+    if not report.judged:
+        raise ReportedError(f"none of {report.pairs} pairs could be judged; the first: {_first_reason(asked)}")
+
+
+def _planned(preferences: Sequence[Preference], settings: JudgeSettings) -> tuple[list[_Task], dict[str, Question]]:
+    """The pairs up to the limit, and their questions by key; a pair that comes twice has the same questions."""
+    system = system_message(settings.constitution, ties=settings.ties)
+    tasks: list[_Task] = []
+    questions: dict[str, Question] = {}
+    for place, preference in enumerate(preferences):
+        for pair in pairs_of(preference):
+            if settings.limit is not None and len(tasks) == settings.limit:
+                return tasks, questions
+            asked = {side: pair.question(preference, side) for side in Side}
+            keys = {
+                side: question_key(question, model=settings.model, system=system, logprobs=settings.logprobs)
+                for side, question in asked.items()
+            }
+            questions |= {keys[side]: question for side, question in asked.items()}
+            tasks.append(_Task(place=place, pair=pair, keys=keys))
+    return tasks, questions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Labels:
+    """The comparisons of each preference, by its place: one for each pair, and one for each order of each pair.
+
+    ``probabilities`` are those of both orders of each pair, after a number of its prompt.
+    """
+
+    averaged: dict[int, list[Comparison]]
+    orders: dict[int, list[Comparison]]
+    probabilities: list[tuple[int, float, float]]
+
+
+def _labels(
+    preferences: Sequence[Preference],
+    tasks: Iterable[_Task],
+    verdicts: dict[str, Verdict | None],
+    settings: JudgeSettings,
+) -> _Labels:
+    """The labels of all pairs that have both verdicts."""
+    made = _Labels(averaged={}, orders={}, probabilities=[])
+    prompts: dict[Text, int] = {}
+    for task in tasks:
+        there, back = (verdicts[task.keys[side]] for side in (Side.LEFT, Side.RIGHT))
+        if there is None or back is None:
+            continue
+        each = (_label(task.pair, there, Side.LEFT, settings), _label(task.pair, back, Side.RIGHT, settings))
+        made.orders.setdefault(task.place, []).extend(each)
+        made.averaged.setdefault(task.place, []).append(_averaged(*each))
+        prompt = prompts.setdefault(preferences[task.place].prompt, len(prompts))
+        made.probabilities.append((prompt, each[0].probability, each[1].probability))
+    return made
+
+
+def _written(
+    preferences: Sequence[Preference],
+    tasks: Sequence[_Task],
+    verdicts: dict[str, Verdict | None],
+    asked: Asked,
+    store: AnswerStore,
+    settings: JudgeSettings,
+) -> JudgeReport:
+    """Writes the labels, and says what they come to."""
+    made = _labels(preferences, tasks, verdicts, settings)
+    if made.averaged:
+        write_preferences(settings.orders_path, _judged(preferences, made.orders, settings))
+        write_preferences(settings.output, _judged(preferences, made.averaged, settings))
+    found = [verdict for verdict in verdicts.values() if verdict is not None]
+    by_logprobs = sum(verdict.by_logprobs for verdict in found)
+    return JudgeReport(
+        pairs=len(tasks),
+        judged=len(made.probabilities),
+        left_out=len(tasks) - len(made.probabilities),
+        calls=asked.calls,
+        nonsense=asked.nonsense,
+        failed_tries=dict(asked.failures),
+        by_logprobs=by_logprobs,
+        by_votes=len(found) - by_logprobs,
+        position_bias=position_bias(made.probabilities),
+        usage=used(verdicts, store, settings),
+        output=settings.output if made.averaged else None,
+    )
+
+
+def _label(pair: Pair, verdict: Verdict, first: Side, settings: JudgeSettings) -> Comparison:
+    """One order of a pair as a judgment."""
+    return Comparison(
+        left=pair.left,
+        right=pair.right,
+        probability=verdict.first if first is Side.LEFT else 1 - verdict.first,
+        weight=pair.weight / 2,
+        annotator=settings.model,
+        shown_first=first,
+        seconds=verdict.seconds,
+        judged_at=verdict.judged_at,
+    )
+
+
+def _averaged(there: Comparison, back: Comparison) -> Comparison:
+    """Both orders as one judgment, of which neither response was shown first."""
+    times = [time for time in (there.judged_at, back.judged_at) if time is not None]
+    return dataclasses.replace(
+        there,
+        probability=(there.probability + back.probability) / 2,
+        weight=there.weight + back.weight,
+        shown_first=None,
+        seconds=round((there.seconds or 0.0) + (back.seconds or 0.0), 3),
+        judged_at=max(times),
+    )
+
+
+def _judged(
+    preferences: Sequence[Preference], comparisons: dict[int, list[Comparison]], settings: JudgeSettings
+) -> Iterator[Preference]:
+    for place, made in comparisons.items():
+        old = preferences[place]
+        yield dataclasses.replace(
+            old,
+            comparisons=tuple(made),
+            dimension=settings.dimension,
+            source=Source.AI,
+            utilities=old.utilities if old.dimension == settings.dimension else None,
+        )
+
+
+def _tell_of_left_out(preferences: Sequence[Preference], tasks: Iterable[_Task], asked: Asked) -> None:
+    told = 0
+    for task in tasks:
+        reasons = [asked.unanswered[key] for key in task.keys.values() if key in asked.unanswered]
+        if reasons:
+            told += 1
+            if told <= _SHOWN:
+                pair = f"responses {task.pair.left} and {task.pair.right}"
+                logging.warning("%s: %s left out: %s", preferences[task.place].origin, pair, reasons[0])
+    if told > _SHOWN:
+        logging.warning("%d more pairs were left out", told - _SHOWN)
+
+
+def _first_reason(asked: Asked) -> str:
+    return next(iter(asked.unanswered.values()), "its stored answers are no letters; see --nonsense_tries")

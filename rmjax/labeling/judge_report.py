@@ -1,0 +1,177 @@
+"""What an AI judge will cost, what it did cost, and how much it favours the response that it sees first."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from rmjax.labeling.judge_answer import read_answer
+from rmjax.labeling.judge_question import Question, system_message
+from rmjax.labeling.judge_settings import JudgeSettings
+from rmjax.labeling.judge_store import AnswerStore
+
+BYTES_PER_TOKEN = 4  # of UTF-8: the rule of thumb for English text and BPE
+TOKENS_PER_MESSAGE = 4  # what chat templates put around each
+TOKENS_PER_ANSWER = 2  # the letter and the end token
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PositionBias:
+    """The mean over pairs of the probability that the response shown first wins, less 1/2, with its interval.
+
+    Each pair is judged in both orders, so a judge without bias has 0 whatever the responses are worth; 0.5 is a judge
+    who always takes the first. The interval, at 95 %, is the normal one with a variance that knows that pairs of one
+    prompt belong together (Liang and Zeger, 1986); None where there is only one prompt.
+
+    Attributes:
+      pairs: how many were judged in both orders.
+      consistent: the share of them of which both orders prefer the same response, an even verdict as half of each.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    pairs: int
+    consistent: float
+
+
+def position_bias(orders: Sequence[tuple[int, float, float]]) -> PositionBias | None:
+    """The bias by each pair's (prompt, P(left) with left first, P(left) with right first); None for no pairs."""
+    if not orders:
+        return None
+    values = [(there - back) / 2 for _, there, back in orders]  # (P(left first wins) + P(right first wins) - 1) / 2
+    value = math.fsum(values) / len(values)
+    sums: dict[int, float] = {}
+    for (prompt, _, _), one in zip(orders, values, strict=True):
+        sums[prompt] = sums.get(prompt, 0.0) + one - value
+    low = high = None
+    if (groups := len(sums)) > 1:
+        variance = groups / (groups - 1) * math.fsum(one * one for one in sums.values()) / len(values) ** 2
+        half = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
+        low, high = value - half, value + half
+    consistent = math.fsum(_agreement(there, back) for _, there, back in orders) / len(orders)
+    return PositionBias(value=value, low=low, high=high, pairs=len(orders), consistent=consistent)
+
+
+def _agreement(there: float, back: float) -> float:
+    sides = (math.copysign(1, one - 0.5) if one != 0.5 else 0.0 for one in (there, back))
+    first, second = sides
+    return (1 + first * second) / 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostEstimate:
+    """What is still to be asked, and for how much; ``most_`` where no logprobs come and every vote has to be asked for.
+
+    Tokens are counted by a rule of thumb: a token for every 4 bytes of UTF-8, and 4 around each message. Costs are None
+    without prices.
+    """
+
+    pairs: int
+    questions: int
+    settled: int
+    calls: int
+    most_calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    most_cost: float | None
+
+    def to_json(self) -> str:
+        return json.dumps({"estimate": dataclasses.asdict(self)})
+
+
+def estimate(questions: Mapping[str, Question], settled: int, pairs: int, settings: JudgeSettings) -> CostEstimate:
+    """The cost of the questions, by their keys, that aren't settled yet."""
+    votes = settings.votes
+    least = 1 if settings.logprobs else votes
+    shared = tokens(system_message(settings.constitution, ties=settings.ties)) + 2 * TOKENS_PER_MESSAGE
+    prompt = sum(shared + tokens(question.user_message()) for question in questions.values())
+    answer = TOKENS_PER_ANSWER * len(questions)
+    once = cost(prompt, answer, settings)
+    return CostEstimate(
+        pairs=pairs,
+        questions=len(questions) + settled,
+        settled=settled,
+        calls=least * len(questions),
+        most_calls=votes * len(questions),
+        prompt_tokens=least * prompt,
+        completion_tokens=least * answer,
+        cost=None if once is None else least * once,
+        most_cost=None if once is None else votes * once,
+    )
+
+
+def tokens(text: str) -> int:
+    """About how many tokens a text has: its bytes in UTF-8 / 4, rounded up."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+def cost(prompt_tokens: int, completion_tokens: int, settings: JudgeSettings) -> float | None:
+    """By the prices of a million tokens; None without prices."""
+    if settings.price_in is None or settings.price_out is None:
+        return None
+    return (prompt_tokens * settings.price_in + completion_tokens * settings.price_out) / 1e6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """All answers that the store has to the questions, this run's and earlier ones', as the endpoint counted them.
+
+    Attributes:
+      answers: how many.
+      uncounted: of how many the endpoint gave no count; they are in none of the sums.
+      cost: None without prices.
+    """
+
+    answers: int
+    uncounted: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+def used(keys: Iterable[str], store: AnswerStore, settings: JudgeSettings) -> Usage:
+    """What the answers to the questions took."""
+    answers = [read_answer(body, ties=settings.ties) for key in keys for body in store.bodies(key)]
+    prompt = sum(answer.prompt_tokens or 0 for answer in answers)
+    completion = sum(answer.completion_tokens or 0 for answer in answers)
+    return Usage(
+        answers=len(answers),
+        uncounted=sum(None in (answer.prompt_tokens, answer.completion_tokens) for answer in answers),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cost=cost(prompt, completion, settings),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeReport:
+    """What a run did, and what its labels say of the judge.
+
+    Attributes:
+      pairs: that were to be judged.
+      judged: that are in the output; ``left_out``: the others, for a question without an answer.
+      calls: that brought an answer in this run; ``nonsense``: of them, those without a letter.
+      failed_tries: of this run, by kind.
+      by_logprobs, by_votes: the questions (two of each pair) whose probability is of either kind.
+      position_bias: None where no pair was judged.
+      usage: over this run and those before it.
+    """
+
+    pairs: int
+    judged: int
+    left_out: int
+    calls: int
+    nonsense: int
+    failed_tries: dict[str, int]
+    by_logprobs: int
+    by_votes: int
+    position_bias: PositionBias | None
+    usage: Usage
+    output: str | None
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))

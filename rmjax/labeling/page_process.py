@@ -1,0 +1,68 @@
+"""The page as a process: where it listens, and how it ends."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import uvicorn
+from absl import logging
+from starlette.types import ASGIApp
+
+from rmjax.config import ConfigError
+from rmjax.loopback import is_loopback
+
+_DRAIN = 5  # seconds that the last answers may take
+
+
+def allowed_hosts(host: str, *, by_token: bool) -> frozenset[str] | None:
+    """The names under which the page may be asked for; None for any, where a token tells who comes.
+
+    ConfigError where others than this machine could come, and nobody would know who they are.
+    """
+    if by_token:
+        return None
+    if is_loopback(host):
+        return frozenset({"localhost", "127.0.0.1", "::1", host})
+    raise ConfigError(
+        f"--host is {host!r}, which other machines reach; give --tokens=FILE with a token for each annotator, or leave "
+        "--host out and let them in by a tunnel to this machine's port"
+    )
+
+
+def serve_page(app: ASGIApp, *, host: str, port: int, ended: Callable[[], None]) -> None:
+    """Serves the page until SIGTERM or SIGINT; then, when the last answers are out, calls ``ended`` and returns.
+
+    OSError where the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=128) as listening:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off",
+            timeout_graceful_shutdown=_DRAIN,
+        )  # fmt: skip
+        shown = f"[{host}]" if ":" in host else host
+        logging.info("the page is at http://%s:%d", shown, listening.getsockname()[1])
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_Server(config).serve(sockets=[listening]))
+    ended()
+
+
+class _Server(uvicorn.Server):
+    """Ends with code 0, where uvicorn's own raises the signal again in the end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        old = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal doesn't wait for answers."""
+        self.force_exit = self.should_exit
+        self.should_exit = True

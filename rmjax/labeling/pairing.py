@@ -1,0 +1,111 @@
+"""From K responses to the pairs that are shown, by a stated rule."""
+
+import enum
+import hashlib
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rmjax.config import ConfigError
+from rmjax.errors import UserError
+from rmjax.labeling.tasks import Task
+
+Scorer = Callable[[Sequence[Task]], Sequence[Sequence[float]]]
+"""The rewards of the responses of each task, in order."""
+
+
+class PairRule(enum.Enum):
+    """Which pairs of a task's K responses are shown, and in which order.
+
+    ALL: all K(K-1)/2. ROUND_ROBIN: in rounds of which each has every response at most once (the circle method), so that
+    the responses come up about equally often wherever it ends. LEAST_SURE: those whose rewards are closest first,
+    over all tasks: there the model that gave the rewards knows least.
+    """
+
+    ALL = "all"
+    ROUND_ROBIN = "round_robin"
+    LEAST_SURE = "least_sure"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two responses of a task, by their indices."""
+
+    task: Task
+    left: int
+    right: int
+
+
+def choose_pairs(
+    tasks: Sequence[Task], rule: PairRule, *, per_task: int | None = None, scorer: Scorer | None = None
+) -> list[Pair]:
+    """The pairs of the tasks, in the order in which they are handed out.
+
+    By ALL and ROUND_ROBIN every task has its first pair before any has its second, so that the work can end anywhere.
+
+    Args:
+      tasks: with their responses.
+      rule: that chooses.
+      per_task: the most pairs of a task; None for all.
+      scorer: of the responses, for LEAST_SURE; None for the rewards that the tasks have themselves.
+
+    Raises:
+      ConfigError: for a budget beside ALL, or one below 1.
+      UserError: where LEAST_SURE has no rewards for a task, or one of them is not finite.
+    """
+    if per_task is not None and (rule is PairRule.ALL or per_task < 1):
+        right = "left out with --pairs=all" if rule is PairRule.ALL else "at least 1"
+        raise ConfigError(f"--pairs_per_task is {per_task}; it must be {right}")
+    rewards = _rewards(tasks, scorer) if rule is PairRule.LEAST_SURE else [()] * len(tasks)
+    ranked: list[tuple[float, Pair]] = []
+    for task, known in zip(tasks, rewards, strict=True):
+        for place, (key, left, right) in enumerate(_ordered(task, rule, known)):
+            if per_task is None or place < per_task:
+                ranked.append((key, Pair(task, left, right)))
+    return [pair for _, pair in sorted(ranked, key=lambda entry: entry[0])]  # equal keys keep the order of the tasks
+
+
+def _ordered(task: Task, rule: PairRule, rewards: Sequence[float]) -> list[tuple[float, int, int]]:
+    """The task's pairs, the first to be shown first, with the key by which those of all tasks are ordered."""
+    count = len(task.responses)
+    pairs = list(itertools.combinations(range(count), 2))
+    if rule is PairRule.LEAST_SURE:
+        return sorted((abs(rewards[left] - rewards[right]), left, right) for left, right in pairs)
+    if rule is PairRule.ROUND_ROBIN:
+        pairs = _rounds(task.id, count)
+    return [(float(place), left, right) for place, (left, right) in enumerate(pairs)]
+
+
+def _rewards(tasks: Sequence[Task], scorer: Scorer | None) -> Sequence[Sequence[float]]:
+    found = [task.rewards for task in tasks] if scorer is None or not tasks else scorer(tasks)
+    rewards = []
+    for task, known in zip(tasks, found, strict=True):
+        if known is None:
+            raise UserError(
+                f"{task.origin}: --pairs=least_sure needs a reward for each response; give --scorer_workdir, or rows "
+                "with the field 'rewards' (python -m rmjax.score writes it)"
+            )
+        if len(known) != len(task.responses) or not all(math.isfinite(reward) for reward in known):
+            right = f"{len(task.responses)} finite numbers"
+            raise UserError(f"{task.origin}: the rewards of the responses are {list(known)}; right would be {right}")
+        rewards.append(known)
+    return rewards
+
+
+def _rounds(task_id: str, count: int) -> list[tuple[int, int]]:
+    """All pairs of so many responses in rounds; which response stands where on the circle is drawn by the id, so that
+    no place among the responses is favoured by a budget that ends within a round."""
+    seats: list[int | None] = list(range(count))
+    # Of a digest, since Python's hash of a text is another one in every process.
+    random.Random(hashlib.sha256(task_id.encode()).digest()).shuffle(seats)
+    if count % 2:
+        seats.append(None)  # whoever meets it rests in this round
+    pairs = []
+    for _ in range(len(seats) - 1):
+        for first, second in zip(seats[: len(seats) // 2], reversed(seats[len(seats) // 2 :]), strict=True):
+            if first is not None and second is not None:
+                pairs.append((min(first, second), max(first, second)))
+        seats = [seats[0], seats[-1], *seats[1:-1]]
+    return pairs

@@ -1,0 +1,105 @@
+"""A labeling job for people: tasks in, the page, judgments out."""
+
+import os
+import secrets
+from dataclasses import dataclass
+
+from absl import logging
+
+from rmjax.config import ConfigError
+from rmjax.files import check_bucket, in_bucket
+from rmjax.labeling.handing import Rules
+from rmjax.labeling.judged import export_judged
+from rmjax.labeling.page import PageSettings, make_app
+from rmjax.labeling.page_process import allowed_hosts, serve_page
+from rmjax.labeling.pairing import PairRule, Scorer, choose_pairs
+from rmjax.labeling.people import read_tokens
+from rmjax.labeling.questions import find_question
+from rmjax.labeling.store import Store
+from rmjax.labeling.tasks import read_gold, read_tasks
+from rmjax.preferences.write import checked_name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeopleJob:
+    """What a labeling job for people is made of; the flags of ``rmjax.labeling.people_flags`` document the fields."""
+
+    output: str
+    store: str | None = None
+    tasks: str | None = None
+    dimension: str | None = None
+    question: str | None = None
+    pairs: PairRule = PairRule.ALL
+    pairs_per_task: int | None = None
+    annotators_per_pair: int = 1
+    gold: str | None = None
+    gold_rate: float = 0.1
+    lease_minutes: float = 10.0
+    strength: bool = False
+    tokens: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    @property
+    def store_path(self) -> str:
+        """Of the SQLite file: beside the output unless the job says otherwise. ConfigError where that is a bucket."""
+        path = self.store or f"{self.output}.sqlite"
+        if in_bucket(path):
+            raise ConfigError(f"the store would be {path}; give --store=FILE in a local folder, for SQLite needs one")
+        return path
+
+
+def export(job: PeopleJob) -> None:
+    """Writes what has been judged so far; a page may be served from the store meanwhile."""
+    store = Store(job.store_path, create=False)
+    try:
+        export_judged(store, job.output)
+    finally:
+        store.close()
+
+
+def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
+    """Serves the page until it is told to stop, then writes what was judged; goes on where it ended before.
+
+    Raises:
+      UserError: for tasks, gold pairs, tokens or a store that can't be used, or that don't fit each other.
+      ConfigError: for flags that don't.
+    """
+    if job.tasks is None or job.dimension is None:
+        raise ConfigError(f"--tasks is {job.tasks!r} and --dimension {job.dimension!r}; the page needs both")
+    check_bucket(checked_name(job.output))  # now, rather than when people have worked for it
+    question = find_question(job.dimension, job.question)
+    hosts = allowed_hosts(job.host, by_token=job.tokens is not None)
+    tokens = None if job.tokens is None else read_tokens(job.tokens)
+    if os.path.exists(job.output) and not os.path.exists(job.store_path):
+        raise ConfigError(f"--output: {job.output} is there, but no store {job.store_path} from which it was written; "
+                          "right would be a new file, or the --store that belongs to it")  # fmt: skip
+    store = _filled(job, job.tasks, job.dimension, scorer)
+    rules = Rules(
+        annotators_per_pair=job.annotators_per_pair, gold_rate=job.gold_rate, lease_seconds=60 * job.lease_minutes
+    )
+    settings = PageSettings(question=question, rules=rules, strength=job.strength, tokens=tokens, hosts=hosts)
+    try:
+        serve_page(
+            make_app(store, settings), host=job.host, port=job.port, ended=lambda: export_judged(store, job.output)
+        )
+    finally:
+        store.close()
+
+
+def _filled(job: PeopleJob, path: str, dimension: str, scorer: Scorer | None) -> Store:
+    """The store with all tasks and gold pairs; nothing is written of tasks that can't be used."""
+    tasks = read_tasks(path)
+    gold = () if job.gold is None else read_gold(job.gold, dimension)
+    os.makedirs(os.path.dirname(os.path.abspath(job.store_path)), exist_ok=True)
+    store = Store(job.store_path)
+    budget = "all" if job.pairs_per_task is None else str(job.pairs_per_task)
+    new = store.new_tasks(tasks)
+    pairs = choose_pairs(new, job.pairs, per_task=job.pairs_per_task, scorer=scorer)
+    store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
+    store.name(secrets.token_hex(4))
+    store.add(pairs)
+    store.add_gold(gold)
+    logging.info("%s: %d tasks, %d of them new with %d pairs; %d gold pairs", job.store_path, len(tasks), len(new),
+                 len(pairs), len(gold))  # fmt: skip
+    return store

@@ -1,0 +1,41 @@
+"""The flags of ``python -m rmjax.label`` that say by which rule responses are judged."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from absl import flags
+
+from rmjax.errors import UserError
+from rmjax.labeling.rule import RuleLabeler, brevity, characters, contents, matches
+from rmjax.preferences.record import Text
+
+
+def define() -> None:
+    """Defines the flags."""
+    flags.DEFINE_string("pattern", None, "With --judge=rule: a regular expression, in the place of brevity.")
+    flags.DEFINE_bool("unwanted", False, "Whether the response is better in which the pattern is found less often.")
+    flags.DEFINE_string("tokenizer", None, "A tokenizer.json: brevity is then in its tokens, not in characters.")
+    flags.DEFINE_float("tie_margin", 0.0, "With --judge=rule: what differs by no more is a tie.")
+
+
+def rule_labeler(*, dimension: str) -> RuleLabeler:
+    """The labeler that the flags give: of a pattern, or of brevity, under the dimension's name."""
+    names = ("pattern", "unwanted", "tokenizer", "tie_margin")
+    pattern, unwanted, file, tie_margin = (cast("Any", flags.FLAGS[name].value) for name in names)
+    if pattern is None:
+        count = characters if file is None else tokens_by(file)
+        return brevity(count=count, tie_margin=tie_margin, dimension=dimension)
+    if file is not None:
+        raise UserError("--pattern and --tokenizer are both given; brevity alone is counted in tokens")
+    return matches(pattern, dimension=dimension, unwanted=unwanted, tie_margin=tie_margin)
+
+
+def tokens_by(file: str) -> Callable[[Text], int]:
+    """What counts the tokens of a text by a tokenizer.json, without special tokens; UserError where it is none."""
+    import tokenizers
+
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(file)
+    except Exception as error:  # tokenizers raises no narrower one
+        raise UserError(f"{file}: found no tokenizer ({error}); right would be a tokenizer.json") from None
+    return lambda text: sum(len(tokenizer.encode(one, add_special_tokens=False).ids) for one in contents(text))

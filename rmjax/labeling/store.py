@@ -1,0 +1,218 @@
+"""The store of a labeling job: one SQLite file that holds all of it.
+
+A judgment is on the disk when its transaction ends: the file is in WAL mode with ``synchronous=FULL``. Judgments are
+only ever added; an undo is a row too, which names the judgment that no longer stands.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+from rmjax.errors import UserError
+from rmjax.labeling.pairing import Pair
+from rmjax.labeling.tasks import GoldPair, Task
+
+_APPLICATION = 0x726D6C62  # "rmlb", by which SQLite files of other programs are told apart
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE tasks (id TEXT PRIMARY KEY, texts TEXT NOT NULL) STRICT;
+CREATE TABLE pairs (
+  number INTEGER PRIMARY KEY,         -- handed out in this order
+  task TEXT NOT NULL REFERENCES tasks(id),
+  left INTEGER NOT NULL,
+  right INTEGER NOT NULL,
+  gold TEXT CHECK (gold IN ('left', 'right')),  -- the known answer; NULL where there is none
+  judged INTEGER NOT NULL DEFAULT 0,  -- how many judgments of it stand, skips not counted
+  UNIQUE (task, left, right)
+) STRICT;
+CREATE TABLE annotators (name TEXT PRIMARY KEY, first_seen TEXT NOT NULL) STRICT;
+CREATE TABLE leases (
+  pair INTEGER PRIMARY KEY REFERENCES pairs(number),               -- so one annotator has it at a time
+  annotator TEXT NOT NULL UNIQUE REFERENCES annotators(name),  -- and has one pair at a time
+  key TEXT NOT NULL UNIQUE,
+  shown_first TEXT NOT NULL CHECK (shown_first IN ('left', 'right')),
+  handed_at REAL NOT NULL,
+  expires REAL NOT NULL
+) STRICT;
+CREATE TABLE judgments (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  pair INTEGER NOT NULL REFERENCES pairs(number),
+  annotator TEXT NOT NULL REFERENCES annotators(name),
+  lease TEXT NOT NULL UNIQUE,         -- so that a form sent twice is one judgment
+  answer TEXT NOT NULL CHECK (answer IN ('left', 'right', 'tie', 'skip', 'undo')),
+  strength TEXT CHECK (strength IN ('slightly', 'clearly', 'much')),
+  shown_first TEXT NOT NULL CHECK (shown_first IN ('left', 'right')),
+  seconds REAL NOT NULL,
+  judged_at TEXT NOT NULL,
+  undoes INTEGER UNIQUE REFERENCES judgments(number),
+  CHECK ((answer = 'undo') = (undoes IS NOT NULL))
+) STRICT;
+CREATE INDEX judgments_of_pairs ON judgments (pair, annotator);
+CREATE INDEX judgments_of_annotators ON judgments (annotator, number);
+CREATE TRIGGER judgments_stay BEFORE UPDATE ON judgments BEGIN SELECT RAISE(ABORT, 'judgments are only added'); END;
+CREATE TRIGGER judgments_remain BEFORE DELETE ON judgments BEGIN SELECT RAISE(ABORT, 'judgments are only added'); END;
+CREATE VIEW standing AS SELECT * FROM judgments AS made WHERE made.answer != 'undo'
+  AND NOT EXISTS (SELECT 1 FROM judgments AS later WHERE later.undoes = made.number);
+CREATE TABLE sessions (
+  digest TEXT PRIMARY KEY,            -- of the cookie's value
+  annotator TEXT NOT NULL REFERENCES annotators(name),
+  token TEXT NOT NULL,                -- the digest of the token that it was opened with; empty without tokens
+  form_token TEXT NOT NULL,
+  expires REAL NOT NULL
+) STRICT;
+"""
+
+
+class Store:
+    """One labeling job.
+
+    Args:
+      path: of the SQLite file.
+      create: makes it where there is none, which is else an error.
+
+    Raises:
+      UserError: for a file of another kind or version, or none where ``create`` is false.
+    """
+
+    def __init__(self, path: str, *, create: bool = True):
+        self.path = path
+        if not create and not os.path.exists(path):
+            raise UserError(f"{path}: there is no such store; right would be the --output or --store of a labeling job")
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            self._prepare()
+        except sqlite3.OperationalError as error:
+            raise UserError(f"{path}: SQLite can't use it ({error}); right would be a file in a local folder") from None
+        except sqlite3.DatabaseError:
+            raise UserError(f"{path}: found no SQLite file; right would be another --store") from None
+
+    def _prepare(self) -> None:
+        with self.transaction() as database:
+            (kind,), (version,) = (database.execute(f"PRAGMA {name}").fetchone() for name in
+                                   ("application_id", "user_version"))  # fmt: skip
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if (kind, version) == (_APPLICATION, _VERSION):
+                return
+            if kind or version or tables:
+                raise UserError(
+                    f"{self.path}: found a database of another program or version; right would be another --store"
+                )
+            for statement in _statements(_SCHEMA):
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id={_APPLICATION}")
+            database.execute(f"PRAGMA user_version={_VERSION}")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the block or nothing, and nobody else's writing within it; on the disk when the block ends."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def settle(self, settings: Mapping[str, str]) -> None:
+        """Keeps what may not change between two starts; UserError where it is another than at the first."""
+        with self.transaction() as database:
+            kept = dict(database.execute("SELECT name, value FROM settings").fetchall())
+            for name, value in settings.items():
+                if kept.get(name, value) != value:
+                    raise UserError(
+                        f"--{name} is {value!r}; right would be {kept[name]!r}, with which {self.path} was begun, or "
+                        "another --store"
+                    )
+                if name not in kept:
+                    database.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
+
+    def name(self, proposed: str) -> None:
+        """Gives the store a name of its own, which it keeps."""
+        with self.transaction() as database:
+            database.execute("INSERT INTO settings VALUES ('store', ?) ON CONFLICT DO NOTHING", (proposed,))
+
+    def setting(self, name: str) -> str:
+        """What ``settle`` has kept; UserError in a store where nothing was settled yet."""
+        with self.transaction() as database:
+            found = database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        if found is None:
+            raise UserError(f"{self.path}: the store has no {name} yet; it is settled when the page is first served")
+        return found["value"]
+
+    def new_tasks(self, tasks: Sequence[Task]) -> list[Task]:
+        """Those of the tasks that the store doesn't hold yet.
+
+        Raises:
+          UserError: where one has other texts than in the store, or one of the store is missing.
+        """
+        with self.transaction() as database:
+            kept = dict(database.execute("SELECT id, texts FROM tasks WHERE id NOT LIKE 'gold:%'").fetchall())
+        known = set(kept)
+        for task in tasks:
+            if kept.pop(task.id, texts := task.texts()) != texts:
+                raise UserError(
+                    f"{task.origin}: the task {task.id!r} has other texts than in {self.path}; right would be the "
+                    "texts that were judged, or another id"
+                )
+        if kept:
+            raise UserError(
+                f"--tasks lacks {len(kept)} tasks of {self.path}, {next(iter(kept))!r} among them; right would be the "
+                "tasks that it was begun with, with new ones if you like, or another --store"
+            )
+        return [task for task in tasks if task.id not in known]
+
+    def add(self, pairs: Sequence[Pair]) -> None:
+        """Adds pairs of new tasks, after those that are there."""
+        with self.transaction() as database:
+            for pair in pairs:
+                row = (pair.task.id, pair.task.texts())
+                database.execute("INSERT INTO tasks VALUES (?, ?) ON CONFLICT DO NOTHING", row)
+                database.execute(
+                    "INSERT INTO pairs (task, left, right) VALUES (?, ?, ?)", (pair.task.id, pair.left, pair.right)
+                )
+
+    def add_gold(self, pairs: Sequence[GoldPair]) -> None:
+        """Adds the gold pairs that aren't there yet; UserError where one has another answer than in the store."""
+        with self.transaction() as database:
+            for pair in pairs:
+                kept = database.execute("SELECT gold FROM pairs WHERE task = ?", (pair.task.id,)).fetchone()
+                if kept is None:
+                    database.execute("INSERT INTO tasks VALUES (?, ?)", (pair.task.id, pair.task.texts()))
+                    row = (pair.task.id, pair.answer.value)
+                    database.execute("INSERT INTO pairs (task, left, right, gold) VALUES (?, 0, 1, ?)", row)
+                elif kept["gold"] != pair.answer.value:
+                    raise UserError(
+                        f"{pair.task.origin}: the answer is {pair.answer.value}; right would be {kept['gold']}, as in "
+                        f"{self.path}, or another --store"
+                    )
+
+    def durability(self) -> tuple[str, int]:
+        """SQLite's journal mode and its level of synchronous (2 is FULL)."""
+        with self._lock:
+            (mode,) = self._connection.execute("PRAGMA journal_mode").fetchone()
+            (level,) = self._connection.execute("PRAGMA synchronous").fetchone()
+        return mode, level
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one, since sqlite3's executescript would end the transaction."""
+    waiting = ""
+    for line in script.splitlines(keepends=True):
+        waiting += line
+        if sqlite3.complete_statement(waiting):
+            yield waiting
+            waiting = ""

@@ -1,0 +1,77 @@
+"""The command that has pairs judged, by a rule and by an AI judge's dry run."""
+
+import json
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from rmjax.preferences.groups import RowDefaults
+from rmjax.preferences.read import read_preferences
+from rmjax.preferences.record import Source
+
+ROWS = [
+    {"prompt": "p", "responses": ["one two three four", "incomprehensibilities please"]},
+    {"prompt": "q", "responses": ["please, please", "no"]},
+]
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return file
+
+
+def probabilities(path) -> list[float]:
+    found = read_preferences(path, defaults=RowDefaults("x")).preferences
+    assert {one.source for one in found} == {Source.RULE}
+    return [one.comparisons[0].probability for one in found]
+
+
+def words(path) -> None:
+    """A tokenizer whose tokens are words."""
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(path))
+
+
+def test_a_rule_judges_by_characters_tokens_or_a_pattern(tmp_path, tasks, server):
+    words(tmp_path / "tokenizer.json")
+    for flags, wanted in [
+        ((), [1.0, 0.0]),
+        (("--tie_margin=11",), [0.5, 0.0]),
+        ((f"--tokenizer={tmp_path}/tokenizer.json",), [0.0, 0.0]),
+        (("--pattern=please",), [0.0, 1.0]),
+        (("--pattern=please", "--unwanted"), [1.0, 0.0]),
+    ]:
+        output = tmp_path / "labels.jsonl"
+        done = server.run("-m", "rmjax.label", "--judge=rule", f"--tasks={tasks}", "--dimension=d",
+                          f"--output={output}", *flags)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert probabilities(output) == wanted
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--judge=openai"], "--model is not given"),
+    (["--judge=openai", "--model=m", "--dimension=wit"], "there is no constitution for the dimension 'wit'"),
+    (["--judge=openai", "--model=m", "--votes=0"], "votes is 0"),
+    (["--judge=rule", "--pattern=("], r"'\(' is no regular expression"),
+    (["--judge=rule", "--tie_margin=-1"], "tie_margin is -1.0"),
+    (["--judge=rule", "--pattern=x", "--tokenizer=y"], "--pattern and --tokenizer are both given"),
+    (["--judge=rule", "--tokenizer=nowhere.json"], "nowhere.json: found no tokenizer"),
+])  # fmt: skip
+def test_what_cannot_be_is_one_message(tmp_path, tasks, server, flags, message):
+    given = ["--dimension=brevity", *flags]
+    done = server.run("-m", "rmjax.label", f"--tasks={tasks}", f"--output={tmp_path}/labels.jsonl", *given)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message.replace("\\", "") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_needs_neither_key_nor_endpoint(tmp_path, tasks, server):
+    done = server.run("-m", "rmjax.label", "--judge=openai", "--model=m", f"--tasks={tasks}", "--dimension=honesty",
+                      f"--output={tmp_path}/labels.jsonl", "--dry_run", OPENAI_API_KEY="")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["estimate"]
+    assert (found["pairs"], found["calls"], found["cost"]) == (2, 4, None)

@@ -1,0 +1,81 @@
+"""Every rule gives each pair at most once; each keeps its promise about which come first."""
+
+import collections
+import itertools
+
+import numpy as np
+import pytest
+
+from rmjax.config import ConfigError
+from rmjax.errors import UserError
+from rmjax.labeling.pairing import PairRule, choose_pairs
+from rmjax.labeling.tasks import Task
+
+
+def task(count: int, name: str = "t", rewards=None) -> Task:
+    responses = tuple(f"response {place}" for place in range(count))
+    return Task(id=name, prompt="q", responses=responses, rewards=rewards, origin=f"tasks.jsonl, {name}")
+
+
+@pytest.mark.parametrize("rule", PairRule)
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8, 9])
+def test_without_a_budget_every_pair_comes_once(rule, count):
+    one = task(count, rewards=tuple(float(place) for place in range(count)))
+    pairs = [(pair.left, pair.right) for pair in choose_pairs([one], rule)]
+    assert sorted(pairs) == list(itertools.combinations(range(count), 2))
+
+
+@pytest.mark.parametrize("count", range(2, 12))
+def test_a_round_robin_has_each_response_about_equally_often_wherever_it_ends(count):
+    for budget, name in itertools.product(range(1, count * (count - 1) // 2 + 1), "abc"):
+        pairs = choose_pairs([task(count, name)], PairRule.ROUND_ROBIN, per_task=budget)
+        seen = collections.Counter(itertools.chain.from_iterable((pair.left, pair.right) for pair in pairs))
+        times = [seen[place] for place in range(count)]
+        assert len(pairs) == budget
+        assert max(times) - min(times) <= (1 if count % 2 == 0 else 2)
+
+
+def test_a_round_robin_favours_no_place_and_is_the_same_again():
+    tasks = [task(4, f"task {number}") for number in range(600)]
+    pairs = choose_pairs(tasks, PairRule.ROUND_ROBIN, per_task=1)
+    assert pairs == choose_pairs(tasks, PairRule.ROUND_ROBIN, per_task=1)
+    counts = collections.Counter((pair.left, pair.right) for pair in pairs)
+    assert len(counts) == 6
+    assert min(counts.values()) > 60  # 100 each on average, with a standard deviation of 9
+
+
+@pytest.mark.parametrize("rule", [PairRule.ALL, PairRule.ROUND_ROBIN])
+def test_no_task_has_its_second_pair_before_all_have_their_first(rule):
+    pairs = choose_pairs([task(3, "a"), task(2, "b"), task(4, "c")], rule)
+    assert [pair.task.id for pair in pairs[:6]] == ["a", "b", "c", "a", "c", "a"]
+
+
+def test_the_least_sure_pairs_come_first_over_all_tasks():
+    rng = np.random.default_rng(0)
+    tasks = [task(5, f"task {number}", tuple(rng.normal(size=5).tolist())) for number in range(20)]
+
+    def difference(pair):
+        return abs(pair.task.rewards[pair.left] - pair.task.rewards[pair.right])
+
+    pairs = choose_pairs(tasks, PairRule.LEAST_SURE, per_task=3)
+    differences = [difference(pair) for pair in pairs]
+    assert differences == sorted(differences)
+    for one in tasks:
+        every = sorted(abs(a - b) for a, b in itertools.combinations(one.rewards, 2))
+        assert [difference(pair) for pair in pairs if pair.task == one] == every[:3]
+
+
+def test_a_scorer_goes_before_the_rows_own_rewards():
+    one = task(3, rewards=(0.0, 0.1, 9.0))
+    pairs = choose_pairs([one], PairRule.LEAST_SURE, per_task=1, scorer=lambda tasks: [[0.0, 9.0, 9.1] for _ in tasks])
+    assert [(pair.left, pair.right) for pair in pairs] == [(1, 2)]
+
+
+def test_what_cannot_be_chosen_is_an_error():
+    with pytest.raises(ConfigError, match=r"--pairs_per_task is 2; .* left out with --pairs=all"):
+        choose_pairs([task(3)], PairRule.ALL, per_task=2)
+    with pytest.raises(UserError, match=r"tasks.jsonl, t: --pairs=least_sure needs a reward"):
+        choose_pairs([task(3)], PairRule.LEAST_SURE)
+    for rewards in ([1.0, float("nan"), 2.0], [1.0, 2.0]):
+        with pytest.raises(UserError, match="right would be 3 finite numbers"):
+            choose_pairs([task(3)], PairRule.LEAST_SURE, scorer=lambda tasks, rewards=rewards: [rewards])
