@@ -11,7 +11,7 @@ from absl import flags
 from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.files import check_bucket
-from rmjax.model_config import DTYPE_READ_IN, ComputeDtype
+from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
 from rmjax.scoring.best import best_of_n
 from rmjax.scoring.remote_scorer import open_scorer
 
@@ -22,6 +22,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where they go with their best: a 
 _N = flags.DEFINE_integer("n", None, "How many of a row's responses are compared, the first; all.", lower_bound=1)
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the best by config.best_by if not given.")
 _HEAD = flags.DEFINE_string("head", None, "The reward head, of a model that has several.")
+_PESSIMISM = flags.DEFINE_float("pessimism", 0.0, LESS_SPREAD)
 _COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, ComputeDtype, DTYPE_READ_IN)
 _ON_ERROR = flags.DEFINE_enum_class(
     "on_error",
@@ -39,8 +40,9 @@ def main() -> None:
 
         use_machine()
     scorer = open_scorer(
-        _WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value, compute_dtype=_COMPUTE_DTYPE.value
-    )
+        _WORKDIR.value, _URL.value, step=_STEP.value, head=_HEAD.value, pessimism=_PESSIMISM.value,
+        compute_dtype=_COMPUTE_DTYPE.value,
+    )  # fmt: skip
     with scorer.remedied("--on_error=skip gives such rows back without a best response"):
         best_of_n(scorer, _INPUT.value, _OUTPUT.value, n=_N.value, head=_HEAD.value, on_error=_ON_ERROR.value)
 

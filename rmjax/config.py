@@ -16,7 +16,7 @@ from typing import Any
 from rmjax import config_json
 from rmjax.errors import ConfigError
 from rmjax.labels_config import LabelsConfig, checks_of_labels
-from rmjax.model_config import ComputeDtype, ModelConfig, Norm
+from rmjax.model_config import ComputeDtype, ModelConfig, Norm, checks_of_heads
 from rmjax.tuning_config import TuningConfig, checks_of_tuning
 
 
@@ -97,6 +97,7 @@ class LossConfig:
 
     label_smoothing: float = 0.0  # the probability with which a label is taken to be the wrong way round
     centering: float = 0.0  # coefficient of (r_left + r_right)**2
+    bootstrap: bool = True  # each member of model.ensemble weighs the comparisons in its own way
 
 
 @dataclass(kw_only=True, slots=True)
@@ -234,8 +235,7 @@ def _checks_of_the_rest(config: ExperimentConfig) -> Iterator[_Check]:
         f"a multiple of model.key_value_heads = {groups}",
     )
     yield "model.head_size", model.head_size % 2 == 0, "even, for rotary positions"
-    heads = model.reward_heads
-    yield "model.reward_heads", len(set(heads)) == len(heads), "names that differ from each other"
+    yield from checks_of_heads(model)
     if config.pretrained is None or model.vocabulary_size is not None:
         yield from _checks_of_positions(config)
         yield from checks_of_tuning(config.tuning, model)

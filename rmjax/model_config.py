@@ -1,6 +1,8 @@
 """What a model is made of, as a part of the config of an experiment (``rmjax.config``)."""
 
 import enum
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -11,10 +13,11 @@ class ComputeDtype(enum.Enum):
     BFLOAT16 = "bfloat16"
 
 
-# The flag of the commands that read trained models, in words.
+# Flags of the commands that read trained models, in words.
 DTYPE_READ_IN = (
     "Of products and activations. In bfloat16, faster on GPUs and TPUs, rewards vary with what is beside them."
 )
+LESS_SPREAD = "Of an ensemble: so many standard deviations of its members are taken from their mean."
 
 
 class AttentionKind(enum.Enum):
@@ -101,12 +104,25 @@ class ModelConfig:
     vocabulary_size: int | None = None  # rows of the embedding; None: as many as the tokenizer's ids need
     unroll: int = 1  # layers in each turn of the scan over layers: more run faster on a CPU and compile longer
     reward_heads: tuple[str, ...] = ()  # one output for each named dimension; empty: one output for all comparisons
+    ensemble: int = 1  # members of each reward head, whose mean is its reward and whose spread says how sure that is
+    ensemble_scale: float = 1.0  # of the members' initial weights: how far apart they start
 
 
 # The fields that say how a model is computed, trained or read; all others are its architecture, which its weights fix.
 NOT_ARCHITECTURE = (
     "attention", "max_positions", "dropout", "compute_dtype", "remat", "vocabulary_size", "unroll", "reward_heads",
+    "ensemble", "ensemble_scale",
 )  # fmt: skip
+
+
+def checks_of_heads(model: ModelConfig) -> Iterator[tuple[str, bool, str]]:
+    """Of each field of the reward heads its name in the config, whether it can be right, and what would be."""
+    heads, fresh = model.reward_heads, ModelConfig().ensemble_scale
+    yield "model.reward_heads", len(set(heads)) == len(heads), "names that differ from each other"
+    yield "model.ensemble", model.ensemble >= 1, "at least 1, which is no ensemble"
+    yield "model.ensemble_scale", 0 < model.ensemble_scale < math.inf, "a finite number above 0"
+    apart = model.ensemble > 1 or model.ensemble_scale == fresh
+    yield "model.ensemble_scale", apart, f"left at {fresh}, as model.ensemble is 1"
 
 
 def fault_of_head(head: str | None, heads: tuple[str, ...], option: str = "--head") -> str | None:

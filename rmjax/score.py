@@ -10,9 +10,10 @@ from absl import flags
 from rmjax.command import run
 from rmjax.config import OnError
 from rmjax.files import check_bucket
-from rmjax.model_config import DTYPE_READ_IN, ComputeDtype
-from rmjax.scoring.scored_files import score_file
+from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
+from rmjax.scoring.scored_files import SCORING, score_file
 from rmjax.scoring.scorer import RewardScorer
+from rmjax.scoring.uncertain import UNCERTAIN, UncertainScorer
 from rmjax.training.machine import use_machine
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)
@@ -33,6 +34,10 @@ COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, C
 NORMALIZE = flags.DEFINE_bool(
     "normalize", False, "Rewards in standard deviations from the mean of those of the validation data."
 )
+UNCERTAINTY = flags.DEFINE_bool(
+    "uncertainty", False, "Adds spread: the standard deviation over the members of an ensemble of reward heads."
+)
+PESSIMISM = flags.DEFINE_float("pessimism", 0.0, LESS_SPREAD)
 
 
 def main() -> None:
@@ -40,10 +45,12 @@ def main() -> None:
         check_bucket(path)
     use_machine()
     scorer = RewardScorer.from_workdir(
-        WORKDIR.value, STEP.value, normalized=NORMALIZE.value, head=HEAD.value, compute_dtype=COMPUTE_DTYPE.value
-    )
+        WORKDIR.value, STEP.value, normalized=NORMALIZE.value, head=HEAD.value, pessimism=PESSIMISM.value,
+        compute_dtype=COMPUTE_DTYPE.value,
+    )  # fmt: skip
+    scorer, task = (UncertainScorer(scorer), UNCERTAIN) if UNCERTAINTY.value else (scorer, SCORING)
     with scorer.remedied("--on_error=skip gives such rows back without a reward"):
-        score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value)
+        score_file(scorer, INPUT.value, OUTPUT.value, on_error=ON_ERROR.value, task=task)
 
 
 if __name__ == "__main__":

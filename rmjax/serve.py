@@ -10,7 +10,7 @@ from pathlib import PurePath
 from absl import flags
 
 from rmjax.command import run
-from rmjax.model_config import DTYPE_READ_IN, ComputeDtype
+from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.serving import ServerSettings
 from rmjax.scoring.serving_process import api_key, bound, check_host, serve
@@ -24,6 +24,7 @@ _MODEL = flags.DEFINE_string(
     "model_id", None, "The id that answers name; the workdir's name and the step if not given."
 )
 _HEAD = flags.DEFINE_string("head", None, "The head that other programs' protocols give, of a model with several.")
+_PESSIMISM = flags.DEFINE_float("pessimism", 0.0, LESS_SPREAD)
 _COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, ComputeDtype, DTYPE_READ_IN)
 _ANONYMOUS = flags.DEFINE_bool("allow_anonymous", False, "Lets other machines in without an API key.")
 _BATCH_TOKENS = flags.DEFINE_integer("max_batch_tokens", None, "Tokens of a batch; what the model computes at once.")
@@ -42,7 +43,9 @@ def main() -> None:
     check_host(_HOST.value, key, allow_anonymous=_ANONYMOUS.value)
     with bound(_HOST.value, _PORT.value) as listening:
         use_machine()
-        scorer = RewardScorer.from_workdir(_WORKDIR.value, _STEP.value, compute_dtype=_COMPUTE_DTYPE.value)
+        scorer = RewardScorer.from_workdir(
+            _WORKDIR.value, _STEP.value, pessimism=_PESSIMISM.value, compute_dtype=_COMPUTE_DTYPE.value
+        )
         name = _MODEL.value or f"{PurePath(_WORKDIR.value).name}@{scorer.trained.step}"
         settings = ServerSettings(
             model=name, head=_HEAD.value, api_key=key, batch_tokens=_BATCH_TOKENS.value, batching=_BATCHING.value,

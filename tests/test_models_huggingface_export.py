@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from model_variants import VARIANTS
-from random_batches import lively, small_model_config
+from random_batches import lively, random_batch, small_model_config
 from safetensors.numpy import load_file
 from test_models_huggingface import GOLDEN, LANGUAGE_MODELS, REWARD_MODELS, loaded
 from test_models_reward import make
@@ -20,7 +20,7 @@ from rmjax.models.huggingface_export import SHARD_BYTES, theirs_of, write_weight
 from rmjax.models.huggingface_export import tensors_of as tensors_in
 from rmjax.models.huggingface_names import LLAMA
 from rmjax.models.lora import Adapters, merged
-from rmjax.models.reward import RewardModel, init
+from rmjax.models.reward import RewardModel, init, rewards
 from rmjax.models.shape import model_shape
 from rmjax.tuning_config import PROJECTIONS
 
@@ -78,6 +78,20 @@ def test_one_head_of_several_is_written(tmp_path):
     written(tmp_path / "out", small_model_config(reward_heads=("a", "b", "c")), params, 32, head=1)
     _, again = loaded(tmp_path / "out")
     np.testing.assert_array_equal(again["reward_head"]["kernel"][:, 0], params["reward_head"]["kernel"][:, 1])
+
+
+def test_of_an_ensemble_the_mean_of_a_heads_members_is_written(tmp_path):
+    changes = {"reward_heads": ("a", "b"), "ensemble": 3}
+    model, params = make(0, **changes)
+    written(tmp_path / "out", small_model_config(**changes), params, 32, head=1)
+    single, again = loaded(tmp_path / "out")
+    kernel = np.asarray(params["reward_head"]["kernel"])
+    np.testing.assert_allclose(again["reward_head"]["kernel"][:, 0], kernel[:, 3:].mean(axis=1), atol=1e-7)
+    batch = random_batch(0)
+    used = batch.response_id >= 0
+    found, expected = rewards(single, again, batch)[used][:, 0], rewards(model, params, batch)[used][:, 1]
+    assert np.asarray(expected).std() > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

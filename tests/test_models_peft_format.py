@@ -57,6 +57,18 @@ def rewards_of(model, params, rows):
     return np.asarray(rewards(model, params, batch))[:, 0, 0]
 
 
+def test_of_an_ensemble_the_mean_of_a_heads_members_is_written(tmp_path):
+    adapters = Adapters(rank=3, alpha=4.0, targets=("query",))
+    _, _, params = tuned("llama3", adapters)
+    config = HuggingFaceModel(GOLDEN / "llama3").config
+    config.ensemble = 4
+    kernel = np.random.default_rng(0).normal(size=(config.width, 8)).astype(np.float32)
+    params["reward_head"]["kernel"] = kernel
+    write_adapter(tmp_path, "llama", config, params, adapters, head=1, base=str(GOLDEN / "llama3"))
+    (head,) = (value for name, value in load_file(tmp_path / "adapter_model.safetensors").items() if "score" in name)
+    np.testing.assert_allclose(head, kernel[:, 4:].mean(axis=1)[None], atol=1e-7)
+
+
 @pytest.mark.parametrize(("name", "targets"), CASES)
 @pytest.mark.parametrize("parallel", [{}, {"strategy": Strategy.MESH, "fsdp": 2, "tensor": 2}], ids=["one", "mesh"])
 def test_written_and_read_again_it_is_the_same_bits(name, targets, parallel, tmp_path):

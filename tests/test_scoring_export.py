@@ -42,9 +42,12 @@ def some_preferences(seed, count):
     ]
 
 
+@pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize(("heads", "head", "number"), [((), None, 0), (("a",), None, 0), (("a", "b"), "b", 1)])
-def test_an_exported_model_gives_the_same_rewards(tmp_path, heads, head, number):
-    workdir = write_run(tmp_path / "run", untrained_config(heads=heads))
+def test_an_exported_model_gives_the_same_rewards(tmp_path, heads, head, number, members):
+    config = untrained_config(heads=heads)
+    config.model.ensemble = members
+    workdir = write_run(tmp_path / "run", config)
     folder = export(workdir, tmp_path / "out", head=head)
     trained = load_trained(workdir)
     tokenized = tokenize(some_preferences(0, 12), trained.contract)

@@ -160,6 +160,24 @@ def test_a_model_that_reads_further_than_it_states_may_be_told_so(tmp_path):
         with_architecture(config, tmp_path / "none")
 
 
+def test_an_ensemble_begins_with_heads_of_its_own(tmp_path):
+    config = config_of(tmp_path, "qwen")
+    config.model.ensemble = 4
+    kernels = {}
+    for scale in (1.0, 6.0):
+        config.model.ensemble_scale = scale
+        kernels[scale] = np.asarray(first_state(config, tmp_path / str(scale))[3].params["reward_head"]["kernel"])
+    assert kernels[1.0].shape[1] == len(np.unique(kernels[1.0], axis=1).T) == 4
+    np.testing.assert_allclose(kernels[6.0], 6 * kernels[1.0], rtol=1e-6)
+
+
+def test_an_ensemble_cannot_begin_with_one_head_of_somebody_elses(tmp_path):
+    config = config_of(tmp_path, "qwen", reward=True)
+    config.model.ensemble = 4
+    with pytest.raises(ConfigError, match=r"config\.model\.ensemble is 4; it must be 1, .* has a reward head"):
+        first_state(config, tmp_path / "run")
+
+
 @pytest.fixture
 def adapter(tmp_path):
     """The config of a run with adapters, its workdir, and a folder of these in PEFT's format."""

@@ -13,9 +13,10 @@ from rmjax.config import ConfigError, ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.evaluation.measure import Evaluation, JudgedPairs, in_words, judged_pairs, measure_heads
+from rmjax.evaluation.measure import Evaluation, JudgedPairs, Measurement, in_words, judged_pairs, measure_heads
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
+from rmjax.evaluation.spread import mean_of_members
 from rmjax.files import check_bucket
 from rmjax.model_config import ComputeDtype
 from rmjax.preferences.record import PreferenceSet, sources
@@ -173,9 +174,17 @@ def evaluate_one(
         source=sources(preferences),
         comparisons=tokenized.comparisons,
         skipped=(preferences.skipped + tokenized.skipped).total(),
-        measurement=measure_heads(compute(trained.params, tokenized), pairs, config.model.reward_heads),
+        measurement=_measured(trained, compute, tokenized, pairs),
         kept=_kept(preferences, tokenized),
     )
+
+
+def _measured(
+    trained: TrainedModel, compute: RewardComputer, tokenized: TokenizedPreferences, pairs: JudgedPairs
+) -> Measurement:
+    members = compute.members(trained.params, tokenized)
+    apart = members if members.shape[-1] > 1 else None
+    return measure_heads(mean_of_members(members), pairs, trained.config.model.reward_heads, apart)
 
 
 def _kept(preferences: PreferenceSet, tokenized: TokenizedPreferences) -> frozenset[tuple[str, int]]:

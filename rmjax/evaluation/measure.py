@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.evaluation import calibration, pairwise
+from rmjax.evaluation import calibration, pairwise, spread
 from rmjax.intervals import wilson_interval
 from rmjax.labeling.rule import characters as characters_of
 from rmjax.preferences.record import Preference, Text
@@ -154,10 +154,16 @@ def judged_pairs(tokenized: TokenizedPreferences, preferences: Sequence[Preferen
     )
 
 
-def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -> Measurement:
+def measure(
+    rewards: Float[np.ndarray, "responses heads"],
+    pairs: JudgedPairs,
+    members: Float[np.ndarray, "responses heads members"] | None = None,
+) -> Measurement:
     """Every statistic of the rewards on the pairs; those that need the truth, only where it is known.
 
-    The accuracy by quartiles of the difference in length is left out where a quarter has no pair.
+    Of an ensemble, whose members have the rewards ``members``, also the mean spread of a reward and of the difference
+    between two, and whether errors are found where that is large. An accuracy by quartiles (of the difference in
+    length, of that spread) is left out where a quarter has no pair.
     """
     differences = pairwise.reward_differences(rewards, pairs.left, pairs.right, pairs.head)
     probability = pairs.probability
@@ -180,6 +186,7 @@ def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -
     quarters = pairwise.accuracy_by_quartile(differences, probability, np.abs(longer))
     if not np.isnan(quarters).any():  # as of few pairs, or of lengths that are often equal
         numbers["accuracy_by_length_quartile"] = quarters
+    numbers |= {} if members is None else _of_members(members, differences, pairs)
     numbers |= _against_the_truth(rewards, pairs)
     preferred_left = probability[kept] > 0.5
     exact = rewards.astype(np.float64)
@@ -195,19 +202,38 @@ def measure(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -
 
 
 def measure_heads(
-    rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs, heads: Sequence[str]
+    rewards: Float[np.ndarray, "responses heads"],
+    pairs: JudgedPairs,
+    heads: Sequence[str],
+    members: Float[np.ndarray, "responses heads members"] | None = None,
 ) -> Measurement:
     """The same, and of a model with several heads, as ``heads`` in the numbers, those of each that has comparisons."""
-    whole = measure(rewards, pairs)
+    whole = measure(rewards, pairs, members)
     if len(heads) < 2:
         return whole
     own = {head: pairs.of_head(number) for number, head in enumerate(heads)}
     parts = {
-        head: {"comparisons": len(part.left), **measure(rewards, part).numbers}
+        head: {"comparisons": len(part.left), **measure(rewards, part, members).numbers}
         for head, part in own.items()
         if len(part.left)
     }
     return replace(whole, numbers=whole.numbers | {"heads": parts})
+
+
+def _of_members(
+    members: Float[np.ndarray, "responses heads members"],
+    differences: Float64[np.ndarray, "comparisons"],
+    pairs: JudgedPairs,
+) -> dict[str, Any]:
+    """What the members of an ensemble say of how sure it is."""
+    apart = spread.spread(spread.member_differences(members, pairs.left, pairs.right, pairs.head))
+    rewards = np.unique(np.stack([np.append(pairs.left, pairs.right), np.append(pairs.head, pairs.head)]), axis=1)
+    numbers: dict[str, Any] = {
+        "mean_spread": pairwise.mean(spread.spread(members)[rewards[0], rewards[1]]),
+        "mean_difference_spread": pairwise.mean(apart),
+    }
+    quarters = pairwise.accuracy_by_quartile(differences, pairs.probability, apart)
+    return numbers if np.isnan(quarters).any() else numbers | {"accuracy_by_spread_quartile": quarters}
 
 
 def _against_the_truth(rewards: Float[np.ndarray, "responses heads"], pairs: JudgedPairs) -> dict[str, float]:

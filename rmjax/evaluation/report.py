@@ -46,6 +46,9 @@ COLUMNS = {
     "ece_if_calibrated": "ECE if calibrated",
     "length_baseline_accuracy": "longer wins",
     "accuracy_by_length_quartile": "accuracy by length difference, least to most",
+    "mean_spread": "mean spread of a reward",
+    "mean_difference_spread": "of a difference",
+    "accuracy_by_spread_quartile": "accuracy by spread of the difference, least to most",
     "bayes_accuracy": "Bayes-optimal",
     "spearman": "Spearman",
 }

@@ -13,6 +13,7 @@ from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig, least_row_length
 from rmjax.errors import ReportedError
+from rmjax.evaluation.spread import mean_of_members
 from rmjax.models.reward import Params, RewardModel
 from rmjax.training.parallel import make_parallel_here
 from rmjax.training.strategy import Parallel, PendingRewards
@@ -46,7 +47,7 @@ class RewardComputer:
         longest = config.text.max_prompt_tokens + config.text.max_response_tokens
         length = -(-longest // _MULTIPLE) * _MULTIPLE
         self.shape = RowShape(length=length, responses=max(2, length // _TOKENS_A_RESPONSE), comparisons=0)
-        self._heads = max(1, len(config.model.reward_heads))
+        self._heads, self._members = max(1, len(config.model.reward_heads)), config.model.ensemble
         parallel = parallel or make_parallel_here(config)
         model = parallel.fit(model)
         self._parts = parallel.reward_parts
@@ -60,12 +61,18 @@ class RewardComputer:
         self._compute = parallel.compile_rewards(rewards_of_rows)
 
     def __call__(self, params: Params, tokenized: TokenizedPreferences) -> Float32[np.ndarray, "responses heads"]:
-        """The rewards of all responses of ``tokenized``, in its order.
+        """The rewards of all responses of ``tokenized``, in its order; of an ensemble the means over its members.
 
         Raises:
           NonFiniteRewardsError: where a reward is NaN or infinite.
         """
-        result = np.full((tokenized.responses, self._heads), np.nan, np.float32)
+        return mean_of_members(self.members(params, tokenized))
+
+    def members(
+        self, params: Params, tokenized: TokenizedPreferences
+    ) -> Float32[np.ndarray, "responses heads members"]:
+        """The same by member."""
+        result = np.full((tokenized.responses, self._heads * self._members), np.nan, np.float32)
         plan = plan_in_order(measure(tokenized), self.shape)
         pending: deque[tuple[Int[Array, "rows slots"], PendingRewards]] = deque()
 
@@ -89,7 +96,7 @@ class RewardComputer:
                 f"the rewards of {len(broken)} of {len(result)} responses are not finite; the first is that of "
                 f"response {response} of record {record} (both counted from 0)"
             )
-        return result
+        return result.reshape(len(result), self._heads, self._members)
 
     @property
     def tokens_at_once(self) -> int:

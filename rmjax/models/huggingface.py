@@ -35,9 +35,8 @@ from rmjax.models.huggingface_names import (
     stored_shape,
 )  # fmt: skip
 from rmjax.models.lora import A, is_adapter, leaves_of, start_of_a
-from rmjax.models.reward import HEAD_INITIALIZER, Params
+from rmjax.models.reward import HEAD_INITIALIZER, HEAD_KERNEL, Params
 
-_KERNEL = ("reward_head", "kernel")
 _EMBEDDING = ("backbone", "embedding", "embedding")
 _ROWS_COMPARED = 64
 _PART_BYTES = 64 << 20  # so much of a parameter that isn't stacked is read at once
@@ -86,7 +85,7 @@ class HuggingFaceModel:
         self._check(wanted)
         loaded = {}
         for number, (names, leaf) in enumerate(wanted.items()):
-            own = key if names == _KERNEL else jax.random.fold_in(key, number)
+            own = key if names == HEAD_KERNEL else jax.random.fold_in(key, number)
             loaded[names] = self._placed(names, leaf, own)
         return unflatten_dict(loaded)
 
@@ -98,7 +97,7 @@ class HuggingFaceModel:
           HuggingFaceError: for tensors that are missing, or that have another shape.
         """
         for names, leaf in leaves_of(params).items():
-            if is_adapter(names) or names == _KERNEL:
+            if is_adapter(names) or names == HEAD_KERNEL:
                 continue
             rows = slice(0, 1 if names[: len(LAYERS)] == LAYERS else min(_ROWS_COMPARED, leaf.shape[0]))
             index = (rows, *(slice(0, size) for size in leaf.shape[1:]))
@@ -135,7 +134,7 @@ class HuggingFaceModel:
         """How a parameter begins that the folder has nothing for; None for the others."""
         if is_adapter(names):
             return start_of_a(stacked=True) if names[-1] == A else nn.initializers.zeros
-        return HEAD_INITIALIZER if names == _KERNEL and not self.has_reward_head else None
+        return HEAD_INITIALIZER if names == HEAD_KERNEL and not self.has_reward_head else None
 
     def _read(self, names: Names, leaf: Any, index: Slices) -> Shaped[np.ndarray, "..."]:
         """A slice of a parameter in the dtype of its tensor; of stacked layers, one of them."""
@@ -167,7 +166,7 @@ class HuggingFaceModel:
 
     def _stored(self, names: Names) -> Stored:
         """Where a parameter lies, by its name with the prefix."""
-        if names == _KERNEL:
+        if names == HEAD_KERNEL:
             return Stored(HEAD, transposed=True)
         below = names[: len(LAYERS)] == LAYERS
         found = self._family.layer[names[len(LAYERS) :]] if below else self._family.rest[names]
@@ -176,7 +175,7 @@ class HuggingFaceModel:
     def _check(self, wanted: dict[Names, Any]) -> None:
         """That every parameter has its tensor, and every tensor its parameter."""
         if self.has_reward_head:
-            outputs = wanted[_KERNEL].shape[1]
+            outputs = wanted[HEAD_KERNEL].shape[1]
             labels = _shape_of(self.folder, self._files, HEAD)[0]
             if labels != outputs:
                 raise HuggingFaceError(f"{self.folder}: {HEAD} has {labels} rows, and the model {outputs} reward heads")

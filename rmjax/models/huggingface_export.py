@@ -17,7 +17,7 @@ from rmjax.model_config import NOT_ARCHITECTURE, Activation, ModelConfig, Norm, 
 from rmjax.models.huggingface_config import ACTIVATIONS, FULL, SLIDING, HuggingFaceError, model_config_of
 from rmjax.models.huggingface_names import FAMILIES, HEAD, INDEX, LAYERS, SINGLE, Family, Names, Stored, fuse
 from rmjax.models.lora import Adapters, leaves_of, merged_leaf
-from rmjax.models.reward import Params
+from rmjax.models.reward import Params, head_kernel
 
 Theirs = dict[str, Any]
 SHARD_BYTES = 2_000_000_000  # they are in memory until they are written
@@ -227,7 +227,7 @@ def tensors_of(
             return merged_leaf(found, LAYERS + names, adapters, layer) if there else None
 
         yield from _of_table(family.prefix, family.layer, of_layer, config, dtype, layer)
-    yield HEAD, np.ascontiguousarray(np.asarray(params["reward_head"]["kernel"])[:, head : head + 1].T, dtype)
+    yield HEAD, head_kernel(params, head, config.ensemble)[None].astype(dtype)
 
 
 def _of_table(

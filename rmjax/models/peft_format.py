@@ -21,13 +21,12 @@ from rmjax.models.huggingface_config import HuggingFaceError
 from rmjax.models.huggingface_export import write_tensors
 from rmjax.models.huggingface_names import FAMILIES, HEAD, Family
 from rmjax.models.lora import A, Adapters, B, Names, adapter_name, is_adapter, leaves_of
-from rmjax.models.reward import Params
+from rmjax.models.reward import HEAD_KERNEL, Params, head_kernel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 _PARTS = {A: "lora_A", B: "lora_B"}
 _HEAD_MODULE = HEAD.removesuffix(".weight")
-_HEAD_NAMES = ("reward_head", "kernel")
 # Fields of a LoraConfig that change nothing of what a trained adapter computes, or that are looked at one by one.
 _NEUTRAL = (
     "auto_mapping", "base_model_name_or_path", "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode",
@@ -73,8 +72,7 @@ def write_adapter(
             for layer in range(config.layers):
                 key = f"{PREFIX}{family.prefix}{module.format(layer)}.{_PARTS[names[-1]]}.weight"
                 tensors[key] = np.ascontiguousarray(np.asarray(leaf[layer], np.float32).T)
-    kernel = np.asarray(params["reward_head"]["kernel"], np.float32)
-    tensors[PREFIX + HEAD] = np.ascontiguousarray(kernel[:, head : head + 1].T)
+    tensors[PREFIX + HEAD] = np.ascontiguousarray(head_kernel(params, head, config.ensemble)[None])
     write_tensors(folder / WEIGHTS, tensors)
     of_a_linear = {names[-2]: stored.transposed for names, stored in family.layer.items() if names[-1] == "kernel"}
     about = {
@@ -134,7 +132,7 @@ class PeftAdapter:
         if is_adapter(names):
             keys = [self._key(names, layer) for layer in range(leaf.shape[0])]
             value = np.stack([self._tensor(key, leaf.shape[1:]) for key in keys])
-        elif names == _HEAD_NAMES and self.has_reward_head:
+        elif names == HEAD_KERNEL and self.has_reward_head:
             value = self._tensor(PREFIX + HEAD, leaf.shape)
         else:
             return base[names]

@@ -57,6 +57,8 @@ class ModelShape:
     vocabulary_size: int | None
     unroll: int
     reward_heads: tuple[str, ...]
+    ensemble: int
+    ensemble_scale: float
     adapters: Adapters | None = None
 
     @property

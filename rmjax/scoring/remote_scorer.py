@@ -24,24 +24,25 @@ def open_scorer(
     *,
     step: int | None,
     head: str | None,
+    pessimism: float = 0.0,
     compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
 ) -> FileScorer:
     """The scorer of a run, or of a running server.
 
     Raises:
-      UserError: where both or neither of them are given, or step, head or dtype don't fit.
+      UserError: where both or neither of them are given, or step, head, pessimism or dtype don't fit.
       WorkdirError, ConfigError, TokenizerError, CheckpointError: as ``load_trained``.
     """
     if (workdir is None) == (url is None):
         found = "neither is given" if url is None else "both are given"
         raise UserError(f"--workdir and --url: {found}; right would be one of the two")
     if url is not None:
-        check_of_server(url, step=step, compute_dtype=compute_dtype, prefix="--")
+        check_of_server(url, step=step, compute_dtype=compute_dtype, pessimism=pessimism, prefix="--")
         return RemoteScorer(RewardClient(url=url, head=head))
     assert workdir is not None
     from rmjax.scoring.scorer import RewardScorer  # here alone: it imports jax
 
-    scorer = RewardScorer.from_workdir(workdir, step, compute_dtype=compute_dtype)
+    scorer = RewardScorer.from_workdir(workdir, step, pessimism=pessimism, compute_dtype=compute_dtype)
     checked_head(head, scorer.trained.config.model.reward_heads)
     return scorer
 

@@ -21,11 +21,14 @@ CHARACTERS_AT_ONCE = 8_000_000  # what bounds the memory where rows are long
 
 @runtime_checkable
 class FileScorer(Protocol):
-    """What the rows of files are scored by: a ``RewardScorer``, or what stands for one elsewhere."""
+    """What the rows of files are scored by: a ``RewardScorer``, or what stands for one elsewhere.
+
+    It finds of each response a ``Reward``, or what else its task answers with; None of one that was skipped.
+    """
 
     def score_and_count(
         self, requests: Sequence[rows.Request], *, origins: Sequence[str], on_error: OnError
-    ) -> tuple[list[list[Reward | None]], int]: ...
+    ) -> tuple[Sequence[list[Any]], int]: ...
 
     def warn_of_cut(self, cut: int, name: str = "scoring") -> None: ...
 
@@ -50,7 +53,7 @@ class RowTask:
     """
 
     parse: Callable[..., rows.Request] = rows.parse_request
-    answer: Callable[[Mapping[str, Any], rows.Request, list[Reward | None]], dict[str, Any]] = rewards_of
+    answer: Callable[[Mapping[str, Any], rows.Request, list[Any]], dict[str, Any]] = rewards_of
     unanswered: tuple[str, ...] = ("reward",)
 
 

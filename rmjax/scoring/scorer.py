@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from etils import epath
@@ -16,6 +17,7 @@ from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
 from rmjax.errors import UserError, remedied
 from rmjax.evaluation.golden import trusted_computer
+from rmjax.evaluation.spread import mean_of_members, spread
 from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
@@ -24,11 +26,23 @@ from rmjax.training.portable import load_model
 from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
 
+Found = TypeVar("Found")
 Prompt = str | Sequence[Message | Mapping[str, str]]
 
 
 class NormalizationError(UserError):
     """Rewards that can't be normalized: the message says why."""
+
+
+class EnsembleError(UserError):
+    """A spread that is asked of a model without an ensemble: the message says how one would have it."""
+
+
+class Uncertain(NamedTuple):
+    """A reward, and the standard deviation of the members of its head (``rmjax.evaluation.spread``) in its units."""
+
+    reward: Reward
+    spread: Reward
 
 
 class RewardScorer:
@@ -42,19 +56,30 @@ class RewardScorer:
       trained: the model.
       normalized: gives rewards in standard deviations from the mean of those that the model gave the validation data.
       head: of several, that whose rewards alone are given; all if not given.
+      pessimism: of a model with an ensemble of heads, how many times the spread of its members is taken from their
+        mean; what is unlike the training data, where the members disagree, is then worth less. Eisenstein et al. (2023,
+        arXiv 2312.09244) take one standard deviation; Coste et al. (2023, arXiv 2310.02743) a multiple of the variance.
 
     Raises:
       UserError: where the model has no head of that name.
+      EnsembleError: where there is pessimism and no ensemble, or it is negative or not finite.
       GoldenScoreError: where the model doesn't give its golden scores.
       NormalizationError: where rewards can't be normalized, as the step was saved without validation.
     """
 
-    def __init__(self, trained: TrainedModel, *, normalized: bool = False, head: str | None = None):
+    def __init__(
+        self, trained: TrainedModel, *, normalized: bool = False, head: str | None = None, pessimism: float = 0.0
+    ):
+        if not 0 <= pessimism < math.inf:
+            raise EnsembleError(f"pessimism is {pessimism!r}; it must be a finite number, at least 0")
+        if pessimism:
+            check_ensemble(trained, f"a pessimism of {pessimism:g}")
         self.trained = trained
         self._heads = trained.config.model.reward_heads
         if head is not None and (fault := fault_of_head(head, self._heads)):
             raise UserError(f"the model {fault}")
         self._head = head
+        self._pessimism = pessimism
         self._normalized = normalized
         if normalized:
             normalizations(trained)
@@ -69,6 +94,7 @@ class RewardScorer:
         *,
         normalized: bool = False,
         head: str | None = None,
+        pessimism: float = 0.0,
         compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     ) -> "RewardScorer":
         """The scorer of a run's best checkpoint, or of that of a step, or of a model in Hugging Face's format.
@@ -76,7 +102,8 @@ class RewardScorer:
         It computes in float32 whatever the model was trained in. In bfloat16, which is faster on accelerators, rewards
         are rounded otherwise in other company.
         """
-        return cls(load_model(workdir, step, compute_dtype=compute_dtype), normalized=normalized, head=head)
+        trained = load_model(workdir, step, compute_dtype=compute_dtype)
+        return cls(trained, normalized=normalized, head=head, pessimism=pessimism)
 
     def score(self, prompt: Prompt, responses: Sequence[Prompt]) -> list[Reward]:
         """The reward of each response to the prompt.
@@ -106,15 +133,32 @@ class RewardScorer:
 
         With ``OnError.SKIP`` the reward is None of each response that the contract can't take.
         """
-        named = zip(requests, origins or [""] * len(requests), strict=True)
-        groups = [TextGroup(request.prompt, request.responses, origin, request.fields) for request, origin in named]
-        tokenized = tokenize_responses(groups, self.contract, on_error=on_error)
-        return self._computed(tokenized, [len(request.responses) for request in requests]), tokenized.cut_prompts
+        tokenized = self._tokenized(requests, origins, on_error)
+        counts = [len(request.responses) for request in requests]
+        return _placed(tokenized, counts, self._rewards(self._members(tokenized))), tokenized.cut_prompts
+
+    def score_with_spread(
+        self, requests: Sequence[rows.Request], *, origins: Sequence[str] = (), on_error: OnError = OnError.ERROR
+    ) -> tuple[list[list[Uncertain | None]], int]:
+        """The same with the spread of the members beside each reward; EnsembleError where there is one member."""
+        check_ensemble(self.trained, "the spread")
+        tokenized = self._tokenized(requests, origins, on_error)
+        counts, members = [len(request.responses) for request in requests], self._members(tokenized)
+        found = map(Uncertain, self._rewards(members), self._spreads(members))
+        return _placed(tokenized, counts, found), tokenized.cut_prompts
+
+    def members(
+        self, requests: Sequence[rows.Request], *, origins: Sequence[str] = ()
+    ) -> list[Float32[np.ndarray, "responses heads members"]]:
+        """The reward of each member for the responses of each request, neither normalized nor pessimistic."""
+        found = iter(self._members(self._tokenized(requests, origins, OnError.ERROR)))
+        return [np.stack([next(found) for _ in request.responses]) for request in requests]
 
     def score_encoded(self, groups: Sequence[EncodedGroup]) -> list[list[Reward]]:
         """The rewards of conversations that ``contract.encode_many`` has made, all in one go; a fault is raised."""
         tokenized = tokenized_responses(groups, on_error=OnError.ERROR)
-        found = self._computed(tokenized, [len(group.conversations) for group in groups])
+        counts = [len(group.conversations) for group in groups]
+        found = _placed(tokenized, counts, self._rewards(self._members(tokenized)))
         return [[reward for reward in rewards if reward is not None] for rewards in found]
 
     @property
@@ -135,13 +179,12 @@ class RewardScorer:
         (group,) = self.contract.encode_many([TextGroup(request.prompt, request.responses, origin, request.fields)])
         return next((fault for fault in group.faults if fault is not None), None)
 
-    def _computed(self, tokenized: TokenizedPreferences, counts: Sequence[int]) -> list[list[Reward | None]]:
-        """The rewards of requests with so many responses each; None where a response was skipped."""
-        values = self._compute(self.trained.params, tokenized)
-        found: list[list[Reward | None]] = [[None] * count for count in counts]
-        for (request, response), value in zip(tokenized.response_origin.tolist(), values, strict=True):
-            found[request][response] = self._reward(value)
-        return found
+    def _tokenized(
+        self, requests: Sequence[rows.Request], origins: Sequence[str], on_error: OnError
+    ) -> TokenizedPreferences:
+        named = zip(requests, origins or [""] * len(requests), strict=True)
+        groups = [TextGroup(request.prompt, request.responses, origin, request.fields) for request, origin in named]
+        return tokenize_responses(groups, self.contract, on_error=on_error)
 
     def remedied(self, skipping: str) -> contextlib.AbstractContextManager[None]:
         """Adds to the error of a row what is said to help, and to that of a text that is too long where limits are
@@ -149,10 +192,22 @@ class RewardScorer:
         limits = f"the model's limits are {self.trained.limits}; "
         return remedied(RowError, lambda error: (limits if isinstance(error, LimitError) else "") + skipping)
 
-    def _reward(self, value: Float32[np.ndarray, "heads"]) -> Reward:
-        values = [
-            self.normalize(number, head) if self._normalized else number for head, number in enumerate(value.tolist())
-        ]
+    def _members(self, tokenized: TokenizedPreferences) -> Float32[np.ndarray, "responses heads members"]:
+        return self._compute.members(self.trained.params, tokenized)
+
+    def _rewards(self, members: Float32[np.ndarray, "responses heads members"]) -> Iterator[Reward]:
+        values = mean_of_members(members)
+        if self._pessimism:
+            values = values - self._pessimism * spread(members)
+        for entry in values.tolist():
+            of_heads = enumerate(entry)
+            yield self._by_head([self.normalize(n, head) if self._normalized else n for head, n in of_heads])
+
+    def _spreads(self, members: Float32[np.ndarray, "responses heads members"]) -> Iterator[Reward]:
+        units = [entry.deviation for entry in normalizations(self.trained)] if self._normalized else 1.0
+        yield from map(self._by_head, (spread(members) / units).tolist())
+
+    def _by_head(self, values: list[float]) -> Reward:
         if self._head is not None:
             return values[self._heads.index(self._head)]
         return dict(zip(self._heads, values, strict=True)) if len(self._heads) > 1 else values[0]
@@ -160,6 +215,15 @@ class RewardScorer:
     def normalize(self, reward: float, head: int = 0) -> float:
         """In standard deviations from the mean of the rewards of the validation data on that head."""
         return normalizations(self.trained)[head].of(reward)
+
+
+def check_ensemble(trained: TrainedModel, wanted: str) -> None:
+    """EnsembleError where the reward heads of a model have one member, so that it can't have what is wanted."""
+    if trained.config.model.ensemble == 1:
+        raise EnsembleError(
+            f"the model's reward heads have one member, which is too few for {wanted}; right would be a run that was "
+            "trained with --config.model.ensemble=4 or more (an export holds only the mean of the members)"
+        )
 
 
 def normalizations(trained: TrainedModel) -> tuple[Normalization, ...]:
@@ -171,6 +235,16 @@ def normalizations(trained: TrainedModel) -> tuple[Normalization, ...]:
     if len(known) < len(found):
         raise NormalizationError(f"the rewards of the validation data at step {trained.step} are all equal")
     return known
+
+
+def _placed(
+    tokenized: TokenizedPreferences, counts: Sequence[int], values: Iterable[Found]
+) -> list[list[Found | None]]:
+    """The values of responses by request, which have so many each; None where a response was skipped."""
+    found: list[list[Found | None]] = [[None] * count for count in counts]
+    for (request, response), value in zip(tokenized.response_origin.tolist(), values, strict=True):
+        found[request][response] = value
+    return found
 
 
 def _plain(text: Any) -> Any:

@@ -50,10 +50,13 @@ class RewardSource(Protocol):
         ...
 
 
-def check_of_server(url: str, *, step: int | None, compute_dtype: ComputeDtype, prefix: str = "") -> None:
+def check_of_server(
+    url: str, *, step: int | None, compute_dtype: ComputeDtype, pessimism: float = 0.0, prefix: str = ""
+) -> None:
     """UserError for options that are decided where a server was started; ``prefix`` stands before their names."""
-    for name, given in (("step", step), ("compute_dtype", compute_dtype.value)):
-        if given not in (None, ComputeDtype.FLOAT32.value):
+    dtype = None if compute_dtype is ComputeDtype.FLOAT32 else compute_dtype.value
+    for name, given in (("step", step), ("compute_dtype", dtype), ("pessimism", pessimism or None)):
+        if given is not None:
             raise UserError(f"{prefix}{name} is {given}, and {url} is a server: that is decided where it is started")
 
 

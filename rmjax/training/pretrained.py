@@ -17,7 +17,7 @@ from rmjax.model_config import NOT_ARCHITECTURE, ModelConfig
 from rmjax.models.huggingface import HuggingFaceModel
 from rmjax.models.lora import leaves_of, merging
 from rmjax.models.peft_format import PeftAdapter, base_of
-from rmjax.models.reward import Params, RewardModel
+from rmjax.models.reward import HEAD_KERNEL, Params, RewardModel
 from rmjax.models.shape import model_shape
 from rmjax.training.strategy import Parallel
 from rmjax.training.tuning import adapters_of
@@ -101,7 +101,7 @@ def pretrained_params(config: ExperimentConfig, model: RewardModel, parallel: Pa
     none.
 
     Raises:
-      ConfigError: where it has others.
+      ConfigError: where it has others, or where an ensemble would begin with one reward head.
     """
     if config.pretrained is None:
         return None
@@ -111,6 +111,25 @@ def pretrained_params(config: ExperimentConfig, model: RewardModel, parallel: Pa
         "training begins with %s, %s", config.pretrained,
         "its reward head too" if headed else "a language model, and a fresh reward head",
     )  # fmt: skip
+    if headed and config.model.ensemble > 1:
+        raise ConfigError(
+            f"config.model.ensemble is {config.model.ensemble!r}; it must be 1, as config.pretrained = "
+            f"{config.pretrained!r} has a reward head, and members that begin alike say nothing of how sure it is"
+        )
+    params = _loaded(theirs, adapter, config, model, parallel)
+    if config.model.ensemble_scale != 1.0:
+        module, name = HEAD_KERNEL
+        params[module][name] *= config.model.ensemble_scale
+    return params
+
+
+def _loaded(
+    theirs: HuggingFaceModel,
+    adapter: PeftAdapter | None,
+    config: ExperimentConfig,
+    model: RewardModel,
+    parallel: Parallel,
+) -> Params:
     key, template = jax.random.PRNGKey(config.seed), parallel.abstract_params(model)
     if adapter is None:
         return theirs.load(template, key)

@@ -12,7 +12,8 @@ from rmjax.arrays import Array
 from rmjax.batches.batch import PreferenceBatch
 from rmjax.config import ExperimentConfig
 from rmjax.models.axes import laid_out, laid_out_like
-from rmjax.models.reward import Params, RewardModel, init, parameter_axes, rewards
+from rmjax.models.reward import Params, RewardModel, init, member_rewards, parameter_axes
+from rmjax.training.ensemble import ensemble_loss
 from rmjax.training.loss import Loss, LossSums, pairwise_loss
 from rmjax.training.optimizer import learning_rate
 from rmjax.training.state import TrainState
@@ -26,6 +27,18 @@ class StepResult(NamedTuple):
     sums: LossSums
     gradient_norm: Float[Array, ""]
     learning_rate: Float[Array, ""]
+
+
+class Keys(NamedTuple):
+    """The randomness of a step.
+
+    Attributes:
+      step: of this step on this device.
+      run: that of the state, which never changes.
+    """
+
+    step: Array
+    run: Array
 
 
 TrainStep = Callable[..., tuple[TrainState, StepResult]]
@@ -49,7 +62,7 @@ def make_train_step(
         key = jax.random.fold_in(state.key, state.step)
         key = jax.random.fold_in(key, 0 if axis_name is None else jax.lax.axis_index(axis_name))
         trained, frozen = split(state.params, config.tuning)
-        gradients, sums = accumulated(trained, frozen, batch, key)
+        gradients, sums = accumulated(trained, frozen, batch, Keys(key, state.key))
         if axis_name is not None:
             gradients, sums = jax.lax.psum((gradients, sums), axis_name)
         scale = jnp.where(sums.weight > 0, 1 / jnp.where(sums.weight > 0, sums.weight, 1.0), 0.0)
@@ -64,31 +77,35 @@ def make_train_step(
 
 def make_accumulated_gradients(
     model: RewardModel, config: ExperimentConfig, loss: Loss
-) -> Callable[[Params, Params, PreferenceBatch, Array], tuple[Params, LossSums]]:
-    """A function of (trained parameters, frozen ones, batch, key) to the gradient of the loss sum by the former and the
+) -> Callable[[Params, Params, PreferenceBatch, Keys], tuple[Params, LossSums]]:
+    """A function of (trained parameters, frozen ones, batch, keys) to the gradient of the loss sum by the first and the
     sums, over a device's microbatches."""
     microbatches, axes = config.parallel.microbatches, _axes_of_trained(model, config)
 
-    def loss_sum(trained: Params, frozen: Params, batch: PreferenceBatch, key: Array) -> tuple[Array, LossSums]:
-        params, dropout_key = join(trained, frozen), key if config.model.dropout > 0 else None
-        return loss(rewards(model, params, batch, dropout_key=dropout_key), batch, config.loss)
+    def loss_sum(trained: Params, frozen: Params, batch: PreferenceBatch, keys: Keys) -> tuple[Array, LossSums]:
+        params, dropout_key = join(trained, frozen), keys.step if config.model.dropout > 0 else None
+        members = member_rewards(model, params, batch, dropout_key=dropout_key)
+        return ensemble_loss(loss, members, batch, config.loss, keys.run)
 
-    def gradients(trained: Params, frozen: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
-        found, sums = jax.grad(loss_sum, has_aux=True)(trained, frozen, batch, key)
+    def gradients(
+        trained: Params, frozen: Params, batch: PreferenceBatch, keys: Keys, index: Array | int
+    ) -> tuple[Params, LossSums]:
+        keys = keys._replace(step=jax.random.fold_in(keys.step, index))
+        found, sums = jax.grad(loss_sum, has_aux=True)(trained, frozen, batch, keys)
         return laid_out_like(axes, found), sums
 
     def part_of(rows: Array) -> Array:
         parts = rows.reshape(microbatches, -1, *rows.shape[1:])
         return laid_out(parts, "microbatches", "rows", "slots")
 
-    def accumulated(trained: Params, frozen: Params, batch: PreferenceBatch, key: Array) -> tuple[Params, LossSums]:
+    def accumulated(trained: Params, frozen: Params, batch: PreferenceBatch, keys: Keys) -> tuple[Params, LossSums]:
         if microbatches == 1:
-            return gradients(trained, frozen, batch, jax.random.fold_in(key, 0))
+            return gradients(trained, frozen, batch, keys, 0)
         parts = jax.tree.map(part_of, batch)
 
         def add(total: tuple, part: tuple) -> tuple[tuple, None]:
             index, rows = part
-            more = gradients(trained, frozen, rows, jax.random.fold_in(key, index))
+            more = gradients(trained, frozen, rows, keys, index)
             return jax.tree.map(jnp.add, total, more), None
 
         nothing = (
