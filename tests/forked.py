@@ -133,6 +133,7 @@ def serve() -> dict | None:
 
 def become(request: Mapping) -> None:
     """What ``python ARGUMENTS`` does, in the folder and with the outputs of the request."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
     os.environ.update(request["variables"])
     for name, value in request["variables"].items():
         if name.startswith("JAX_"):  # which jax read when it was imported
