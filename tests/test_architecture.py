@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ORDER = ("preferences", "labeling", "datasets", "batches", "models", "training", "evaluation", "scoring")
 SHARED = {
     "config", "config_json", "labels_config", "model_config", "tuning_config", "errors", "files", "hub", "arrays",
-    "intervals", "loopback", "pictures", "report_page",
+    "intervals", "listening", "pictures", "report_page",
 }  # fmt: skip
 
 

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -12,7 +11,7 @@ from absl import logging
 from starlette.types import ASGIApp
 
 from rmjax.config import ConfigError
-from rmjax.loopback import is_loopback
+from rmjax.listening import is_loopback, noticed, url
 
 _DRAIN = 5  # seconds that the last answers may take
 
@@ -43,8 +42,7 @@ def serve_page(app: ASGIApp, *, host: str, port: int, ended: Callable[[], None])
             app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off",
             timeout_graceful_shutdown=_DRAIN,
         )  # fmt: skip
-        shown = f"[{host}]" if ":" in host else host
-        logging.info("the page is at http://%s:%d", shown, listening.getsockname()[1])
+        logging.info("the page is at %s", url(host, listening.getsockname()[1]))
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_Server(config).serve(sockets=[listening]))
     ended()
@@ -53,14 +51,8 @@ def serve_page(app: ASGIApp, *, host: str, port: int, ended: Callable[[], None])
 class _Server(uvicorn.Server):
     """Ends with code 0, where uvicorn's own raises the signal again in the end."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        old = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+        return noticed(self.handle_exit)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A second signal doesn't wait for answers."""

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from absl import logging
 
 from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
-from rmjax.loopback import is_loopback
+from rmjax.listening import is_loopback, noticed, url
 from rmjax.scoring.client import API_KEY
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.server import make_app
@@ -91,7 +90,7 @@ def serve(scorer: RewardScorer, settings: ServerSettings, *, listening: socket.s
     host, port = listening.getsockname()[:2]
     with _explained(host, port):
         listening.listen(_BACKLOG)
-    logging.info("serving %s at http://%s:%d", settings.model, f"[{host}]" if ":" in host else host, port)
+    logging.info("serving %s at %s", settings.model, url(host, port))
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listening]))
     logging.info("stopped")
@@ -106,15 +105,8 @@ class DrainingServer(uvicorn.Server):
         self._asked_to_stop = False
         self._deadline: float | None = None
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """In place of uvicorn's, which raises the signal again in the end."""
-        old = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+        return noticed(self.handle_exit)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Only notes it: a signal comes in the middle of anything."""
