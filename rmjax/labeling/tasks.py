@@ -14,6 +14,7 @@ from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import FileError, Message, RowError, Side, Text
 from rmjax.preferences.row_forms import find_form
+from rmjax.preferences.tasks import TASK_FORMS
 from rmjax.preferences.write import plain
 
 
@@ -97,8 +98,8 @@ def _read_task(row: Mapping[str, object] | RowError, origin: str, skipped: Count
     """The task of a row; None where the row is bad and was counted in skipped."""
     if isinstance(row, RowError):
         raise row
-    fields = Fields(_with_judgments(row), origin)
-    form = find_form(fields)
+    fields = Fields(row, origin)
+    form = find_form(fields, TASK_FORMS if isinstance(row.get("responses"), list) else ())
     try:
         # The dimension is only what the reader asks for: the row's judgments are ignored.
         preference = form.parse(fields, RowDefaults("any"))
@@ -108,24 +109,11 @@ def _read_task(row: Mapping[str, object] | RowError, origin: str, skipped: Count
         skipped[error.kind] += 1
         return None
     task = Task(id="", prompt=preference.prompt, responses=preference.responses, origin=origin)
-    rewards = _read_rewards(fields, len(task.responses))
+    rewards = fields.numbers("rewards", len(task.responses)) if fields.has("rewards") else None
     return Task(
         id=_read_id(fields) or digest(task), prompt=task.prompt, responses=task.responses, rewards=rewards,
         origin=origin,
     )  # fmt: skip
-
-
-def _with_judgments(row: Mapping[str, object]) -> Mapping[str, object]:
-    """The row in a form that preferences are read from: responses that nobody has judged are all ranked equal."""
-    responses = row.get("responses")
-    if not isinstance(responses, list) or row.get("comparisons") is not None or row.get("ranking") is not None:
-        return row
-    if isinstance(row.get("prompt"), list):
-        responses = [
-            [{"role": "assistant", "content": response}] if isinstance(response, str) else response
-            for response in responses
-        ]
-    return {**row, "responses": responses, "ranking": [1] * len(responses)}
 
 
 def _read_id(fields: Fields) -> str | None:
@@ -139,16 +127,6 @@ def _read_id(fields: Fields) -> str | None:
         right = f"text that is not empty and doesn't begin with {_GOLD!r}"
         raise fields.error("id", "bad id", found=shown(name), right=right)
     return name
-
-
-def _read_rewards(fields: Fields, count: int) -> tuple[float, ...] | None:
-    if not fields.has("rewards"):
-        return None
-    right = f"{count} finite numbers, one for each response"
-    values = fields.sequence("rewards", right=right)
-    if len(values) != count:
-        raise fields.error("rewards", "wrong length", found=f"{len(values)} values", right=right)
-    return tuple(fields.checked_number(f"rewards[{place}]", value) for place, value in enumerate(values))
 
 
 def digest(task: Task) -> str:

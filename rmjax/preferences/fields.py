@@ -97,6 +97,14 @@ class Fields:
             raise self.error(name, "out of range", found=shown(value), right=right)
         return float(value)
 
+    def numbers(self, name: str, count: int) -> tuple[float, ...]:
+        """The values of a field that must be there and be a list of so many numbers, one for each response."""
+        right = f"{count} finite numbers, one for each response"
+        values = self.sequence(name, right=right)
+        if len(values) != count:
+            raise self.error(name, "wrong length", found=f"{len(values)} values", right=right)
+        return tuple(self.checked_number(f"{name}[{place}]", value) for place, value in enumerate(values))
+
     def integer(self, name: str, *, low: int, high: int, right: str) -> int:
         """The value of a field that must be there and be a whole number from low to high."""
         return self.checked_integer(name, self.required(name, right=right), low=low, high=high, right=right)

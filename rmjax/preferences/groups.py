@@ -144,7 +144,7 @@ def build(
         comparisons=comparisons,
         dimension=_read_dimension(fields, defaults),
         source=_read_source(fields, defaults),
-        utilities=_read_utilities(fields, len(responses)),
+        utilities=fields.numbers("utilities", len(responses)) if fields.has("utilities") else None,
         origin=fields.origin,
         fields=_shared((prompt[0], *(name for name, _ in responses))),
     )
@@ -201,13 +201,3 @@ def _read_source(fields: Fields, defaults: RowDefaults) -> Source:
     if not fields.has("source"):
         return defaults.source
     return _read_choice(fields, "source", Source)
-
-
-def _read_utilities(fields: Fields, count: int) -> tuple[float, ...] | None:
-    if not fields.has("utilities"):
-        return None
-    right = f"{count} finite numbers, one for each response"
-    values = fields.sequence("utilities", right=right)
-    if len(values) != count:
-        raise fields.error("utilities", "wrong length", found=f"{len(values)} values", right=right)
-    return tuple(fields.checked_number(f"utilities[{i}]", value) for i, value in enumerate(values))

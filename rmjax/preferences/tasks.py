@@ -4,7 +4,6 @@ import itertools
 import os
 
 from rmjax.config import OnError
-from rmjax.preferences.conversations import read_text
 from rmjax.preferences.fields import Fields
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
@@ -25,22 +24,17 @@ def parse_unjudged(fields: Fields, defaults: RowDefaults) -> Preference:
         {"prompt": "Name a prime.", "responses": [" 7", " 9", " Eleven."]}
 
     The comparisons of the K(K-1)/2 pairs say nothing yet: each has probability 0.5, and weight 1/(K(K-1)/2), so that no
-    prompt counts more than another. A response to messages may be the text of the assistant's message.
+    prompt counts more than another.
     """
     right = "a list of at least 2 responses"
     responses = fields.sequence("responses", right=right)
     if len(responses) < 2:
         raise fields.error("responses", "too few responses", found=f"{len(responses)} of them", right=right)
-    if not isinstance(read_text(fields, "prompt"), str):
-        responses = [
-            [{"role": "assistant", "content": response}] if isinstance(response, str) else response
-            for response in responses
-        ]
     pairs = list(itertools.combinations(range(len(responses)), 2))
     comparisons = [
         {"left": left, "right": right, "probability": 0.5, "weight": 1 / len(pairs)} for left, right in pairs
     ]
-    row = {**fields.values, "responses": responses, "comparisons": comparisons}
+    row = {**fields.values, "comparisons": comparisons}
     return parse_comparisons(Fields(row, fields.origin), defaults)
 
 
