@@ -44,7 +44,7 @@ class LabelsConfig:
 
 def margins_of(labels: LabelsConfig) -> Mapping[str, float]:
     """The margin of each strength; empty where none is given."""
-    if len(labels.margins) == 1 and labels.margins[0] in MARGINS:
+    if _is_table(labels.margins):
         return MARGINS[labels.margins[0]]
     return numbers_of(labels.margins)
 

@@ -1,5 +1,6 @@
 """Laws of measurements, pictures and the report."""
 
+import dataclasses
 import json
 import re
 
@@ -85,10 +86,11 @@ def test_preferred_and_other_rewards_are_told_by_the_label():
     assert found.numbers["accuracy"] == found.correct.mean()
 
 
-def test_numbers_that_do_not_exist_are_null_and_the_line_is_json():
-    rewards, judged = pairs(0, 2)
-    ties = JudgedPairs(**{name: getattr(judged, name) for name in judged.__slots__} | {"probability": np.full(2, 0.5)})
-    entry = Evaluation(
+def undecided(*, known: bool = True) -> Evaluation:
+    """Of two comparisons that are ties."""
+    rewards, judged = pairs(0, 2, known=known)
+    ties = dataclasses.replace(judged, probability=np.full(2, 0.5))
+    return Evaluation(
         model="a",
         **RUN,
         data="b",
@@ -98,6 +100,10 @@ def test_numbers_that_do_not_exist_are_null_and_the_line_is_json():
         skipped=0,
         measurement=measure(rewards, ties),
     )
+
+
+def test_numbers_that_do_not_exist_are_null_and_the_line_is_json():
+    entry = undecided()
     line = json.loads(entry.to_json(), parse_constant=pytest.fail)
     assert line["accuracy"] is None
     assert "accuracy_by_length_quartile" not in line
@@ -150,18 +156,7 @@ def test_the_report_is_whole_self_contained_and_escaped(tmp_path):
 
 
 def test_one_model_without_curves_and_with_nothing_decided_has_a_report(tmp_path):
-    rewards, judged = pairs(0, 2, known=False)
-    ties = JudgedPairs(**{name: getattr(judged, name) for name in judged.__slots__} | {"probability": np.full(2, 0.5)})
-    entry = Evaluation(
-        model="a",
-        **RUN,
-        data="b",
-        dimension="d",
-        source="ai",
-        comparisons=2,
-        skipped=0,
-        measurement=measure(rewards, ties),
-    )
+    entry = undecided(known=False)
     report.write_report(tmp_path, [entry], [])
     assert not (tmp_path / "training_curves.png").exists()
     assert "Bayes" not in (tmp_path / "report.html").read_text()

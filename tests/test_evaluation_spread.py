@@ -10,7 +10,9 @@ from untrained import untrained_config, untrained_contract
 
 from rmjax.batches.tokenize import tokenize
 from rmjax.evaluation.measure import judged_pairs, measure, measure_heads
-from rmjax.evaluation.spread import least_sure_first, mean_of_members, member_differences, spread, sureness
+from rmjax.evaluation.pairwise import reward_differences
+from rmjax.evaluation.spread import least_sure_first, spread, sureness
+from rmjax.models.reward import mean_of_members
 from rmjax.preferences.record import Comparison, Preference, Source
 
 
@@ -32,14 +34,14 @@ def test_the_spread_of_a_difference_has_no_part_in_what_a_members_prompt_adds():
     left, right, head = np.arange(0, 20, 2), np.arange(1, 20, 2), np.zeros(10, np.int64)
     shifted = members + np.repeat(drawn(2, 10, 1, 4, scale=9.0), 2, axis=0)
     assert spread(shifted).mean() > 3 * spread(members).mean()
-    apart = [spread(member_differences(values, left, right, head)) for values in (members, shifted)]
+    apart = [spread(reward_differences(values, left, right, head)) for values in (members, shifted)]
     np.testing.assert_allclose(*apart, atol=1e-5)
 
 
 def test_of_one_member_mean_and_order_are_the_rewards_own():
     members = drawn(3, 30, 1, 1)
     np.testing.assert_array_equal(mean_of_members(members), members[..., 0])
-    differences = member_differences(members, np.arange(0, 30, 2), np.arange(1, 30, 2), np.zeros(15, np.int64))
+    differences = reward_differences(members, np.arange(0, 30, 2), np.arange(1, 30, 2), np.zeros(15, np.int64))
     np.testing.assert_array_equal(sureness(differences), np.abs(differences[:, 0]))
     np.testing.assert_array_equal(least_sure_first(differences), np.argsort(np.abs(differences[:, 0])))
 

@@ -24,11 +24,11 @@ from rmjax.config import (
     TextConfig,
 )
 from rmjax.datasets.synthetic import make_preferences
-from rmjax.evaluation.pairwise import accuracy
+from rmjax.evaluation.pairwise import accuracy, reward_differences
 from rmjax.evaluation.rewards import RewardComputer
-from rmjax.evaluation.spread import mean_of_members, member_differences, spread
+from rmjax.evaluation.spread import spread
 from rmjax.model_config import ModelConfig
-from rmjax.models.reward import RewardModel
+from rmjax.models.reward import RewardModel, mean_of_members
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.state import new_state
 from rmjax.training.step import make_train_step
@@ -87,7 +87,7 @@ def test_the_spread_is_larger_on_prompts_that_are_unlike_those_of_training(train
     for seed in range(3):
         params = trained(seed)
         members = compute.members(params, alike)
-        differences = member_differences(members, alike.left, alike.right, alike.head).mean(axis=-1)
+        differences = reward_differences(members, alike.left, alike.right, alike.head).mean(axis=-1)
         accuracies.append(accuracy(differences, alike.probability))
         assert mean_of_members(members).std() > 0.01
         ratios.append(spread(compute.members(params, other)).mean() / spread(members).mean())

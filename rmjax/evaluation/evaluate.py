@@ -16,9 +16,9 @@ from rmjax.evaluation.golden import trusted_computer
 from rmjax.evaluation.measure import Evaluation, JudgedPairs, Measurement, in_words, judged_pairs, measure_heads
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
-from rmjax.evaluation.spread import mean_of_members
 from rmjax.files import check_bucket
 from rmjax.model_config import ComputeDtype
+from rmjax.models.reward import mean_of_members
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.portable import load_model, run_of
 from rmjax.training.trained import TrainedModel

@@ -226,7 +226,7 @@ def _of_members(
     pairs: JudgedPairs,
 ) -> dict[str, Any]:
     """What the members of an ensemble say of how sure it is."""
-    apart = spread.spread(spread.member_differences(members, pairs.left, pairs.right, pairs.head))
+    apart = spread.spread(pairwise.reward_differences(members, pairs.left, pairs.right, pairs.head))
     rewards = np.unique(np.stack([np.append(pairs.left, pairs.right), np.append(pairs.head, pairs.head)]), axis=1)
     numbers: dict[str, Any] = {
         "mean_spread": pairwise.mean(spread.spread(members)[rewards[0], rewards[1]]),

@@ -10,12 +10,13 @@ from jaxtyping import Bool, Float, Float64, Int
 
 
 def reward_differences(
-    rewards: Float[np.ndarray, "responses heads"],
+    rewards: Float[np.ndarray, "responses heads *members"],
     left: Int[np.ndarray, "comparisons"],
     right: Int[np.ndarray, "comparisons"],
     head: Int[np.ndarray, "comparisons"],
-) -> Float64[np.ndarray, "comparisons"]:
-    """``r_left - r_right`` of every comparison on its head, the two rewards taken to float64 first."""
+) -> Float64[np.ndarray, "comparisons *members"]:
+    """``r_left - r_right`` of every comparison on its head, the two rewards taken to float64 first; where rewards are
+    given by member, of each member."""
     exact = rewards.astype(np.float64)
     return exact[left, head] - exact[right, head]
 

@@ -13,8 +13,7 @@ from rmjax.batches.row_shape import RowShape
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import ExperimentConfig, least_row_length
 from rmjax.errors import ReportedError
-from rmjax.evaluation.spread import mean_of_members
-from rmjax.models.reward import Params, RewardModel
+from rmjax.models.reward import Params, RewardModel, mean_of_members
 from rmjax.training.parallel import make_parallel_here
 from rmjax.training.strategy import Parallel, PendingRewards
 

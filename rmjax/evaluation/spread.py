@@ -6,7 +6,7 @@ doesn't. ``config.loss.centering`` holds the constants of all members near zero.
 """
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
+from jaxtyping import Float, Float64, Int
 
 
 def spread(members: Float[np.ndarray, "*any members"]) -> Float64[np.ndarray, "*any"]:
@@ -16,22 +16,6 @@ def spread(members: Float[np.ndarray, "*any members"]) -> Float64[np.ndarray, "*
     if members.shape[-1] == 1:
         return np.full(members.shape[:-1], np.nan)
     return members.std(axis=-1, ddof=1, dtype=np.float64)
-
-
-def mean_of_members(members: Float32[np.ndarray, "*any members"]) -> Float32[np.ndarray, "*any"]:
-    """The reward that the members give together; of a single one its own, bit for bit."""
-    return members[..., 0] if members.shape[-1] == 1 else members.mean(axis=-1)
-
-
-def member_differences(
-    members: Float[np.ndarray, "responses heads members"],
-    left: Int[np.ndarray, "comparisons"],
-    right: Int[np.ndarray, "comparisons"],
-    head: Int[np.ndarray, "comparisons"],
-) -> Float64[np.ndarray, "comparisons members"]:
-    """``r_left - r_right`` of every comparison on its head, by member."""
-    exact = members.astype(np.float64)
-    return exact[left, head] - exact[right, head]
 
 
 def sureness(differences: Float[np.ndarray, "pairs members"]) -> Float64[np.ndarray, "pairs"]:

@@ -82,7 +82,8 @@ def length_slope(judgments: Judgments, *, level: float = 0.95) -> Estimate:
     reach = 1.0
     while _score(reach, x, y) >= 0 or _score(-reach, x, y) <= 0:
         reach *= 2
-    slope = float(brentq(_score, -reach, reach, args=(x, y), xtol=1e-12, rtol=1e-14))  # pyright: ignore[reportArgumentType]
+    root = brentq(_score, -reach, reach, args=(x, y), xtol=1e-12, rtol=np.float64(1e-14))
+    slope = float(root)  # pyright: ignore[reportArgumentType] a pair only with full_output, which isn't asked for
     _, cluster = np.unique(judgments.prompt, return_inverse=True)
     groups = int(cluster.max()) + 1
     if groups < 2:

@@ -221,7 +221,8 @@ def _compared(first: Votes, one, second: Votes, other, samples: int) -> dict[str
 def _spearman(x: Float64[np.ndarray, "pairs"], y: Float64[np.ndarray, "pairs"]) -> float:
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
-    return float(scipy.stats.spearmanr(x, y).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    found = scipy.stats.spearmanr(x, y)
+    return float(found.statistic)  # pyright: ignore[reportAttributeAccessIssue] scipy doesn't declare what it returns
 
 
 def to_plain(value: Any) -> Any:

@@ -96,8 +96,7 @@ def rewards(
 ) -> Float[Array, "rows responses heads"]:
     """The rewards of the batch's responses, of an ensemble the means over its members; dropout works if and only if a
     key is given."""
-    members = member_rewards(model, params, batch, dropout_key=dropout_key)
-    return members[..., 0] if members.shape[-1] == 1 else members.mean(axis=-1)
+    return mean_of_members(member_rewards(model, params, batch, dropout_key=dropout_key))
 
 
 def member_rewards(
@@ -110,11 +109,16 @@ def member_rewards(
     return outputs.reshape(*outputs.shape[:2], -1, model_shape(model.config).ensemble)
 
 
+def mean_of_members(members: Any) -> Any:
+    """What the members, on the last axis of an array of JAX or NumPy, give together; of a single one its own, bit for
+    bit."""
+    return members[..., 0] if members.shape[-1] == 1 else members.mean(axis=-1)
+
+
 def head_kernel(params: Params, head: int, members: int) -> Float32[np.ndarray, "width"]:
     """The weights of a linear head whose output is the mean of the members of one of the model's."""
     kernel = np.asarray(params[HEAD_KERNEL[0]][HEAD_KERNEL[1]], np.float32)
-    own = kernel.reshape(len(kernel), -1, members)[:, head]
-    return own[:, 0] if members == 1 else own.mean(axis=-1)
+    return mean_of_members(kernel.reshape(len(kernel), -1, members)[:, head])
 
 
 def _scaled(initializer: Initializer, scale: float) -> Initializer:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rmjax.config import OnError
-from rmjax.preferences.fields import Fields, shown
+from rmjax.preferences.fields import Fields
 from rmjax.scoring import rows
 from rmjax.scoring.scored_files import FileScorer, RowTask, score_file
 from rmjax.scoring.source import Reward, of_head
@@ -63,10 +63,7 @@ def first_highest(rewards: Sequence[float | None]) -> int | None:
 def _parse(row: Mapping[str, Any], n: int | None, *, origin: str) -> rows.Request:
     """The request of the first n responses of a row."""
     fields = Fields(row, origin)
-    for taken in FIELDS:
-        if fields.has(taken):
-            right = "a row without it, or another name"
-            raise fields.error(taken, "field already there", found=shown(row[taken]), right=right)
+    rows.check_free(fields, FIELDS)
     least = n or 1
     right = "a list of at least one response" if least == 1 else f"a list of at least {least} responses"
     if fields.has("messages") or fields.has("response"):

@@ -58,10 +58,7 @@ class Request:
 def parse_request(row: Mapping[str, Any], *, origin: str) -> Request:
     """The request of a row, in one of the forms of this module; another is a RowError."""
     fields = Fields(row, origin)
-    for taken in ("reward", "rewards", "error"):
-        if fields.has(taken):
-            right = "a row without it, or another name"
-            raise fields.error(taken, "field already there", found=shown(row[taken]), right=right)
+    check_free(fields, ("reward", "rewards", "error"))
     if fields.has("messages"):
         return _parse_messages(fields)
     right = "'prompt' with 'response' or 'responses', or 'messages'"
@@ -80,6 +77,14 @@ def parse_request(row: Mapping[str, Any], *, origin: str) -> Request:
         raise fields.error("responses", "empty field", found="[]", right=right)
     responses = (_parse_response(fields, f"responses[{place}]", value, prompt) for place, value in enumerate(values))
     return Request(prompt=prompt, responses=tuple(responses), single=False)
+
+
+def check_free(fields: Fields, names: Iterable[str]) -> None:
+    """RowError for a row that has one of the fields which it is to get."""
+    for name in names:
+        if fields.has(name):
+            right = "a row without it, or another name"
+            raise fields.error(name, "field already there", found=shown(fields.values[name]), right=right)
 
 
 def _parse_messages(fields: Fields) -> Request:

@@ -17,8 +17,9 @@ from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.config import OnError
 from rmjax.errors import UserError, remedied
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.evaluation.spread import mean_of_members, spread
+from rmjax.evaluation.spread import spread
 from rmjax.model_config import ComputeDtype, fault_of_head
+from rmjax.models.reward import mean_of_members
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
 from rmjax.scoring.source import Reward

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from rmjax.config import OnError
-from rmjax.evaluation.spread import member_differences, sureness
-from rmjax.preferences.fields import Fields, shown
+from rmjax.evaluation.pairwise import reward_differences
+from rmjax.evaluation.spread import sureness
+from rmjax.preferences.fields import Fields
 from rmjax.preferences.record import RowError
 from rmjax.scoring import rows
 from rmjax.scoring.scored_files import RowTask
@@ -47,10 +48,7 @@ class UncertainScorer:
 
 def _parse(row: Mapping[str, Any], *, origin: str) -> rows.Request:
     fields = Fields(row, origin)
-    for taken in FIELDS:
-        if fields.has(taken):
-            right = "a row without it, or another name"
-            raise fields.error(taken, "field already there", found=shown(row[taken]), right=right)
+    rows.check_free(fields, FIELDS)
     return rows.parse_request(row, origin=origin)
 
 
@@ -91,5 +89,5 @@ def pair_sureness(
 
 def _of_pairs(members: np.ndarray) -> Float64[np.ndarray, "responses responses"]:
     left, right = np.divmod(np.arange(len(members) ** 2), len(members))
-    differences = member_differences(members, left, right, np.zeros_like(left))
+    differences = reward_differences(members, left, right, np.zeros_like(left))
     return sureness(differences).reshape(len(members), len(members))
