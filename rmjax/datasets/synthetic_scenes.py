@@ -1,4 +1,5 @@
-"""The scenes of the synthetic testbed: a prompt, two responses with known latents, and the true utilities of each.
+"""The scenes of the synthetic testbed: a prompt, responses with known latents (two of them, where nothing else is asked
+for), and the true utilities of each.
 
 A curious prompt asks for aspects of a thing of some kind. A hostile one wants to wreck such a thing of somebody else's
 and asks for stages of doing it; a protective one asks for the same stages in order to guard against them, so the words
@@ -123,10 +124,10 @@ UTILITIES: dict[str, Callable[[Latents], float]] = {
 }
 
 
-def make_scenes(*, count: int, seed: int, test: bool) -> list[Scene]:
+def make_scenes(*, count: int, seed: int, test: bool, responses: int = 2) -> list[Scene]:
     """``count`` scenes with prompts that differ from each other, the same for the same arguments on every machine.
 
-    No prompt of a test scene can be one of a training scene: the invented names differ, and so do the combinations of
+    The responses to a prompt are drawn independently, but no two of them are equal. No prompt of a test scene can be one of a training scene: the invented names differ, and so do the combinations of
     a kind with the topics asked for, of which one in five is only ever asked in tests.
     """
     dice = Dice(seed, int(test))
@@ -136,14 +137,11 @@ def make_scenes(*, count: int, seed: int, test: bool) -> list[Scene]:
         prompt, purpose, kind, asked = questions.draw(dice)
         if prompt in scenes:
             continue
-        answers = [_response(dice, purpose, kind, asked) for _ in range(2)]
-        while answers[1][0] == answers[0][0]:
-            answers[1] = _response(dice, purpose, kind, asked)
-        scenes[prompt] = Scene(
-            prompt=prompt,
-            responses=tuple(text for text, _ in answers),
-            latents=tuple(latents for _, latents in answers),
-        )
+        answers: dict[str, Latents] = {}
+        while len(answers) < responses:
+            text, latents = _response(dice, purpose, kind, asked)
+            answers.setdefault(text, latents)
+        scenes[prompt] = Scene(prompt=prompt, responses=tuple(answers), latents=tuple(answers.values()))
     return list(scenes.values())
 
 

@@ -1,0 +1,68 @@
+"""What is the same for all studies: the command, the file of results and the figure."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+from etils import epath
+from ml_collections import config_flags
+
+from rmjax.command import run
+from rmjax.config import ExperimentConfig
+from rmjax.files import write_text, written_whole
+from rmjax.training.machine import use_machine
+
+RESULTS, FIGURE = "results.jsonl", "figure.png"
+Row = dict[str, Any]
+_EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Where a study lies, what it trains, and what it has found so far.
+
+    Attributes:
+      config: of the models; a study copies it for each and changes what it compares.
+      folder: for its runs, results and figure.
+      rows: what was found, one line each of ``results.jsonl``.
+    """
+
+    config: ExperimentConfig
+    folder: epath.Path
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, **values: Any) -> None:
+        """Notes and shows a result."""
+        self.rows.append(values)
+        logging.info("%s", json.dumps(values))
+
+
+def run_study(name: str, measure: Callable[[Study], None], picture: Callable[[Sequence[Row]], bytes]) -> None:
+    """The command of a study: flags in, then ``measure`` fills its rows and ``picture`` draws them, as PNG.
+
+    Both lie in the workdir at the end, ``results.jsonl`` and ``figure.png``. The same command takes models that were
+    trained before as they are; ``--draw`` draws the results again without measuring.
+    """
+    config = config_flags.DEFINE_config_file("config", str(_EXPERIMENTS / f"{name}.py"), "What the models are.")
+    workdir = flags.DEFINE_string("workdir", f"runs/{name}", "The folder of the study.")
+    draw = flags.DEFINE_bool("draw", False, "Draw the figure of results that are there.")
+
+    def main() -> None:
+        folder = epath.Path(workdir.value)
+        if draw.value:
+            rows = [json.loads(line) for line in (folder / RESULTS).read_text().splitlines()]
+        else:
+            use_machine(config.value)
+            study = Study(config=config.value, folder=folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            measure(study)
+            rows = study.rows
+            write_text(folder / RESULTS, "".join(json.dumps(row) + "\n" for row in rows))
+        with written_whole(folder / FIGURE) as temporary:
+            temporary.write_bytes(picture(rows))
+        logging.info("figure: %s", folder / FIGURE)
+
+    run(main)
