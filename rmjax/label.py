@@ -6,20 +6,12 @@ python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity -
 python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
 """
 
-from absl import flags
-
 from rmjax.command import results_alone, run
-from rmjax.datasets.open import open_many
-from rmjax.datasets.tasks import open_tasks
 from rmjax.files import check_bucket
 from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
-from rmjax.labeling.ai import label_with_ai
-from rmjax.labeling.job_flags import DIMENSION, OUTPUT, TASKS, data, given
-from rmjax.labeling.label_report import report_labels
-from rmjax.labeling.labeled import label_with
+from rmjax.labeling.job_flags import DIMENSION, JUDGE, OUTPUT, TASKS, data, given
 from rmjax.labeling.pairing import Scorer
 
-JUDGE = flags.DEFINE_enum("judge", "people", ["people", "openai", "rule"], "Who judges.")
 judge_flags.define()
 rule_flags.define()
 
@@ -34,26 +26,32 @@ def main() -> None:
 
 
 def _by_machine(dimension: str, output: str) -> None:
+    from rmjax.datasets.tasks import open_tasks
+    from rmjax.labeling import ai, labeled
+
     check_bucket(output)
     if JUDGE.value == "rule":
         labeler = rule_flags.rule_labeler(dimension=dimension)
-        label_with(labeler, open_tasks(given(TASKS), data(), dimension=dimension), output)
+        labeled.label_with(labeler, open_tasks(given(TASKS), data(), dimension=dimension), output)
         return
     settings = judge_flags.judge_settings(dimension=dimension, output=output)
     with results_alone() as tell:
-        label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
+        ai.label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
 
 
 def _scorer(workdir: str, head: str | None) -> Scorer:
-    from rmjax.scoring.task_rewards import task_rewards  # here alone, since people need no jax to judge
+    from rmjax.scoring.task_rewards import task_rewards  # here, as all imports below: each job needs few of them
 
     return task_rewards(workdir, head)
 
 
 def _report() -> None:
-    sets = [open_many(specs, data(), dimension=report_flags.dimension()) for specs in report_flags.specs()]
+    from rmjax.datasets.open import open_many
+    from rmjax.labeling.label_report import report_labels
+
+    found, gold = (open_many(specs, data(), dimension=report_flags.dimension()) for specs in report_flags.specs())
     with results_alone() as tell:
-        tell(report_labels(sets[0], gold=sets[1], folder=report_flags.FOLDER.value))
+        tell(report_labels(found, gold=gold, folder=report_flags.FOLDER.value))
 
 
 if __name__ == "__main__":

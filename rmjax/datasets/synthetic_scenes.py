@@ -127,8 +127,9 @@ UTILITIES: dict[str, Callable[[Latents], float]] = {
 def make_scenes(*, count: int, seed: int, test: bool, responses: int = 2) -> list[Scene]:
     """``count`` scenes with prompts that differ from each other, the same for the same arguments on every machine.
 
-    The responses to a prompt are drawn independently, but no two of them are equal. No prompt of a test scene can be one of a training scene: the invented names differ, and so do the combinations of
-    a kind with the topics asked for, of which one in five is only ever asked in tests.
+    The responses to a prompt are drawn independently, but no two of them are equal. No prompt of a test scene can be
+    one of a training scene: the invented names differ, and so do the combinations of a kind with the topics asked for,
+    of which one in five is only ever asked in tests.
     """
     dice = Dice(seed, int(test))
     questions = _Questions(test=test)

@@ -9,6 +9,7 @@ from rmjax.config import DataConfig, OnError
 from rmjax.errors import UserError
 
 Value = TypeVar("Value")
+JUDGE = flags.DEFINE_enum("judge", "people", ["people", "openai", "rule"], "Who judges.")
 TASKS = flags.DEFINE_multi_string("tasks", [], "What is judged: rows {prompt, responses} or preferences; repeatable.")
 DIMENSION = flags.DEFINE_string("dimension", None, "On what, as helpfulness, harmlessness, honesty or brevity.")
 OUTPUT = flags.DEFINE_string("output", None, "The .jsonl or .jsonl.gz file of the judgments.")

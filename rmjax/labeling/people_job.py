@@ -10,8 +10,6 @@ from rmjax.config import ConfigError
 from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.handing import Rules
 from rmjax.labeling.judged import export_judged
-from rmjax.labeling.page import PageSettings, make_app
-from rmjax.labeling.page_process import allowed_hosts, serve_page
 from rmjax.labeling.pairing import PairRule, Scorer, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
@@ -65,6 +63,9 @@ def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
       UserError: for tasks, gold pairs, tokens or a store that can't be used, or that don't fit each other.
       ConfigError: for flags that don't.
     """
+    from rmjax.labeling.page import PageSettings, make_app  # here, since all else is done in less time than it loads
+    from rmjax.labeling.page_process import allowed_hosts, serve_page
+
     if job.tasks is None or job.dimension is None:
         raise ConfigError(f"--tasks is {job.tasks!r} and --dimension {job.dimension!r}; the page needs both")
     check_bucket(checked_name(job.output))  # now, rather than when people have worked for it
