@@ -3,8 +3,9 @@
     python -m studies.best_of_n --workdir=runs/best_of_n
 
 Hardware: two CPU cores. Measured: not up to n = 256 among candidates like the compared responses; at n = 32 (400 and
-1600 pairs) and 64 (6400) for width 64, among candidates that repeat themselves. The pessimistic score halves the loss
-with 1600 pairs. Roughly 11 minutes of CPU time, in several starts.
+1600 pairs) and 64 (6400) for width 64, among candidates that repeat themselves. The pessimistic score may lessen
+the loss (0.09 rather than 0.20 with 1600 pairs; the intervals overlap). Roughly 11 minutes of CPU
+time, in several starts.
 """
 
 from experiments import base
