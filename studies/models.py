@@ -54,10 +54,16 @@ class Model:
         return [mean_of_members(found) for found in self.members(preferences)]
 
 
-def trained_on(preferences: Sequence[Preference], config: ExperimentConfig, folder: epath.PathLike) -> Model:
+def trained_on(
+    preferences: Sequence[Preference],
+    config: ExperimentConfig,
+    folder: epath.PathLike,
+    validation: Sequence[Preference] = (),
+) -> Model:
     """A model trained on these preferences, in ``folder``; one that is complete is not trained again.
 
-    They lie in ``folder/preferences.jsonl``, so ``rmjax.train`` could do it again.
+    They lie in ``folder/preferences.jsonl``, so ``rmjax.train`` could do it again; and those of ``validation``, if
+    there are any, by which the best checkpoint is then chosen, in ``validation.jsonl``.
     """
     folder = epath.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,5 +71,9 @@ def trained_on(preferences: Sequence[Preference], config: ExperimentConfig, fold
     write_preferences(file, preferences)
     own = copy.deepcopy(config)
     own.data.train = (str(file),)
+    if validation:
+        held_out = folder / "validation.jsonl"
+        write_preferences(held_out, validation)
+        own.data.validation = (str(held_out),)
     train(own, folder / "run", make_evaluator=make_evaluator)
     return Model(folder / "run")

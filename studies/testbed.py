@@ -1,6 +1,8 @@
 """Records of the synthetic testbed that nobody has judged yet, with any number of responses."""
 
+import dataclasses
 import itertools
+from collections.abc import Sequence
 
 from rmjax.datasets.synthetic import ERROR_RATE, TEMPERATURE
 from rmjax.datasets.synthetic_scenes import UTILITIES, Scene, make_scenes
@@ -9,18 +11,40 @@ from rmjax.preferences.record import Comparison, Preference, Source
 
 
 def unjudged(
-    dimension: str, *, count: int, responses: int = 2, seed: int = 0, test: bool = False
+    dimension: str, *, count: int, responses: int = 2, seed: int = 0, test: bool = False, every_pair: bool = True
 ) -> tuple[Preference, ...]:
     """``count`` prompts whose responses all pairs are to be judged of, each with the same weight, one for a prompt.
 
-    The same prompts and responses whatever the dimension. ``utilities`` are the true ones on it.
+    The same prompts and responses whatever the dimension. ``utilities`` are the true ones on it. Without
+    ``every_pair`` only the first two responses are to be compared, as where many are there to be scored.
     """
     scenes = make_scenes(count=count, seed=seed, test=test, responses=responses)
-    return tuple(_record(scene, dimension, f"scene {place}") for place, scene in enumerate(scenes))
+    compared = responses if every_pair else 2
+    return tuple(_record(scene, dimension, compared, f"scene {place}") for place, scene in enumerate(scenes))
 
 
-def _record(scene: Scene, dimension: str, origin: str) -> Preference:
-    pairs = list(itertools.combinations(range(len(scene.responses)), 2))
+def judged_truly(preferences: Sequence[Preference]) -> tuple[Preference, ...]:
+    """The same pairs, of which the response of the higher true utility is preferred for certain, and neither of equal
+    ones: what accuracy against the truth is measured on."""
+    return tuple(
+        dataclasses.replace(
+            entry,
+            comparisons=tuple(
+                dataclasses.replace(pair, probability=_better(entry.utilities, pair)) for pair in entry.comparisons
+            ),
+        )
+        for entry in preferences
+    )
+
+
+def _better(utilities: tuple[float, ...] | None, pair: Comparison) -> float:
+    assert utilities is not None, "the testbed knows the utilities of all its responses"
+    left, right = utilities[pair.left], utilities[pair.right]
+    return 0.5 if left == right else float(left > right)
+
+
+def _record(scene: Scene, dimension: str, compared: int, origin: str) -> Preference:
+    pairs = list(itertools.combinations(range(compared), 2))
     return Preference(
         prompt=scene.prompt,
         responses=scene.responses,
