@@ -27,7 +27,7 @@ _COMPARISON = flags.DEFINE_float(
 
 COMPARISONS = 4000  # judgments; as many ratings are "equal count"
 PEOPLE = 8
-SPREADS = (0.0, 1.0)  # points between the raters' offsets, a standard deviation
+SPREADS = (0.0, 1.0, 2.0)  # points between the raters' offsets, a standard deviation
 TEST_PAIRS = 2000
 COMPARED, ALONE, APART = "comparison", "one rater", "two raters"
 STANDARDIZED, FOUR = "two raters, standardized", "one rater, four responses"
