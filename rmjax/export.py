@@ -12,6 +12,7 @@ format, for that base.
 from absl import flags
 
 from rmjax.command import run
+from rmjax.errors import UserError
 from rmjax.scoring.export import export
 from rmjax.scoring.export_adapter import export_adapter
 from rmjax.training.machine import use_machine
@@ -27,9 +28,12 @@ _LICENSE = flags.DEFINE_string("license", None, "Of the model, for its card (an 
 _GOLDEN = flags.DEFINE_string("golden", None, "Conversations to keep scores of: neutral, or a file of rows.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
 _ADAPTER_ON = flags.DEFINE_string("adapter_on", None, "The base that a PEFT adapter is written for: name or folder.")
+_OF_WHOLE = (_REPORT, _LICENSE, _GOLDEN, _DTYPE)
 
 
 def main() -> None:
+    if _ADAPTER_ON.value is not None and (given := [flag.name for flag in _OF_WHOLE if flag.present]):
+        raise UserError(f"--{given[0]} is given with --adapter_on; an adapter is written without it")
     use_machine()
     if _ADAPTER_ON.value is not None:
         print(export_adapter(_WORKDIR.value, _OUTPUT.value, base=_ADAPTER_ON.value, step=_STEP.value, head=_HEAD.value))

@@ -1,10 +1,18 @@
-"""What all that listens for requests has in common: whom an address lets in, its URL, and signals that end it."""
+"""What all that listens for requests has in common: a socket, whom an address lets in, its URL, and
+signals that end it."""
 
 import contextlib
 import ipaddress
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from rmjax.errors import ReportedError
+
+
+class AddressError(ReportedError):
+    """Where nothing can listen: the message names host and port."""
 
 
 def is_loopback(host: str) -> bool:
@@ -32,3 +40,30 @@ def noticed(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     finally:
         for number, former in old.items():
             signal.signal(number, former)
+
+
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket at that address, to be had before what takes long is done; connections are refused until it listens.
+
+    Raises:
+      AddressError: where there can be none: the port is taken, or the host isn't this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port whose server has just ended is free
+        with explained(host, port):
+            found.bind((host, port))
+        yield found
+
+
+@contextlib.contextmanager
+def explained(host: str, port: int) -> Iterator[None]:
+    """Within the block an OSError is an AddressError, which says where it is that nothing can listen."""
+    try:
+        yield
+    except OSError as error:
+        raise AddressError(
+            f"--host is {host!r} and --port {port}, where nothing can listen: {error.strerror}; right would be an "
+            "address of this machine and a port of it that is free (--port=0 takes any)"
+        ) from error

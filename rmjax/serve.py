@@ -10,10 +10,11 @@ from pathlib import PurePath
 from absl import flags
 
 from rmjax.command import run
+from rmjax.listening import bound
 from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.serving import ServerSettings
-from rmjax.scoring.serving_process import api_key, bound, check_host, serve
+from rmjax.scoring.serving_process import api_key, check_host, serve
 from rmjax.training.machine import use_machine
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.", required=True)

@@ -253,9 +253,8 @@ def test_help_lists_the_flags_and_ends_well(flag, fields, server):
     assert ("\n  --config.steps=1000\n" in done.stdout) == fields
 
 
-@pytest.mark.parametrize("name", ["evaluate", "export", "score"])
-def test_a_command_that_nothing_was_imported_for_starts(name):
-    line = [sys.executable, "-m", f"rmjax.{name}", "--help"]
+def test_a_command_that_nothing_was_imported_for_starts():
+    line = [sys.executable, "-m", "rmjax.evaluate", "--help"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "--workdir:" in done.stdout

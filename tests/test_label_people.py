@@ -21,6 +21,7 @@ from rmjax.labeling.pairing import PairRule
 from rmjax.labeling.people_job import PeopleJob, export, serve
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import Task
+from rmjax.listening import AddressError, bound
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.scoring.scorer import RewardScorer
@@ -122,6 +123,18 @@ def test_ended_it_writes_what_was_judged_and_goes_on_at_the_next_start(tmp_path,
             assert page.process.wait(timeout=30) == 0, page.log()
         assert f"{judged} judgments of {judged} tasks, 0 of them ties; 0 skips left out; mia: median" in page.log()
         assert len(read_preferences(tmp_path / "out.jsonl", defaults=HELPFULNESS)) == judged
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_stored(tmp_path):
+    tasks = str(write_tasks(tmp_path / "tasks.jsonl", rows(2)))
+    with bound("127.0.0.1", 0) as taken:
+        taken.listen()
+        job = PeopleJob(
+            output=str(tmp_path / "out.jsonl"), tasks=tasks, dimension="brevity", port=taken.getsockname()[1]
+        )
+        with pytest.raises(AddressError, match=f"--port {job.port}, where nothing can listen: Address already in use"):
+            serve(job)
+    assert [path.name for path in tmp_path.iterdir()] == ["tasks.jsonl"]
 
 
 def test_flags_that_do_not_fit_are_one_line_with_code_2(tmp_path):

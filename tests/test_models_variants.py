@@ -63,11 +63,8 @@ def test_every_field_changes_the_rewards(name, field):
     assert np.abs(np.asarray(rewards(model, params, batch) - rewards(other, others, batch))[used]).max() > 1e-3
 
 
-# Layers that differ from each other, learned positions, parallel branches: what a scan over layers could get wrong.
-@pytest.mark.parametrize(
-    ("name", "remat"),
-    [("gemma3", Remat.FULL), ("gemma3", Remat.DOTS), ("gpt2", Remat.FULL), ("gpt_neox", Remat.DOTS)],
-)
+# Layers that differ from each other, and parallel branches: what a scan over layers could get wrong.
+@pytest.mark.parametrize(("name", "remat"), [("gemma3", Remat.FULL), ("gpt_neox", Remat.DOTS)])
 def test_remat_and_unrolling_change_no_gradient(name, remat):
     batch = random_batch(3)
 

@@ -149,3 +149,10 @@ def test_what_an_adapter_does_not_hold_is_an_error_that_leaves_nothing(run, tmp_
     with pytest.raises(ExportError, match="has several reward heads; --head must be one of a, b"):
         export_adapter(several, tmp_path / "out", base="x")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_flag_that_an_adapter_is_written_without_is_an_error(server, tmp_path):
+    options = (f"--workdir={tmp_path}", f"--output={tmp_path}/out", "--adapter_on=somebody/base", "--dtype=bfloat16")
+    done = server.run("-m", "rmjax.export", *options)
+    assert done.stderr == "error: --dtype is given with --adapter_on; an adapter is written without it\n"
+    assert done.returncode == 2

@@ -17,9 +17,10 @@ from served import random_row
 from untrained import untrained_config, write_run
 
 from rmjax.config import BatchConfig, ConfigError
+from rmjax.listening import AddressError, bound
 from rmjax.scoring import rows
 from rmjax.scoring.scorer import RewardScorer
-from rmjax.scoring.serving_process import AddressError, bound, check_host
+from rmjax.scoring.serving_process import check_host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])

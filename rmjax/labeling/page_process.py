@@ -11,9 +11,10 @@ from absl import logging
 from starlette.types import ASGIApp
 
 from rmjax.config import ConfigError
-from rmjax.listening import is_loopback, noticed, url
+from rmjax.listening import explained, is_loopback, noticed, url
 
 _DRAIN = 5  # seconds that the last answers may take
+_BACKLOG = 128  # connections that wait
 
 
 def allowed_hosts(host: str, *, by_token: bool) -> frozenset[str] | None:
@@ -31,20 +32,22 @@ def allowed_hosts(host: str, *, by_token: bool) -> frozenset[str] | None:
     )
 
 
-def serve_page(app: ASGIApp, *, host: str, port: int, ended: Callable[[], None]) -> None:
+def serve_page(app: ASGIApp, *, listening: socket.socket, ended: Callable[[], None]) -> None:
     """Serves the page until SIGTERM or SIGINT; then, when the last answers are out, calls ``ended`` and returns.
 
-    OSError where the port is taken.
+    ``listening`` is where it is reached, as ``rmjax.listening.bound`` gives it. AddressError where another process has
+    begun to listen there meanwhile.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=128) as listening:
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off",
-            timeout_graceful_shutdown=_DRAIN,
-        )  # fmt: skip
-        logging.info("the page is at %s", url(host, listening.getsockname()[1]))
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_Server(config).serve(sockets=[listening]))
+    host, port = listening.getsockname()[:2]
+    with explained(host, port):
+        listening.listen(_BACKLOG)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off",
+        timeout_graceful_shutdown=_DRAIN,
+    )  # fmt: skip
+    logging.info("the page is at %s", url(host, port))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_Server(config).serve(sockets=[listening]))
     ended()
 
 

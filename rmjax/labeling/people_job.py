@@ -1,5 +1,6 @@
 """A labeling job for people: tasks in, the page, judgments out."""
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import read_gold, read_tasks
+from rmjax.listening import bound
 from rmjax.preferences.write import checked_name
 
 
@@ -49,11 +51,8 @@ class PeopleJob:
 
 def export(job: PeopleJob) -> None:
     """Writes what has been judged so far; a page may be served from the store meanwhile."""
-    store = Store(job.store_path, create=False)
-    try:
+    with contextlib.closing(Store(job.store_path, create=False)) as store:
         export_judged(store, job.output)
-    finally:
-        store.close()
 
 
 def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
@@ -62,6 +61,7 @@ def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
     Raises:
       UserError: for tasks, gold pairs, tokens or a store that can't be used, or that don't fit each other.
       ConfigError: for flags that don't.
+      AddressError: where nothing can listen at that host and port; then no store is made or changed.
     """
     from rmjax.labeling.page import PageSettings, make_app  # here, since all else is done in less time than it loads
     from rmjax.labeling.page_process import allowed_hosts, serve_page
@@ -75,17 +75,15 @@ def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
     if os.path.exists(job.output) and not os.path.exists(job.store_path):
         raise ConfigError(f"--output: {job.output} is there, but no store {job.store_path} from which it was written; "
                           "right would be a new file, or the --store that belongs to it")  # fmt: skip
-    store = _filled(job, job.tasks, job.dimension, scorer)
     rules = Rules(
         annotators_per_pair=job.annotators_per_pair, gold_rate=job.gold_rate, lease_seconds=60 * job.lease_minutes
     )
     settings = PageSettings(question=question, rules=rules, strength=job.strength, tokens=tokens, hosts=hosts)
-    try:
-        serve_page(
-            make_app(store, settings), host=job.host, port=job.port, ended=lambda: export_judged(store, job.output)
-        )
-    finally:
-        store.close()
+    with (
+        bound(job.host, job.port) as listening,
+        contextlib.closing(_filled(job, job.tasks, job.dimension, scorer)) as store,
+    ):
+        serve_page(make_app(store, settings), listening=listening, ended=lambda: export_judged(store, job.output))
 
 
 def _filled(job: PeopleJob, path: str, dimension: str, scorer: Scorer | None) -> Store:

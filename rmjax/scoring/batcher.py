@@ -185,8 +185,9 @@ class Batcher:
     def _take(self) -> list[_Piece]:
         """Waits for pieces and takes what fits in the budget; none when it is over.
 
-        Those who were just answered are likely to ask again at once. So that they aren't always one batch late, as many
-        groups as the last batch had are waited for, a moment that is short beside what a batch takes.
+        Those who were just answered are likely to ask again at once. So half as many groups as the last batch had are
+        waited for, a moment that is short beside what a batch takes: with as many again the batches fall into two that
+        take turns, and while one is computed the others get their answers and ask anew.
         """
         with self._changed:
             while True:
@@ -201,7 +202,7 @@ class Batcher:
         last = self._last
         if last is not None and self._limits.batching:
             seconds = min(_LINGER * last.seconds, _LONGEST_LINGER)
-            self._changed.wait_for(lambda: len(self._waiting) >= last.groups or self._ended, seconds)
+            self._changed.wait_for(lambda: 2 * len(self._waiting) >= last.groups or self._ended, seconds)
 
     def _fitting(self) -> list[_Piece]:
         taken: list[_Piece] = []

@@ -5,15 +5,13 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
 from absl import logging
 
 from rmjax.config import ConfigError
-from rmjax.errors import ReportedError
-from rmjax.listening import is_loopback, noticed, url
+from rmjax.listening import explained, is_loopback, noticed, url
 from rmjax.scoring.client import API_KEY
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.server import make_app
@@ -22,10 +20,6 @@ from rmjax.scoring.serving_rewards import normalization_of
 
 _KEEP_ALIVE = 60  # seconds
 _BACKLOG = 2048  # connections that wait
-
-
-class AddressError(ReportedError):
-    """Where a server can't listen: the message names host and port."""
 
 
 def api_key() -> str | None:
@@ -40,32 +34,6 @@ def check_host(host: str, key: str | None, *, allow_anonymous: bool) -> None:
             f"--host is {host!r}, which other machines reach; set {API_KEY} in the environment to a key that requests "
             "must bring, or give --allow_anonymous to let everyone in"
         )
-
-
-@contextlib.contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket at that address, before a model is loaded for it; connections are refused until ``serve`` listens.
-
-    Raises:
-      AddressError: where there can be none: the port is taken, or the host isn't this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as found:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port whose server has just ended is free
-        with _explained(host, port):
-            found.bind((host, port))
-        yield found
-
-
-@contextlib.contextmanager
-def _explained(host: str, port: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise AddressError(
-            f"--host is {host!r} and --port {port}, where the server can't listen: {error.strerror}; right would be an "
-            "address of this machine and a port of it that is free (--port=0 takes any)"
-        ) from error
 
 
 def serve(scorer: RewardScorer, settings: ServerSettings, *, listening: socket.socket, drain_seconds: float) -> None:
@@ -88,7 +56,7 @@ def serve(scorer: RewardScorer, settings: ServerSettings, *, listening: socket.s
     )  # fmt: skip
     server = DrainingServer(config, app.state.serving, drain_seconds)
     host, port = listening.getsockname()[:2]
-    with _explained(host, port):
+    with explained(host, port):
         listening.listen(_BACKLOG)
     logging.info("serving %s at %s", settings.model, url(host, port))
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
