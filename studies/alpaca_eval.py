@@ -1,0 +1,208 @@
+"""AlpacaEval's judge: what it prefers of two answers at which lengths, and what a model learns from it."""
+
+import copy
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from etils import epath
+from jaxtyping import Float64
+from scipy.special import expit, logit
+
+from experiments import hh_base
+from rmjax.config import ExperimentConfig, OnError
+from rmjax.errors import UserError
+from rmjax.evaluation.pairwise import accuracy_by_quartile
+from rmjax.intervals import bootstrap, wilson_interval
+from rmjax.labeling.length_control import length_control
+from rmjax.labeling.rule import characters, contents
+from rmjax.preferences.groups import RowDefaults
+from rmjax.preferences.read import read_preferences
+from rmjax.preferences.record import Comparison, Preference, Source, Text
+from studies.models import trained_on
+from studies.study import Study
+
+FILE = "annotations.json.gz"
+JUDGE, MODEL = "AlpacaEval's judge", "a model of AlpacaEval's judge"
+LONGEST, LEAST_PROSE = 1400, 0.85  # bytes, and the share of letters and spaces: the model's limit is beyond that
+TEST_SHARE = 0.25  # of the instructions
+PAIRS_OF_AN_INSTRUCTION = 5  # to train on; of eleven answers, so many pairs have none in common
+_SURE = 1e-9  # a judge's probabilities of exactly 0 and 1 are taken for this much less
+_DEFAULTS = RowDefaults(dimension="helpfulness", source=Source.AI)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A generator's answer to an instruction, and the probability that the judge prefers it to the reference's."""
+
+    response: Text
+    reference: Text
+    probability: float
+
+
+Answers = Mapping[str, Mapping[Text, Answer]]  # by generator and instruction
+
+
+def read_answers(folder: epath.PathLike) -> Answers:
+    """All generators of the folder; UserError where there are none."""
+    files = sorted(epath.Path(folder).glob(f"*/{FILE}"))
+    if len(files) < 2:
+        raise UserError(
+            f"--alpaca_eval is {str(folder)!r}, with {len(files)} files GENERATOR/{FILE}; right would be two or more: "
+            "the annotations.json of weighted_alpaca_eval_gpt4_turbo in the results of github.com/tatsu-lab/alpaca_eval"
+        )
+    found = {}
+    for file in files:
+        rows = read_preferences(str(file), defaults=_DEFAULTS, on_error=OnError.SKIP)
+        found[file.parent.name] = {
+            row.prompt: Answer(
+                response=row.responses[1],
+                reference=row.responses[0],
+                probability=1 - row.comparisons[0].probability,
+            )
+            for row in rows
+        }
+    return found
+
+
+def measure_alpaca_eval(study: Study, folder: epath.PathLike) -> None:
+    """Win rates as they are and at equal length, and a model that is trained on the judge's preferences."""
+    answers = read_answers(folder)
+    _win_rates(study, answers)
+    _model(study, answers)
+
+
+def _win_rates(study: Study, answers: Answers) -> None:
+    numbers: dict[Text, int] = {}
+    rows = [
+        (
+            answer.probability,
+            log_ratio(answer.response, answer.reference),
+            rival,
+            numbers.setdefault(prompt, len(numbers)),
+        )
+        for rival, own in enumerate(answers.values())
+        for prompt, answer in own.items()
+    ]
+    probability, length, rival, prompt = (np.array(column) for column in zip(*rows, strict=True))
+    found = length_control(probability, length, rival, prompt)
+    slope = [found.slope.value, found.slope.low, found.slope.high]
+    for place, (name, fair) in enumerate(zip(answers, found.at_equal_length, strict=True)):
+        own = rival == place
+        raw = wilson_interval(probability[own], prompt[own])
+        length_of = [characters(answer.response) for answer in answers[name].values()]
+        study.add(
+            kind=JUDGE,
+            name=name,
+            slope=slope,
+            characters=float(np.mean(length_of)),
+            raw=[raw.value, raw.low, raw.high],
+            controlled=[fair.value, fair.low, fair.high],
+        )
+
+
+def log_ratio(one: Text, other: Text) -> float:
+    """log((1 + characters of one) / (1 + characters of the other))."""
+    return float(np.log1p(characters(one)) - np.log1p(characters(other)))
+
+
+def implied(prompt: Text, answers: Sequence[Answer], pairs: Sequence[tuple[int, int]]) -> Preference:
+    """What the judge's preferences of two answers to the same third say of the two.
+
+    By Bradley and Terry the logit of one to the other is the difference of their logits to the third.
+    """
+    logits = logit(np.clip([answer.probability for answer in answers], _SURE, 1 - _SURE))
+    return Preference(
+        prompt=prompt,
+        responses=tuple(answer.response for answer in answers),
+        comparisons=tuple(
+            Comparison(left=a, right=b, probability=float(expit(logits[a] - logits[b]))) for a, b in pairs
+        ),
+        dimension=_DEFAULTS.dimension,
+        source=_DEFAULTS.source,
+    )
+
+
+def split(answers: Answers, seed: int) -> tuple[list[Preference], list[Preference]]:
+    """To train on, pairs of an instruction that have no answer in common; to test on, all pairs of other ones."""
+    rng = np.random.default_rng(seed)
+    instructions = list(dict.fromkeys(itertools.chain.from_iterable(answers.values())))
+    tested = set(rng.permutation(len(instructions))[: round(TEST_SHARE * len(instructions))].tolist())
+    train, test = [], []
+    for place, prompt in enumerate(instructions):
+        own = {answer.response: answer for found in answers.values() if (answer := found.get(prompt)) is not None}
+        kept = [answer for answer in own.values() if is_short_prose(answer.response)]
+        if len(kept) < 2:
+            continue
+        if place in tested:
+            test.append(implied(prompt, kept, [*itertools.combinations(range(len(kept)), 2)]))
+            continue
+        order = rng.permutation(len(kept)).tolist()[: 2 * PAIRS_OF_AN_INSTRUCTION]
+        for a, b in zip(order[0::2], order[1::2], strict=False):
+            train.append(implied(prompt, [kept[a], kept[b]], [(0, 1)]))
+    return train, test
+
+
+def is_short_prose(text: Text) -> bool:
+    """Whether a model with hh_base's limits can read it: not too long, and neither code nor a table of numbers."""
+    said = "".join(contents(text))
+    prose = sum(character.isalpha() or character.isspace() for character in said)
+    return 0 < len(said.encode()) <= LONGEST and prose >= LEAST_PROSE * len(said)
+
+
+def _config(study: Study) -> ExperimentConfig:
+    config = copy.deepcopy(hh_base.get_config())
+    config.seed = study.config.seed
+    config.logging.tensorboard = False
+    config.batch.rows = 6  # a number that two devices can share
+    return config
+
+
+def _model(study: Study, answers: Answers) -> None:
+    train, test = split(answers, study.config.seed)
+    model = trained_on(train, _config(study), study.folder / "alpaca_eval")
+    rewards = [found[:, 0].astype(np.float64) for found in model.rewards(test)]
+    lengths = [np.array([float(characters(text)) for text in record.responses]) for record in test]
+    for name, values in (("the model", rewards), ("the longer wins", lengths)):
+        study.add(kind=MODEL, name=name, train=len(train), test=len(test), **accuracies(test, values, lengths))
+
+
+def accuracies(
+    test: Sequence[Preference], values: Sequence[np.ndarray], lengths: Sequence[np.ndarray]
+) -> dict[str, list[float]]:
+    """How often the answer of higher value is the one that the judge prefers.
+
+    ``controlled`` is the mean over pairs of which the judge prefers the longer and pairs of which it prefers the
+    shorter: whoever goes by length alone has one half there. ``by_quarter`` is the accuracy by the difference in
+    length, the least first, and ``longer`` how often the longer answer has the higher value.
+    """
+    found = np.array(
+        [
+            (values_of[c.left] - values_of[c.right], length[c.left] - length[c.right], c.probability, number)
+            for number, (record, values_of, length) in enumerate(zip(test, values, lengths, strict=True))
+            for c in record.comparisons
+        ]
+    )
+    found = found[(found[:, 1] != 0) & (found[:, 2] != 0.5)]
+    value, length, probability = found[:, :3].T
+    prompt = found[:, 3].astype(np.int64)
+    agreed = _agreement(value, probability - 0.5)
+    longer = _agreement(length, probability - 0.5)
+    sums = np.stack([agreed * longer, longer, agreed * (1 - longer), 1 - longer], axis=1)
+    raw, follows = (wilson_interval(values, prompt) for values in (agreed, _agreement(value, length)))
+    fair = bootstrap(sums, prompt, _mean_of_both)
+    return {
+        "accuracy": [raw.value, raw.low, raw.high],
+        "controlled": [fair.value, fair.low, fair.high],
+        "by_quarter": accuracy_by_quartile(value, probability, np.abs(length)),
+        "longer": [follows.value, follows.low, follows.high],
+    }
+
+
+def _mean_of_both(sums: Float64[np.ndarray, "samples 4"]) -> Float64[np.ndarray, "samples"]:
+    return (sums[:, 0] / sums[:, 1] + sums[:, 2] / sums[:, 3]) / 2
+
+
+def _agreement(one: Float64[np.ndarray, "pairs"], other: Float64[np.ndarray, "pairs"]) -> Float64[np.ndarray, "pairs"]:
+    return 0.5 + 0.5 * np.sign(one) * np.sign(other)
