@@ -63,9 +63,11 @@ class Device:
 
 
 def make(
-    device: Device, *, batching: bool = True, tokens: int = 40, waiting: int = 1000, waiting_bytes: int = 10**6
+    device: Device, *, batching: bool = True, tokens=40, call: int = 1000, waiting: int = 1000, waiting_bytes=10**6
 ) -> Batcher:
-    limits = BatchLimits(batch_tokens=tokens, waiting_responses=waiting, waiting_bytes=waiting_bytes, batching=batching)
+    limits = BatchLimits(
+        batch_tokens=tokens, call_tokens=call, waiting_responses=waiting, waiting_bytes=waiting_bytes, batching=batching
+    )
     batcher = Batcher(encode, device.score, limits, reports.append)
     batcher.start()
     return batcher
@@ -98,8 +100,9 @@ def expected(requests: Sequence[Request]) -> list[list[float]]:
     return [[reward(conversation) for conversation in group.conversations] for group in encode(requests)]
 
 
-def test_what_waits_is_computed_together_in_its_order_within_the_budget(device):
-    batcher = make(device)
+@pytest.mark.parametrize(("call", "expected_sizes"), [(1000, [1, 3, 3, 2]), (30, [1, 3, 3, 2]), (16, [1, 3, 3, 1, 1])])
+def test_what_waits_is_computed_together_in_its_order_within_the_budget_and_whole_calls(device, call, expected_sizes):
+    batcher = make(device, call=call)  # which is 96 % full; of 12 tokens each, the first of 11 and the last of 16
     first = occupied(batcher, device)
     calls = [[asked("x" * 9, "x" * 9)] for _ in range(7)]
     futures = [batcher.submit(call) for call in calls]
@@ -109,9 +112,8 @@ def test_what_waits_is_computed_together_in_its_order_within_the_budget(device):
     device.gate.set()
     assert [rewards(future) for future in [first, *futures]] == [expected([asked("first")]), *map(expected, calls)]
     batcher.stop()
-    sizes = [len(batch) for batch in device.batches]
-    assert sizes == [1, 3, 3, 2]  # of 12 tokens each, the last of 11 and 16
-    assert [report.groups for report in reports] == sizes
+    assert [len(batch) for batch in device.batches] == expected_sizes
+    assert [report.groups for report in reports] == expected_sizes
     assert all(report.tokens <= 40 for report in reports)
     assert sum(report.responses for report in reports) == 1 + 14 + 1
 

@@ -102,6 +102,11 @@ class RewardComputer:
         """The token slots that a training batch has: enough for rows to be filled well, and all devices busy."""
         return self._budget * self._parts
 
+    @property
+    def tokens_a_call(self) -> int:
+        """The token slots of one call of the compiled program; what doesn't fill its last call costs as if it did."""
+        return self._rows_a_part * self.shape.length * self._parts
+
     def warm_up(self, params: Params) -> None:
         """Compiles every batch shape there is, by computing empty rows."""
         for rows_a_part in sorted({size for needed in range(1, self._rows_a_part + 1) for size in self._sizes(needed)}):

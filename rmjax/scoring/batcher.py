@@ -24,6 +24,7 @@ from rmjax.scoring.source import Reward
 
 _LINGER = 0.1  # of the seconds that the last batch took: the longest that more is waited for, to fill the next
 _LONGEST_LINGER = 0.05  # seconds
+_FILL = 0.96  # of a call's slots: about how full its rows are
 _NEWEST = 0.3  # what the last batch counts in the measured pace
 _LONGEST_RETRY = 60  # seconds
 
@@ -183,7 +184,7 @@ class Batcher:
                 logging.exception("the report of a batch is lost")
 
     def _take(self) -> list[_Piece]:
-        """Waits for pieces and takes what fits in the budget; none when it is over.
+        """Waits for pieces and takes what fits in the budget and fills whole calls; none when it is over.
 
         Those who were just answered are likely to ask again at once. So half as many groups as the last batch had are
         waited for, a moment that is short beside what a batch takes: with as many again the batches fall into two that
@@ -206,17 +207,23 @@ class Batcher:
 
     def _fitting(self) -> list[_Piece]:
         taken: list[_Piece] = []
-        tokens = 0
+        tokens, room = 0, self._room()
         while self._waiting:
             piece = self._waiting[0]
             if not piece.call.future.done():
                 other = bool(taken) and not self._limits.batching and piece.call is not taken[0].call
-                if taken and (other or tokens + piece.tokens > self._limits.batch_tokens):
+                if taken and (other or tokens + piece.tokens > room):
                     break
                 taken.append(piece)
                 tokens += piece.tokens
             self._waiting.popleft()
         return taken
+
+    def _room(self) -> int:
+        """The tokens of the next batch at most: the budget, or as many whole calls as what waits fills."""
+        waiting = sum(piece.tokens for piece in self._waiting if not piece.call.future.done())
+        call = max(1, int(_FILL * self._limits.call_tokens))
+        return min(self._limits.batch_tokens, waiting // call * call or self._limits.batch_tokens)
 
     def _drop(self) -> None:
         with self._changed:

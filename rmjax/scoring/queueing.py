@@ -32,12 +32,14 @@ class BatchLimits:
 
     Attributes:
       batch_tokens: the budget of a batch, with what responses share counted once. A group with more is taken alone.
+      call_tokens: what the device computes in one call: a batch of more is as many as fill whole calls.
       waiting_responses: the most responses that wait or are computed.
       waiting_bytes: the most bytes of their texts, as ``text_bytes`` counts.
       batching: false takes one call at a time, for comparison.
     """
 
     batch_tokens: int
+    call_tokens: int
     waiting_responses: int
     waiting_bytes: int
     batching: bool = True

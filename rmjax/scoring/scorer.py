@@ -167,6 +167,11 @@ class RewardScorer:
         """The most tokens that are computed together."""
         return self._compute.tokens_at_once
 
+    @property
+    def tokens_a_call(self) -> int:
+        """Of these, those of one call of the compiled program."""
+        return self._compute.tokens_a_call
+
     def warm_up(self) -> None:
         """Compiles all that scoring may need, so that no request waits for it."""
         self._compute.warm_up(self.trained.params)

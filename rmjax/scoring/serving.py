@@ -106,6 +106,7 @@ class Serving:
         self._scorer = scorer
         limits = BatchLimits(
             batch_tokens=settings.batch_tokens or scorer.tokens_at_once,
+            call_tokens=scorer.tokens_a_call,
             waiting_responses=settings.max_waiting,
             waiting_bytes=settings.max_waiting_bytes,
             batching=settings.batching,
