@@ -10,7 +10,7 @@ from rmjax.command import results_alone, run
 from rmjax.files import check_bucket
 from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
 from rmjax.labeling.job_flags import DIMENSION, JUDGE, OUTPUT, TASKS, data, given
-from rmjax.labeling.pairing import Scorer
+from rmjax.labeling.pairing import Sureness
 
 judge_flags.define()
 rule_flags.define()
@@ -20,7 +20,7 @@ def main() -> None:
     if report_flags.FOLDER.value is not None:
         _report()
     elif JUDGE.value == "people":
-        people_flags.run(_scorer)
+        people_flags.run(_sureness)
     else:
         _by_machine(given(DIMENSION), given(OUTPUT))
 
@@ -39,10 +39,10 @@ def _by_machine(dimension: str, output: str) -> None:
         ai.label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
 
 
-def _scorer(workdir: str, head: str | None) -> Scorer:
-    from rmjax.scoring.task_rewards import task_rewards  # here, as all imports below: each job needs few of them
+def _sureness(workdir: str, head: str | None) -> Sureness:
+    from rmjax.scoring.task_sureness import task_sureness  # here, as all imports below: each job needs few of them
 
-    return task_rewards(workdir, head)
+    return task_sureness(workdir, head)
 
 
 def _report() -> None:

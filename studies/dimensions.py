@@ -30,7 +30,8 @@ MIXED = ("helpfulness", "harmlessness")
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of helpfulness in a mixture; the first and the last are models of the matrix
 TRAIN_PROMPTS, TEST_PROMPTS = 12_000, 2000  # of the testbed
 LONGEST = 1200  # characters of an HH response; hh_base's limit of tokens is beyond that
-ALONE, HEADS, MIXTURE, LONGER = "a model each", "a head each", "mixture", "the longer wins"
+ALONE, MIXTURE, LONGER = "a model each", "mixture", "the longer wins"
+STEPS, ROWS = "a head each, thrice the steps", "a head each, thrice the rows"  # so that all judgments are read as often
 _HH = {
     "helpfulness": "hh_rlhf/helpful-base:{}",
     "harmlessness": "hh_rlhf/harmless-base:{}",
@@ -120,9 +121,10 @@ def measure(study: Study) -> None:
         for name, model in alone.items():
             _row(study, world, model, kind=ALONE, trained=name)
         together = tuple(itertools.chain.from_iterable(world.train.values()))
-        heads = _trained(study, world, "heads", together, DIMENSIONS)
-        for number, name in enumerate(DIMENSIONS):
-            _row(study, world, heads, kind=HEADS, trained=name, head=number)
+        for kind, folder in ((STEPS, "heads"), (ROWS, "heads_rows")):
+            heads = _trained(study, world, folder, together, more=kind)
+            for number, name in enumerate(DIMENSIONS):
+                _row(study, world, heads, kind=kind, trained=name, head=number)
         for share in SHARES:
             model = {0.0: alone[MIXED[1]], 1.0: alone[MIXED[0]]}.get(share)
             model = model or _trained(study, world, f"mixture_{share}", mixed(world.train, share))
@@ -130,13 +132,17 @@ def measure(study: Study) -> None:
 
 
 def _trained(
-    study: Study, world: World, name: str, preferences: Sequence[Preference], heads: tuple[str, ...] = ()
+    study: Study, world: World, name: str, preferences: Sequence[Preference], *, more: str | None = None
 ) -> Model:
-    """A model; one with several heads takes so many times the steps, for it has so many times the comparisons."""
+    """A model with one head, or with one for each dimension and more of what ``more`` says."""
     config = copy.deepcopy(world.config)
-    config.model.reward_heads = heads
-    config.steps *= max(1, len(heads))
-    config.evaluate_every *= max(1, len(heads))
+    if more is not None:
+        config.model.reward_heads = DIMENSIONS
+    if more == STEPS:
+        config.steps *= len(DIMENSIONS)
+        config.evaluate_every *= len(DIMENSIONS)
+    if more == ROWS:
+        config.batch.rows *= len(DIMENSIONS)
     return trained_on(preferences, config, study.folder / world.name / name)
 
 
@@ -163,15 +169,17 @@ def picture(rows: Sequence[Row]) -> bytes:
     """For each world the matrix of both kinds, and both accuracies by what a mixture is made of."""
     worlds = list(dict.fromkeys(row["world"] for row in rows))
     with styled():
-        figure = Figure(figsize=(11.5, 0.5 + 3.3 * len(worlds)))
-        grid = figure.subplots(len(worlds), 3, squeeze=False, width_ratios=(1, 1, 1.1))
+        figure = Figure(figsize=(12.5, 0.5 + 3.1 * len(worlds)))
+        grid = figure.subplots(len(worlds), 4, squeeze=False, width_ratios=(1, 1, 1, 1.2))
         for line, world in zip(grid, worlds, strict=True):
             own = [row for row in rows if row["world"] == world]
-            for axes, kind in zip(line, (ALONE, HEADS), strict=False):
+            for axes, kind in zip(line, (ALONE, STEPS, ROWS), strict=False):
                 _matrix(axes, [row for row in own if row["kind"] in (kind, LONGER)])
                 axes.set_title(f"{world}: {kind}")
-            _mixtures(line[2], [row for row in own if row["kind"] == MIXTURE])
-            line[2].set_title(f"{world}: one head, mixed judgments")
+                if kind != ALONE:
+                    axes.set_yticklabels([])
+            _mixtures(line[3], [row for row in own if row["kind"] == MIXTURE])
+            line[3].set_title(f"{world}: one head, mixed judgments")
         return png(figure)
 
 

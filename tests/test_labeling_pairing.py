@@ -65,10 +65,10 @@ def test_the_least_sure_pairs_come_first_over_all_tasks():
         assert [difference(pair) for pair in pairs if pair.task == one] == every[:3]
 
 
-def test_a_scorer_goes_before_the_rows_own_rewards():
-    one = task(3, rewards=(0.0, 0.1, 9.0))
-    pairs = choose_pairs([one], PairRule.LEAST_SURE, per_task=1, scorer=lambda tasks: [[0.0, 9.0, 9.1] for _ in tasks])
-    assert [(pair.left, pair.right) for pair in pairs] == [(1, 2)]
+def test_a_model_goes_before_the_rows_own_rewards():
+    one, sure = task(3, rewards=(0.0, 0.1, 9.0)), [[0.0, 3.0, 2.0], [3.0, 0.0, 1.0], [2.0, 1.0, 0.0]]
+    pairs = choose_pairs([one], PairRule.LEAST_SURE, per_task=2, sureness=lambda tasks: [sure for _ in tasks])
+    assert [(pair.left, pair.right) for pair in pairs] == [(1, 2), (0, 2)]
 
 
 def test_what_cannot_be_chosen_is_an_error():
@@ -76,6 +76,6 @@ def test_what_cannot_be_chosen_is_an_error():
         choose_pairs([task(3)], PairRule.ALL, per_task=2)
     with pytest.raises(UserError, match=r"tasks.jsonl, t: --pairs=least_sure needs a reward"):
         choose_pairs([task(3)], PairRule.LEAST_SURE)
-    for rewards in ([1.0, float("nan"), 2.0], [1.0, 2.0]):
+    for rewards in ((1.0, float("nan"), 2.0), (1.0, 2.0)):
         with pytest.raises(UserError, match="right would be 3 finite numbers"):
-            choose_pairs([task(3)], PairRule.LEAST_SURE, scorer=lambda tasks, rewards=rewards: [rewards])
+            choose_pairs([task(3, rewards=rewards)], PairRule.LEAST_SURE)

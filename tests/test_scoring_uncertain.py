@@ -13,6 +13,8 @@ from untrained import untrained_config, untrained_contract, write_run
 from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.evaluation.spread import sureness
+from rmjax.labeling.pairing import PairRule, choose_pairs
+from rmjax.labeling.tasks import Task
 from rmjax.models import reward
 from rmjax.preferences.record import RowError
 from rmjax.scoring.best import best_of_n
@@ -20,6 +22,7 @@ from rmjax.scoring.remote_scorer import open_scorer
 from rmjax.scoring.rows import parse_request
 from rmjax.scoring.scored_files import score_file
 from rmjax.scoring.scorer import EnsembleError, RewardScorer
+from rmjax.scoring.task_sureness import task_sureness
 from rmjax.scoring.uncertain import UNCERTAIN, UncertainScorer, pair_sureness
 from rmjax.training.parallel import make_model
 from rmjax.training.scoring_record import ScoringRecord
@@ -159,6 +162,25 @@ def test_the_pairs_that_a_labeler_is_best_asked_about(members):
     with pytest.raises(UserError, match="head must be one of a, b"):
         pair_sureness(scorer, REQUESTS)
     assert pair_sureness(scorer, [], head="a") == []
+
+
+def test_people_are_asked_first_where_the_members_are_least_sure(tmp_path):
+    config = untrained_config()
+    config.model.ensemble = 4
+    workdir = write_run(tmp_path / "run", config)
+    requests = [request for request in REQUESTS if len(request.responses) > 2]
+    tasks = [
+        Task(id=str(place), prompt=request.prompt, responses=request.responses)
+        for place, request in enumerate(requests)
+    ]
+    pairs = choose_pairs(tasks, PairRule.LEAST_SURE, sureness=task_sureness(workdir))
+    scorer = RewardScorer.from_workdir(workdir)
+    known, rewards = pair_sureness(scorer, requests), scorer.score_many(requests)
+    asked = [(int(pair.task.id), pair.left, pair.right) for pair in pairs]
+    sure = [known[task][left, right] for task, left, right in asked]
+    np.testing.assert_array_less(sure[:-1], np.array(sure[1:]) + 1e-5)
+    apart = [abs(rewards[task][left] - rewards[task][right]) for task, left, right in asked]
+    assert (np.diff(apart) < 0).any()  # another order than that of the closest rewards
 
 
 def test_rows_are_plain_json(tmp_path, trained):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmjax.preferences.record import Comparison, Preference, Source
-from studies.dimensions import ALONE, DIMENSIONS, HEADS, LONGER, MIXED, MIXTURE, SHARES, accuracy, mixed, picture
+from studies.dimensions import ALONE, DIMENSIONS, LONGER, MIXED, MIXTURE, ROWS, SHARES, STEPS, accuracy, mixed, picture
 
 
 def pair(number: int, dimension: str, probability: float = 1.0) -> Preference:
@@ -46,7 +46,7 @@ def test_the_figure_is_drawn(worlds):
         for tested in DIMENSIONS:
             said = {"world": world, "tested": tested} | numbers
             rows.append({"kind": LONGER, "trained": LONGER} | said)
-            rows += [{"kind": kind, "trained": name} | said for kind in (ALONE, HEADS) for name in DIMENSIONS]
+            rows += [{"kind": kind, "trained": name} | said for kind in (ALONE, STEPS, ROWS) for name in DIMENSIONS]
         for tested in MIXED:
             said = {"world": world, "tested": tested} | numbers
             rows += [{"kind": MIXTURE, "trained": str(share), "share": share} | said for share in SHARES]

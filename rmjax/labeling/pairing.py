@@ -12,16 +12,18 @@ from rmjax.config import ConfigError
 from rmjax.errors import UserError
 from rmjax.labeling.tasks import Task
 
-Scorer = Callable[[Sequence[Task]], Sequence[Sequence[float]]]
-"""The rewards of the responses of each task, in order."""
+Square = Sequence[Sequence[float]]
+Sureness = Callable[[Sequence[Task]], Sequence[Square]]
+"""Of each task, in order, how sure a model is which of two responses is the better one: a row for each response, with a
+number for each other one, comparable over tasks and the same either way round."""
 
 
 class PairRule(enum.Enum):
     """Which pairs of a task's K responses are shown, and in which order.
 
     ALL: all K(K-1)/2. ROUND_ROBIN: in rounds of which each has every response at most once (the circle method), so that
-    the responses come up about equally often wherever it ends. LEAST_SURE: those whose rewards are closest first,
-    over all tasks: there the model that gave the rewards knows least.
+    the responses come up about equally often wherever it ends. LEAST_SURE: first those of which a model
+    is least sure which response is better, over all tasks; where there are rewards alone, those with the closest.
     """
 
     ALL = "all"
@@ -39,7 +41,7 @@ class Pair:
 
 
 def choose_pairs(
-    tasks: Sequence[Task], rule: PairRule, *, per_task: int | None = None, scorer: Scorer | None = None
+    tasks: Sequence[Task], rule: PairRule, *, per_task: int | None = None, sureness: Sureness | None = None
 ) -> list[Pair]:
     """The pairs of the tasks, in the order in which they are handed out.
 
@@ -49,49 +51,49 @@ def choose_pairs(
       tasks: with their responses.
       rule: that chooses.
       per_task: the most pairs of a task; None for all.
-      scorer: of the responses, for LEAST_SURE; None for the rewards that the tasks have themselves.
+      sureness: of a model, for LEAST_SURE; None for the rewards that the tasks have themselves.
 
     Raises:
       ConfigError: for a budget beside ALL, or one below 1.
-      UserError: where LEAST_SURE has no rewards for a task, or one of them is not finite.
+      UserError: where LEAST_SURE has no rewards for a task, or not a finite one for each response.
     """
     if per_task is not None and (rule is PairRule.ALL or per_task < 1):
         right = "left out with --pairs=all" if rule is PairRule.ALL else "at least 1"
         raise ConfigError(f"--pairs_per_task is {per_task}; it must be {right}")
-    rewards = _rewards(tasks, scorer) if rule is PairRule.LEAST_SURE else [()] * len(tasks)
+    sure: Sequence[Square] = [()] * len(tasks)
+    if rule is PairRule.LEAST_SURE and tasks:
+        sure = list(map(_of_rewards, tasks)) if sureness is None else sureness(tasks)
     ranked: list[tuple[float, Pair]] = []
-    for task, known in zip(tasks, rewards, strict=True):
+    for task, known in zip(tasks, sure, strict=True):
         for place, (key, left, right) in enumerate(_ordered(task, rule, known)):
             if per_task is None or place < per_task:
                 ranked.append((key, Pair(task, left, right)))
     return [pair for _, pair in sorted(ranked, key=lambda entry: entry[0])]  # equal keys keep the order of the tasks
 
 
-def _ordered(task: Task, rule: PairRule, rewards: Sequence[float]) -> list[tuple[float, int, int]]:
+def _ordered(task: Task, rule: PairRule, sure: Square) -> list[tuple[float, int, int]]:
     """The task's pairs, the first to be shown first, with the key by which those of all tasks are ordered."""
     count = len(task.responses)
     pairs = list(itertools.combinations(range(count), 2))
     if rule is PairRule.LEAST_SURE:
-        return sorted((abs(rewards[left] - rewards[right]), left, right) for left, right in pairs)
+        return sorted((sure[left][right], left, right) for left, right in pairs)
     if rule is PairRule.ROUND_ROBIN:
         pairs = _rounds(task.id, count)
     return [(float(place), left, right) for place, (left, right) in enumerate(pairs)]
 
 
-def _rewards(tasks: Sequence[Task], scorer: Scorer | None) -> Sequence[Sequence[float]]:
-    found = [task.rewards for task in tasks] if scorer is None or not tasks else scorer(tasks)
-    rewards = []
-    for task, known in zip(tasks, found, strict=True):
-        if known is None:
-            raise UserError(
-                f"{task.origin}: --pairs=least_sure needs a reward for each response; give --scorer_workdir, or rows "
-                "with the field 'rewards' (python -m rmjax.score writes it)"
-            )
-        if len(known) != len(task.responses) or not all(math.isfinite(reward) for reward in known):
-            right = f"{len(task.responses)} finite numbers"
-            raise UserError(f"{task.origin}: the rewards of the responses are {list(known)}; right would be {right}")
-        rewards.append(known)
-    return rewards
+def _of_rewards(task: Task) -> Square:
+    """How far the task's own rewards are apart."""
+    known = task.rewards
+    if known is None:
+        raise UserError(
+            f"{task.origin}: --pairs=least_sure needs a reward for each response; give --scorer_workdir, or rows with "
+            "the field 'rewards' (python -m rmjax.score writes it)"
+        )
+    if len(known) != len(task.responses) or not all(math.isfinite(reward) for reward in known):
+        right = f"{len(task.responses)} finite numbers"
+        raise UserError(f"{task.origin}: the rewards of the responses are {list(known)}; right would be {right}")
+    return [[abs(one - other) for other in known] for one in known]
 
 
 def _rounds(task_id: str, count: int) -> list[tuple[int, int]]:

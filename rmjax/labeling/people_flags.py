@@ -5,14 +5,14 @@ from collections.abc import Callable
 from absl import flags
 
 from rmjax.labeling.job_flags import DIMENSION, GOLD, OUTPUT, STORE, TASKS, given, one_of
-from rmjax.labeling.pairing import PairRule, Scorer
+from rmjax.labeling.pairing import PairRule, Sureness
 from rmjax.labeling.people_job import PeopleJob, export, serve
 
 _QUESTION = flags.DEFINE_string("question", None, "What is asked; the four dimensions have a question of their own.")
 _PAIRS = flags.DEFINE_enum_class(
     "pairs", PairRule.ALL, PairRule,
     "Which pairs of a task's responses are shown: all; round_robin, each response about equally often; or least_sure, "
-    "those with the closest rewards first (of --scorer_workdir, or of the rows' field rewards).",
+    "first those that the model of --scorer_workdir is least sure of, or with the closest of the rows' field rewards.",
 )  # fmt: skip
 _PAIRS_PER_TASK = flags.DEFINE_integer("pairs_per_task", None, "At most; not with --pairs=all.", lower_bound=1)
 _ANNOTATORS = flags.DEFINE_integer("annotators_per_pair", 1, "How many judge each pair.", lower_bound=1)
@@ -22,18 +22,18 @@ _STRENGTH = flags.DEFINE_bool("strength", False, "Asks how much better: slightly
 _TOKENS = flags.DEFINE_string("tokens", None, "A file of lines NAME TOKEN; only with a token can one judge then.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "The address to listen on; other machines need --tokens.")
 _EXPORT = flags.DEFINE_bool("export", False, "Writes what people have judged so far, and serves nothing.")
-_SCORER = flags.DEFINE_string("scorer_workdir", None, "The run whose rewards choose pairs, for --pairs=least_sure.")
+_SCORER = flags.DEFINE_string("scorer_workdir", None, "The run whose model chooses pairs, for --pairs=least_sure.")
 _SCORER_HEAD = flags.DEFINE_string("scorer_head", None, "The head of it, of a model with several.")
 _PORT = flags.DEFINE_integer("port", 8000, "The port; 0 for any that is free.", lower_bound=0, upper_bound=65535)
 
 
-def run(make_scorer: Callable[[str, str | None], Scorer]) -> None:
-    """Does what the flags ask for; ``make_scorer`` makes what gives the rewards of (a workdir, a head of its model)."""
+def run(make_sureness: Callable[[str, str | None], Sureness]) -> None:
+    """Does what the flags ask for; ``make_sureness`` makes what says how sure (a workdir, a head of its model) is."""
     job, workdir = _described_job(), _SCORER.value
     if _EXPORT.value:
         export(job)
     else:
-        serve(job, None if workdir is None else make_scorer(workdir, _SCORER_HEAD.value))
+        serve(job, None if workdir is None else make_sureness(workdir, _SCORER_HEAD.value))
 
 
 def _described_job() -> PeopleJob:

@@ -11,7 +11,7 @@ from rmjax.config import ConfigError
 from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.handing import Rules
 from rmjax.labeling.judged import export_judged
-from rmjax.labeling.pairing import PairRule, Scorer, choose_pairs
+from rmjax.labeling.pairing import PairRule, Sureness, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
 from rmjax.labeling.store import Store
@@ -55,7 +55,7 @@ def export(job: PeopleJob) -> None:
         export_judged(store, job.output)
 
 
-def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
+def serve(job: PeopleJob, sureness: Sureness | None = None) -> None:
     """Serves the page until it is told to stop, then writes what was judged; goes on where it ended before.
 
     Raises:
@@ -81,12 +81,12 @@ def serve(job: PeopleJob, scorer: Scorer | None = None) -> None:
     settings = PageSettings(question=question, rules=rules, strength=job.strength, tokens=tokens, hosts=hosts)
     with (
         bound(job.host, job.port) as listening,
-        contextlib.closing(_filled(job, job.tasks, job.dimension, scorer)) as store,
+        contextlib.closing(_filled(job, job.tasks, job.dimension, sureness)) as store,
     ):
         serve_page(make_app(store, settings), listening=listening, ended=lambda: export_judged(store, job.output))
 
 
-def _filled(job: PeopleJob, path: str, dimension: str, scorer: Scorer | None) -> Store:
+def _filled(job: PeopleJob, path: str, dimension: str, sureness: Sureness | None) -> Store:
     """The store with all tasks and gold pairs; nothing is written of tasks that can't be used."""
     tasks = read_tasks(path)
     gold = () if job.gold is None else read_gold(job.gold, dimension)
@@ -94,7 +94,7 @@ def _filled(job: PeopleJob, path: str, dimension: str, scorer: Scorer | None) ->
     store = Store(job.store_path)
     budget = "all" if job.pairs_per_task is None else str(job.pairs_per_task)
     new = store.new_tasks(tasks)
-    pairs = choose_pairs(new, job.pairs, per_task=job.pairs_per_task, scorer=scorer)
+    pairs = choose_pairs(new, job.pairs, per_task=job.pairs_per_task, sureness=sureness)
     store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
     store.name(secrets.token_hex(4))
     store.add(pairs)

@@ -65,7 +65,7 @@ UNCERTAIN = RowTask(parse=_parse, answer=_answer, unanswered=("reward", "spread"
 
 
 def pair_sureness(
-    scorer: RewardScorer, requests: Sequence[rows.Request], *, head: str | None = None
+    scorer: RewardScorer, requests: Sequence[rows.Request], *, head: str | None = None, origins: Sequence[str] = ()
 ) -> list[Float64[np.ndarray, "responses responses"]]:
     """How sure the model is which of two responses to a prompt is the better one, for all pairs of each request.
 
@@ -76,6 +76,7 @@ def pair_sureness(
       scorer: of a model with an ensemble of heads, or without.
       requests: prompts with their responses.
       head: the reward head, of a model with several.
+      origins: what errors call the requests.
 
     Raises:
       UserError: where the model has several heads and none of them is named, or not the one that is.
@@ -84,7 +85,7 @@ def pair_sureness(
     heads = scorer.trained.config.model.reward_heads
     named = checked_head(head, heads, option="head")
     number = 0 if named is None else heads.index(named)
-    return [_of_pairs(members[:, number : number + 1]) for members in scorer.members(requests)]
+    return [_of_pairs(members[:, number : number + 1]) for members in scorer.members(requests, origins=origins)]
 
 
 def _of_pairs(members: np.ndarray) -> Float64[np.ndarray, "responses responses"]:

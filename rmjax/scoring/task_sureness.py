@@ -1,17 +1,18 @@
-"""The rewards by which pairs are chosen for people to judge."""
+"""How sure a model is of the pairs of labeling tasks, by which those that people judge are chosen."""
 
 from collections.abc import Sequence
 
-from rmjax.labeling.pairing import Scorer
+from rmjax.labeling.pairing import Square, Sureness
 from rmjax.labeling.tasks import Task
 from rmjax.scoring.rows import Request
 from rmjax.scoring.scorer import RewardScorer
-from rmjax.scoring.source import checked_head, of_head
+from rmjax.scoring.source import checked_head
+from rmjax.scoring.uncertain import pair_sureness
 from rmjax.training.machine import use_machine
 
 
-def task_rewards(workdir: str, head: str | None = None) -> Scorer:
-    """What gives each response of labeling tasks the reward of a run's model.
+def task_sureness(workdir: str, head: str | None = None) -> Sureness:
+    """What says of the pairs of tasks how sure a run's model is of them, as ``pair_sureness`` does.
 
     Args:
       workdir: of the run.
@@ -24,9 +25,9 @@ def task_rewards(workdir: str, head: str | None = None) -> Scorer:
     scorer = RewardScorer.from_workdir(workdir)
     head = checked_head(head, scorer.trained.config.model.reward_heads, option="--scorer_head")
 
-    def score(tasks: Sequence[Task]) -> list[list[float]]:
+    def sureness(tasks: Sequence[Task]) -> list[Square]:
         requests = [Request(prompt=task.prompt, responses=task.responses, single=False) for task in tasks]
-        found = scorer.score_many(requests, origins=[task.origin for task in tasks])
-        return [[of_head(reward, head) for reward in rewards] for rewards in found]
+        found = pair_sureness(scorer, requests, head=head, origins=[task.origin for task in tasks])
+        return [square.tolist() for square in found]
 
-    return score
+    return sureness
