@@ -4,8 +4,6 @@ VENV ?= .venv
 TPU_VENV ?= .venv-tpu
 BIN := $(VENV)/bin
 STEPS ?= 600
-# One more than there are processors, as tests of commands mostly wait for them.
-WORKERS ?= $(shell expr $$(nproc) + 1)
 WORKDIR ?= runs/quick_helpfulness_$(STEPS)
 
 .PHONY: setup train test test-tpu test-gpu test-peers lint clean
@@ -26,7 +24,7 @@ train: setup
 	$(BIN)/python -m rmjax.evaluate --workdir=$(WORKDIR) --data=synthetic/helpfulness:test --report=$(WORKDIR)/report
 
 test: setup
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore-glob='*/test_peers_*.py'
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob='*/test_peers_*.py'
 
 # The TPU compiler, which needs no TPU, in an environment of its own.
 test-tpu: $(TPU_VENV)/ready

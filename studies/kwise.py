@@ -27,10 +27,8 @@ from studies.testbed import judged_truly, unjudged
 RANKED = (2, 4, 8)
 PAIRS = 2800  # what the budgets are counted from: so many pairs, and the time that they take
 SEEDS = (1, 2)  # of prompts, labels and weights
-READING, DECIDING = (
-    10.0,
-    5.0,
-)  # assumed seconds to read a text (the prompt is one), and to decide which of two is better
+READING = 10.0  # seconds that a text is assumed to take, the prompt being one
+DECIDING = 5.0  # seconds to decide which of two is better
 COMPARISONS, TIME = "as many comparisons", "as much labeling time"
 VALIDATION = 500  # pairs
 TEST = 1000  # prompts, with four responses each

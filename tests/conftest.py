@@ -4,7 +4,7 @@
 
 The time of tests is that of compiling small programs, each of which runs a few times. So XLA compiles without LLVM's
 optimizations and, where it still has them (jax before 0.11), with its older, simpler emitters, which takes a sixth of
-the time for the same programs, and what one test has compiled serves the others, of all workers. Flags in XLA_FLAGS win
+the time for the same programs, and what one test has compiled serves the others of its process. Flags in XLA_FLAGS win
 over these. Commands that tests start get them through the environment, and leave the user's compilation cache alone.
 
 Types are checked in all but what reads, makes and judges rows of text: there it takes more time than all else.
@@ -54,9 +54,7 @@ MOST_MAPS = 25_000  # of the 65,530 that Linux allows
 
 assert all((pathlib.Path(__file__).parent / name).exists() for name in PROCESSES)
 install_import_hook([f"rmjax.{package}" for package in TYPED], "beartype.beartype")
-_COMPILED = "RMJAX_TEST_COMPILED"  # the folder of compiled programs, for the workers of one run together
-_own = _COMPILED not in os.environ
-_compiled = os.environ.setdefault(_COMPILED, tempfile.mkdtemp(prefix="rmjax-compiled-") if _own else "")
+_compiled = tempfile.mkdtemp(prefix="rmjax-compiled-")
 jax.config.update("jax_enable_compilation_cache", True)
 jax.config.update("jax_compilation_cache_dir", _compiled)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
@@ -64,8 +62,7 @@ collect_less()
 
 
 def pytest_unconfigure() -> None:
-    if _own:
-        shutil.rmtree(_compiled, ignore_errors=True)
+    shutil.rmtree(_compiled, ignore_errors=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
