@@ -4,8 +4,9 @@ r"""Does a reward model learn more than the dimension that its labelers judged? 
 
 Without the folder HH is downloaded; with ``--nohh`` the testbed's half runs alone. Hardware: two CPU cores. Measured
 (docs/studies/dimensions.md): a model each has 0.83 to 0.88 on its own dimension of the testbed and 0.38 to 0.53 on
-others; with a head each harmlessness falls from 0.830 to 0.647; halves of helpfulness and harmlessness give 0.681 and
-0.640. Time: 502 s of CPU, 35 minutes on cores shared with much other work.
+others; with a head each and thrice the rows of a step it is about as good, with thrice the steps harmlessness falls
+from 0.830 to 0.647; halves of helpfulness and harmlessness give 0.681 and 0.640. Time: 12 minutes of CPU, in one go on
+cores shared with other work.
 """
 
 from experiments import base

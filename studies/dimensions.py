@@ -175,7 +175,7 @@ def picture(rows: Sequence[Row]) -> bytes:
             own = [row for row in rows if row["world"] == world]
             for axes, kind in zip(line, (ALONE, STEPS, ROWS), strict=False):
                 _matrix(axes, [row for row in own if row["kind"] in (kind, LONGER)])
-                axes.set_title(f"{world}: {kind}")
+                axes.set_title(f"{world}: " + kind.replace(", ", ",\n"))
                 if kind != ALONE:
                     axes.set_yticklabels([])
             _mixtures(line[3], [row for row in own if row["kind"] == MIXTURE])
