@@ -1,6 +1,5 @@
 """AlpacaEval's judge: what it prefers of two answers at which lengths, and what a model learns from it."""
 
-import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Comparison, Preference, Source, Text
 from studies.models import trained_on
-from studies.study import Study
+from studies.study import Study, numbers
 
 FILE = "annotations.json.gz"
 JUDGE, MODEL = "AlpacaEval's judge", "a model of AlpacaEval's judge"
@@ -74,20 +73,20 @@ def measure_alpaca_eval(study: Study, folder: epath.PathLike) -> None:
 
 
 def _win_rates(study: Study, answers: Answers) -> None:
-    numbers: dict[Text, int] = {}
+    places: dict[Text, int] = {}
     rows = [
         (
             answer.probability,
             log_ratio(answer.response, answer.reference),
             rival,
-            numbers.setdefault(prompt, len(numbers)),
+            places.setdefault(prompt, len(places)),
         )
         for rival, own in enumerate(answers.values())
         for prompt, answer in own.items()
     ]
     probability, length, rival, prompt = (np.array(column) for column in zip(*rows, strict=True))
     found = length_control(probability, length, rival, prompt)
-    slope = [found.slope.value, found.slope.low, found.slope.high]
+    slope = numbers(found.slope)
     for place, (name, fair) in enumerate(zip(answers, found.at_equal_length, strict=True)):
         own = rival == place
         raw = wilson_interval(probability[own], prompt[own])
@@ -97,8 +96,8 @@ def _win_rates(study: Study, answers: Answers) -> None:
             name=name,
             slope=slope,
             characters=float(np.mean(length_of)),
-            raw=[raw.value, raw.low, raw.high],
-            controlled=[fair.value, fair.low, fair.high],
+            raw=numbers(raw),
+            controlled=numbers(fair),
         )
 
 
@@ -152,7 +151,7 @@ def is_short_prose(text: Text) -> bool:
 
 
 def _config(study: Study) -> ExperimentConfig:
-    config = copy.deepcopy(hh_base.get_config())
+    config = hh_base.get_config()
     config.seed = study.config.seed
     config.logging.tensorboard = False
     config.batch.rows = 6  # a number that two devices can share
@@ -193,10 +192,10 @@ def accuracies(
     raw, follows = (wilson_interval(values, prompt) for values in (agreed, _agreement(value, length)))
     fair = bootstrap(sums, prompt, _mean_of_both)
     return {
-        "accuracy": [raw.value, raw.low, raw.high],
-        "controlled": [fair.value, fair.low, fair.high],
+        "accuracy": numbers(raw),
+        "controlled": numbers(fair),
         "by_quarter": accuracy_by_quartile(value, probability, np.abs(length)),
-        "longer": [follows.value, follows.low, follows.high],
+        "longer": numbers(follows),
     }
 
 

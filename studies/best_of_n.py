@@ -24,7 +24,7 @@ from rmjax.models.reward import mean_of_members
 from rmjax.pictures import BLUE, GREY, ORANGE, png, styled
 from rmjax.preferences.record import Preference
 from studies.models import Model, trained_on
-from studies.study import Row, Study, run_study
+from studies.study import Row, Study, numbers, run_study
 from studies.testbed import judged_truly, labeler, unjudged
 
 N = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -114,7 +114,7 @@ def curve(found: Float[np.ndarray, "prompts sizes"]) -> Row:
         "low": [one.low for one in estimates],
         "high": [one.high for one in estimates],
         "highest_at": N[int(np.argmax(found.mean(axis=0)))],
-        "lost": [lost.value, lost.low, lost.high],
+        "lost": numbers(lost),
     }
 
 

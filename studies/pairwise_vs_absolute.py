@@ -12,9 +12,9 @@ from rmjax.labeling.simulated_crowd import simulated_crowd
 from rmjax.pictures import BLUE, GREEN, GREY, ORANGE, SERIES, png, styled
 from rmjax.preferences.record import Preference
 from studies.models import trained_on
-from studies.ratings import compared_by_rating, label_quality, rated, raters, standardized
+from studies.ratings import label_quality, rated, raters, standardized
 from studies.study import Row, Study, run_study
-from studies.testbed import labeler, unjudged
+from studies.testbed import compared_by, labeler, unjudged
 from studies.truth import with_truth
 
 # Reading at 238 words a minute (Brysbaert, 2019), 21 words of a prompt and 24 of a response, and 5 s to decide, which
@@ -84,7 +84,7 @@ def judged(case: Case, dimension: str) -> tuple[Preference, ...]:
     ratings = rated(people, pairs, alone=alone)
     if case.arm == STANDARDIZED:
         ratings = standardized(people, pairs, ratings, alone=alone)
-    return compared_by_rating(pairs, ratings)
+    return compared_by(pairs, ratings)
 
 
 def measure(study: Study) -> None:

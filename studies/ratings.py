@@ -10,6 +10,7 @@ from rmjax.datasets.synthetic import TEMPERATURE
 from rmjax.labeling.simulated import chance, true_utilities
 from rmjax.labeling.simulated_rating import SimulatedRater, simulated_raters
 from rmjax.preferences.record import Preference
+from studies.testbed import sign
 
 # What two responses' utilities are seen as differs, by the model of Bradley and Terry, from what they are by a logistic
 # error: the difference of two independent errors, one for each response, with this standard deviation.
@@ -71,20 +72,6 @@ def standardized(
     ]
 
 
-def compared_by_rating(preferences: Sequence[Preference], ratings: Sequence[Sequence[float]]) -> tuple[Preference, ...]:
-    """The pairs labeled by which response has the higher rating; a tie where they are equal."""
-    return tuple(
-        dataclasses.replace(
-            entry,
-            comparisons=tuple(
-                dataclasses.replace(pair, probability=0.5 + 0.5 * _sign(own[pair.left] - own[pair.right]))
-                for pair in entry.comparisons
-            ),
-        )
-        for entry, own in zip(preferences, ratings, strict=True)
-    )
-
-
 def label_quality(preferences: Sequence[Preference]) -> Mapping[str, float]:
     """What the labels are worth, on pairs whose true utilities differ: ``ties``, the share labeled so, and ``right``,
     the share labeled with the truly better response, a tie as half of it."""
@@ -92,12 +79,8 @@ def label_quality(preferences: Sequence[Preference]) -> Mapping[str, float]:
     for entry in preferences:
         utilities = true_utilities(entry, entry.dimension)
         for pair in entry.comparisons:
-            truth = _sign(utilities[pair.left] - utilities[pair.right])
+            truth = sign(utilities[pair.left] - utilities[pair.right])
             if truth:
                 agreed.append(truth * (pair.probability - 0.5))
     found = np.array(agreed)
     return {"ties": float(np.mean(found == 0)), "right": float(0.5 + np.mean(found))}
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)

@@ -23,7 +23,7 @@ from rmjax.pictures import BLUE, GREEN, GREY, ORANGE, png, styled
 from rmjax.preferences.record import Comparison, Preference, Side
 from studies.alpaca_eval import JUDGE, MODEL, measure_alpaca_eval
 from studies.models import trained_on
-from studies.study import Row, Study, run_study
+from studies.study import Row, Study, numbers, run_study
 from studies.testbed import labeler, unjudged
 
 TRAIN_PROMPTS, TEST_PROMPTS, TEST_RESPONSES = 12_000, 1500, 4
@@ -174,11 +174,6 @@ def measure(study: Study) -> None:
         logging.info("AlpacaEval is left out; --alpaca_eval=FOLDER names one with GENERATOR/annotations.json.gz")
     else:
         measure_alpaca_eval(study, flags.FLAGS.alpaca_eval)
-
-
-def numbers(found: Estimate) -> list[float]:
-    """The value and its bounds."""
-    return [found.value, found.low, found.high]
 
 
 def picture(rows: Sequence[Row]) -> bytes:

@@ -13,6 +13,7 @@ from ml_collections import config_flags
 from rmjax.command import run
 from rmjax.config import ExperimentConfig
 from rmjax.files import write_text, written_whole
+from rmjax.intervals import Estimate
 from rmjax.training.machine import use_machine
 
 RESULTS, FIGURE = "results.jsonl", "figure.png"
@@ -38,6 +39,11 @@ class Study:
         """Notes and shows a result."""
         self.rows.append(values)
         logging.info("%s", json.dumps(values))
+
+
+def numbers(found: Estimate) -> list[float]:
+    """The value and its bounds, as rows have them."""
+    return [found.value, found.low, found.high]
 
 
 def run_study(name: str, measure: Callable[[Study], None], picture: Callable[[Sequence[Row]], bytes]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rmjax.datasets.synthetic import ERROR_RATE, TEMPERATURE
 from rmjax.datasets.synthetic_scenes import UTILITIES, Scene, make_scenes
-from rmjax.labeling.simulated import SimulatedLabeler
+from rmjax.labeling.simulated import SimulatedLabeler, true_utilities
 from rmjax.preferences.record import Comparison, Preference, Source
 
 
@@ -26,21 +26,26 @@ def unjudged(
 def judged_truly(preferences: Sequence[Preference]) -> tuple[Preference, ...]:
     """The same pairs, of which the response of the higher true utility is preferred for certain, and neither of equal
     ones: what accuracy against the truth is measured on."""
+    return compared_by(preferences, [true_utilities(entry, entry.dimension) for entry in preferences])
+
+
+def compared_by(preferences: Sequence[Preference], values: Sequence[Sequence[float]]) -> tuple[Preference, ...]:
+    """The pairs labeled by which response has the higher value; a tie where they are equal."""
     return tuple(
         dataclasses.replace(
             entry,
             comparisons=tuple(
-                dataclasses.replace(pair, probability=_better(entry.utilities, pair)) for pair in entry.comparisons
+                dataclasses.replace(pair, probability=0.5 + 0.5 * sign(own[pair.left] - own[pair.right]))
+                for pair in entry.comparisons
             ),
         )
-        for entry in preferences
+        for entry, own in zip(preferences, values, strict=True)
     )
 
 
-def _better(utilities: tuple[float, ...] | None, pair: Comparison) -> float:
-    assert utilities is not None, "the testbed knows the utilities of all its responses"
-    left, right = utilities[pair.left], utilities[pair.right]
-    return 0.5 if left == right else float(left > right)
+def sign(value: float) -> int:
+    """1, 0 or -1."""
+    return (value > 0) - (value < 0)
 
 
 def _record(scene: Scene, dimension: str, compared: int, origin: str) -> Preference:

@@ -9,8 +9,8 @@ import pytest
 from rmjax.preferences.record import Comparison
 from studies import pairwise_vs_absolute
 from studies.pairwise_vs_absolute import APART, COMPARED, COUNT, FOUR, TIME, cases
-from studies.ratings import EYES, assigned, compared_by_rating, label_quality, rated, raters, standardized
-from studies.testbed import unjudged
+from studies.ratings import EYES, assigned, label_quality, rated, raters, standardized
+from studies.testbed import compared_by, unjudged
 
 PNG = b"\x89PNG"
 DIMENSION = "harmlessness"
@@ -47,7 +47,7 @@ def test_raters_without_a_spread_have_one_scale():
 
 
 def test_labels_say_which_rating_is_higher():
-    found = compared_by_rating(PAIRS[:3], [[5.0, 2.0], [3.0, 3.0], [1.0, 7.0]])
+    found = compared_by(PAIRS[:3], [[5.0, 2.0], [3.0, 3.0], [1.0, 7.0]])
     assert [entry.comparisons[0].probability for entry in found] == [1.0, 0.5, 0.0]
 
 
