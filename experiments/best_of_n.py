@@ -15,6 +15,7 @@ from rmjax.config import ExperimentConfig
 def get_config() -> ExperimentConfig:
     config = base.get_config()
     config.dimension = "harmlessness"
+    config.data.train = ("synthetic/harmlessness:train",)
     config.steps = 300
     config.evaluate_every = 50
     config.text.max_response_tokens = 192  # candidates that repeat themselves are longer than any that were compared

@@ -17,5 +17,4 @@ def get_config() -> ExperimentConfig:
     config = base.get_config()
     config.steps = 400
     config.evaluate_every = 100
-    config.logging.tensorboard = False
     return config

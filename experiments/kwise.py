@@ -15,6 +15,7 @@ from rmjax.config import ExperimentConfig
 def get_config() -> ExperimentConfig:
     config = base.get_config()
     config.dimension = "harmlessness"
+    config.data.train = ("synthetic/harmlessness:train",)
     config.steps = 500  # past the best checkpoint of every arm, so that labels are what there is too little of
     config.evaluate_every = 50
     config.batch.row_length = 512  # as many tokens as base's; eight responses and their prompt fit

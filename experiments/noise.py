@@ -15,6 +15,7 @@ from rmjax.config import ExperimentConfig
 def get_config() -> ExperimentConfig:
     config = base.get_config()
     config.dimension = "harmlessness"
+    config.data.train = ("synthetic/harmlessness:train",)
     config.steps = 300
     config.evaluate_every = 100
     config.data.validation_fraction = 0.1  # of few pairs, which must still tell one checkpoint from another

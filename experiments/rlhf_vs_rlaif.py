@@ -18,5 +18,5 @@ def get_config() -> ExperimentConfig:
     config.steps = 400
     config.evaluate_every = 100
     config.dimension = "harmlessness"  # of the testbed's, the one that length says least of
-    config.logging.tensorboard = False
+    config.data.train = ("synthetic/harmlessness:train",)
     return config

@@ -153,7 +153,6 @@ def is_short_prose(text: Text) -> bool:
 def _config(study: Study) -> ExperimentConfig:
     config = hh_base.get_config()
     config.seed = study.config.seed
-    config.logging.tensorboard = False
     config.batch.rows = 6  # a number that two devices can share
     return config
 

@@ -70,7 +70,6 @@ def hh(data: DataConfig) -> World:
     """
     config = hh_base.get_config()
     config.data.data_dir, config.data.manual_dir = data.data_dir, data.manual_dir
-    config.logging.tensorboard = False
     config.batch.rows, config.steps = 6, 100  # as many tokens as hh_base takes; rows that two devices can share
     train, test = (
         {dimension: _opened(spec.format(split), dimension, config) for dimension, spec in _HH.items()}

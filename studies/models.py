@@ -11,13 +11,14 @@ from jaxtyping import Float32
 from rmjax.batches.contract import TextGroup
 from rmjax.batches.tokenize import tokenize, tokenize_responses
 from rmjax.config import ExperimentConfig, OnError
+from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
 from rmjax.evaluation.measure import judged_pairs, measure_heads
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.models.reward import mean_of_members
 from rmjax.preferences.record import Preference
-from rmjax.preferences.write import write_preferences
+from rmjax.preferences.write import to_lines, write_preferences
 from rmjax.training.loop import train
 from rmjax.training.trained import load_trained
 
@@ -63,17 +64,24 @@ def trained_on(
     """A model trained on these preferences, in ``folder``; one that is complete is not trained again.
 
     They lie in ``folder/preferences.jsonl``, so ``rmjax.train`` could do it again; and those of ``validation``, if
-    there are any, by which the best checkpoint is then chosen, in ``validation.jsonl``.
+    there are any, by which the best checkpoint is then chosen, in ``validation.jsonl``. UserError where the folder has
+    other ones, which stay as they are.
     """
     folder = epath.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "preferences.jsonl"
-    write_preferences(file, preferences)
     own = copy.deepcopy(config)
-    own.data.train = (str(file),)
+    own.logging.tensorboard = False  # a study draws a figure of its own
+    own.data.train = (_written(folder / "preferences.jsonl", preferences),)
     if validation:
-        held_out = folder / "validation.jsonl"
-        write_preferences(held_out, validation)
-        own.data.validation = (str(held_out),)
+        own.data.validation = (_written(folder / "validation.jsonl", validation),)
     train(own, folder / "run", make_evaluator=make_evaluator)
     return Model(folder / "run")
+
+
+def _written(file: epath.Path, preferences: Sequence[Preference]) -> str:
+    """The name of the file, which holds these preferences alone."""
+    if not file.exists():
+        write_preferences(file, preferences)
+    elif file.read_bytes() != b"".join(to_lines(preferences)):
+        raise UserError(f"{file}: found other preferences than this study makes; right would be another --workdir")
+    return str(file)

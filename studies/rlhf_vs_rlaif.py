@@ -5,7 +5,7 @@ AlpacaEval's judge.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from rmjax.intervals import Estimate, bootstrap, wilson_interval
 from rmjax.labeling.biases import position_bias
 from rmjax.labeling.judgments import tabulate
 from rmjax.labeling.rule import characters
-from rmjax.labeling.simulated import SimulatedLabeler, chance
+from rmjax.labeling.simulated import Order, chance
 from rmjax.pictures import BLUE, GREEN, GREY, ORANGE, png, styled
 from rmjax.preferences.record import Comparison, Preference, Side
 from studies.alpaca_eval import JUDGE, MODEL, measure_alpaca_eval
@@ -30,8 +30,6 @@ TRAIN_PROMPTS, TEST_PROMPTS, TEST_RESPONSES = 12_000, 1500, 4
 POSITION_BIAS = 2.0  # logits: of two responses that are as good the first is preferred in 88 %
 LENGTH_BIAS = 0.01  # units of utility for a character: a hundred are worth nearly what a caution is
 SIMULATED = "simulated"
-Order = Callable[[Preference, Comparison], tuple[Side, ...]]
-"""Which response is shown first, each time that a comparison is asked for."""
 
 
 def by_chance(preference: Preference, comparison: Comparison) -> tuple[Side, ...]:
@@ -69,30 +67,6 @@ WAYS = (
     Way(name="both biases, random order", position_bias=POSITION_BIAS, length_bias=LENGTH_BIAS, order=by_chance),
     Way(name="both biases, both orders", position_bias=POSITION_BIAS, length_bias=LENGTH_BIAS, order=both),
 )
-
-
-def judged(judge: SimulatedLabeler, preference: Preference, order: Order) -> Preference:
-    """The same pairs, each judged once for each time that it is shown, with the pair's weight shared.
-
-    Two judgments of a pair, of half its weight each, have the loss of one with the mean of their labels.
-    """
-    seen = judge.seen(preference)
-    rng = chance(judge.seed, judge.dimension, preference.prompt, preference.responses)
-    comparisons = []
-    for old in preference.comparisons:
-        shown = order(preference, old)
-        for first in shown:
-            values = seen[old.left], seen[old.right], first
-            comparisons.append(
-                replace(
-                    old,
-                    probability=judge.draw(rng, *values),
-                    true_probability=judge.probability(*values),
-                    shown_first=first,
-                    weight=old.weight / len(shown),
-                )
-            )
-    return replace(preference, comparisons=tuple(comparisons), source=judge.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +134,7 @@ def measure(study: Study) -> None:
     test = unjudged(dimension, count=TEST_PROMPTS, responses=TEST_RESPONSES, test=True)
     for way in WAYS:
         judge = replace(labeler(dimension), position_bias=way.position_bias, length_bias=way.length_bias)
-        preferences = [judged(judge, scene, way.order) for scene in scenes]
+        preferences = [judge.judge(scene, way.order) for scene in scenes]
         labels = labels_of(preferences)
         first = position_bias(tabulate(preferences)[dimension]).estimate
         model = trained_on(preferences, study.config, study.folder / way.name.replace(" ", "_").replace(",", ""))

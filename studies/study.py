@@ -1,7 +1,7 @@
 """What is the same for all studies: the command, the file of results and the figure."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ml_collections import config_flags
 
 from rmjax.command import run
 from rmjax.config import ExperimentConfig
+from rmjax.errors import UserError
 from rmjax.files import write_text, written_whole
 from rmjax.intervals import Estimate
 from rmjax.training.machine import use_machine
@@ -46,8 +47,15 @@ def numbers(found: Estimate) -> list[float]:
     return [found.value, found.low, found.high]
 
 
-def run_study(name: str, measure: Callable[[Study], None], picture: Callable[[Sequence[Row]], bytes]) -> None:
+def run_study(
+    name: str,
+    measure: Callable[[Study], None],
+    picture: Callable[[Sequence[Row]], bytes],
+    sets: Collection[str] = (),
+) -> None:
     """The command of a study: flags in, then ``measure`` fills its rows and ``picture`` draws them, as PNG.
+
+    UserError for a flag of one of the config's fields that the study ``sets`` itself, such as ``model.width``.
 
     Both lie in the workdir at the end, ``results.jsonl`` and ``figure.png``. The same command takes models that were
     trained before as they are; ``--draw`` draws the results again without measuring.
@@ -61,6 +69,7 @@ def run_study(name: str, measure: Callable[[Study], None], picture: Callable[[Se
         if draw.value:
             rows = [json.loads(line) for line in (folder / RESULTS).read_text().splitlines()]
         else:
+            _check_unset(sets)
             use_machine(config.value)
             study = Study(config=config.value, folder=folder)
             folder.mkdir(parents=True, exist_ok=True)
@@ -72,3 +81,10 @@ def run_study(name: str, measure: Callable[[Study], None], picture: Callable[[Se
         logging.info("figure: %s", folder / FIGURE)
 
     run(main)
+
+
+def _check_unset(sets: Collection[str]) -> None:
+    for field_name in sets:
+        flag = f"config.{field_name}"
+        if flag in flags.FLAGS and flags.FLAGS[flag].present:
+            raise UserError(f"--{flag} is given; right would be none, since this study sets it for each model")

@@ -15,8 +15,9 @@ def unjudged(
 ) -> tuple[Preference, ...]:
     """``count`` prompts whose responses all pairs are to be judged of, each with the same weight, one for a prompt.
 
-    The same prompts and responses whatever the dimension. ``utilities`` are the true ones on it. Without
-    ``every_pair`` only the first two responses are to be compared, as where many are there to be scored.
+    The same prompts and responses whatever the dimension. ``utilities`` are the true ones on it, to 9 digits after the
+    point, so that those that are equal but for rounding are equal. Without ``every_pair`` only the first two responses
+    are to be compared, as where many are there to be scored.
     """
     scenes = make_scenes(count=count, seed=seed, test=test, responses=responses)
     compared = responses if every_pair else 2
@@ -56,11 +57,13 @@ def _record(scene: Scene, dimension: str, compared: int, origin: str) -> Prefere
         comparisons=tuple(Comparison(left=left, right=right, weight=1 / len(pairs)) for left, right in pairs),
         dimension=dimension,
         source=Source.SIMULATED,
-        utilities=tuple(UTILITIES[dimension](latents) for latents in scene.latents),
+        utilities=tuple(round(UTILITIES[dimension](latents), 9) for latents in scene.latents),
         origin=origin,
     )
 
 
-def labeler(dimension: str, *, temperature: float = TEMPERATURE, error_rate: float = ERROR_RATE) -> SimulatedLabeler:
+def labeler(
+    dimension: str, *, temperature: float = TEMPERATURE, error_rate: float = ERROR_RATE, seed: int = 0
+) -> SimulatedLabeler:
     """A labeler as the testbed's data sets have them, where nothing else is asked for."""
-    return SimulatedLabeler(dimension=dimension, temperature=temperature, error_rate=error_rate)
+    return SimulatedLabeler(dimension=dimension, temperature=temperature, error_rate=error_rate, seed=seed)

@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 from rmjax.labeling.rule import characters
 from rmjax.preferences.record import Comparison, Message, Preference, Side, Source
 from studies.alpaca_eval import JUDGE, LONGEST, MODEL, Answer, accuracies, implied, is_short_prose, split
-from studies.rlhf_vs_rlaif import SIMULATED, both, by_chance, judged, labels_of, longer_first, pairs_of, picture
+from studies.rlhf_vs_rlaif import SIMULATED, both, by_chance, labels_of, longer_first, pairs_of, picture
 from studies.testbed import labeler, unjudged
 
 SCENES = unjudged("harmlessness", count=400)
@@ -18,21 +18,21 @@ BIASED = dataclasses.replace(labeler("harmlessness"), position_bias=3.0)
 
 def test_a_pair_is_asked_for_in_the_orders_that_are_named_and_its_weight_is_shared():
     for scene in SCENES[:50]:
-        once, longest, twice = (judged(BIASED, scene, order).comparisons for order in (by_chance, longer_first, both))
+        once, longest, twice = (BIASED.judge(scene, order).comparisons for order in (by_chance, longer_first, both))
         assert [len(found) for found in (once, longest, twice)] == [1, 1, 2]
         assert [comparison.shown_first for comparison in twice] == [Side.LEFT, Side.RIGHT]
         assert sum(comparison.weight for comparison in twice) == once[0].weight
         left, right = map(characters, scene.responses)
         assert left == right or longest[0].shown_first == (Side.LEFT if left > right else Side.RIGHT)
         assert twice[0].true_probability > twice[1].true_probability
-    shown = {judged(BIASED, scene, by_chance).comparisons[0].shown_first for scene in SCENES}
+    shown = {BIASED.judge(scene, by_chance).comparisons[0].shown_first for scene in SCENES}
     assert shown == {Side.LEFT, Side.RIGHT}
 
 
 def test_in_both_orders_a_bias_of_position_prefers_neither_length_nor_place():
     """At equal utilities the first is preferred in 95 %, so the longer is where it always stands first."""
     equal = [dataclasses.replace(scene, utilities=(0.0, 0.0)) for scene in SCENES]
-    longer, twice = (labels_of([judged(BIASED, scene, order) for scene in equal]) for order in (longer_first, both))
+    longer, twice = (labels_of([BIASED.judge(scene, order) for scene in equal]) for order in (longer_first, both))
     assert longer.longer().value > 0.9
     assert twice.longer().low < 0.5 < twice.longer().high
     assert np.mean(twice.judged == 0) > 0.8

@@ -1,5 +1,6 @@
 """The frame of studies: what they train is what any run would be, and their command leaves results and a figure."""
 
+import itertools
 import json
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from random_batches import small_model_config
 
 from rmjax.config import ExperimentConfig, ParallelConfig, Strategy
+from rmjax.errors import UserError
 from rmjax.evaluation.evaluate import evaluate
+from studies.labeling_time import DECIDING, PROMPT, RESPONSE, ranking_seconds, rating_seconds
 from studies.models import trained_on
 from studies.testbed import judged_truly, labeler, unjudged
 
@@ -38,9 +41,44 @@ def test_a_model_is_that_of_a_run_and_measured_as_evaluate_does(tmp_path):
         if pair.probability != 0.5
     ]
     assert np.mean(right) == pytest.approx(found["accuracy"])
-    again = trained_on(judged, small(), tmp_path / "one", test)  # nothing is trained again
-    for one, other in zip(rewards, again.rewards(test), strict=True):
+
+
+def left_in(folder):
+    """When the preferences and each file of the checkpoints were last written, and what the steps were."""
+    files = [*folder.glob("*.jsonl"), *(path for path in (folder / "run").rglob("*/*") if path.is_file())]
+    assert len(files) > 10
+    return {path: path.stat().st_mtime_ns for path in files}, (folder / "run" / "metrics.jsonl").read_text()
+
+
+def test_a_model_is_trained_once_and_on_nothing_else(tmp_path):
+    judged = [labeler("brevity").judge(record) for record in unjudged("brevity", count=40)]
+    test = judged_truly(unjudged("brevity", count=4, responses=3, test=True))
+    first, before = trained_on(judged, small(), tmp_path, test).rewards(test), left_in(tmp_path)
+    for one, other in zip(first, trained_on(judged, small(), tmp_path, test).rewards(test), strict=True):
         np.testing.assert_array_equal(one, other)
+    assert left_in(tmp_path) == before
+    with pytest.raises(UserError, match=r"preferences\.jsonl: found other preferences .* another --workdir"):
+        trained_on(judged[1:], small(), tmp_path, test)
+    assert left_in(tmp_path) == before
+
+
+def test_utilities_that_are_equal_but_for_rounding_are_equal():
+    for record in unjudged("harmlessness", count=300, responses=4):
+        for one, other in itertools.combinations(record.utilities, 2):
+            assert one == other or abs(one - other) > 1e-6
+
+
+def test_a_seed_gives_other_prompts_and_other_people():
+    one, other = (unjudged("brevity", count=50, seed=seed) for seed in (0, 1))
+    assert not {entry.prompt for entry in one} & {entry.prompt for entry in other}
+    first, second = ([labeler("brevity", seed=seed, temperature=5.0).judge(entry) for entry in one] for seed in (0, 1))
+    assert first != second
+
+
+def test_labeling_time_reads_a_prompt_once():
+    assert ranking_seconds(2) == pytest.approx(PROMPT + 2 * RESPONSE + DECIDING)
+    assert 4 * rating_seconds(4) == pytest.approx(PROMPT + 4 * (RESPONSE + DECIDING))
+    assert ranking_seconds(4) == pytest.approx(PROMPT + 4 * RESPONSE + 5 * DECIDING)  # log2(24) = 4.6 decisions
 
 
 CODE = """
@@ -50,11 +88,16 @@ run_study(
     "noise",
     lambda study: study.add(steps=study.config.steps, accuracy=0.75),
     lambda rows: "\\n".join(str(sorted(row.items())) for row in rows).encode(),
+    sets=("model.width",),
 )
 """
 
 
 def test_the_command_leaves_results_and_a_figure_and_draws_them_again(server, tmp_path):
+    refused = server.run("-c", CODE, f"--workdir={tmp_path}", "--config.model.width=8")
+    assert refused.returncode == 2
+    assert "--config.model.width is given; right would be none" in refused.stderr
+    assert not list(tmp_path.iterdir())
     for more in ("--config.steps=7", "--draw"):
         done = server.run("-c", CODE, f"--workdir={tmp_path}", more)
         assert done.returncode == 0, done.stderr

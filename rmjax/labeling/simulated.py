@@ -3,12 +3,13 @@
 import dataclasses
 import hashlib
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rmjax.labeling.rule import characters
-from rmjax.preferences.record import Comparison, Preference, Side, Source
+from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,31 +74,46 @@ class SimulatedLabeler:
         """One judgment: 1.0 for left or 0.0 for right."""
         return float(rng.random() < self.probability(utility_left, utility_right, shown_first))
 
-    def judge(self, preference: Preference) -> Preference:
+    def judge(self, preference: Preference, order: "Order | None" = None) -> Preference:
         """The same pairs judged by this labeler; ValueError when the record holds no utilities of this dimension.
 
         The draw is a function of the seed, the dimension and the texts, so neither the order of the records nor what
-        else was judged changes it. ``true_probability`` is that of the draw, biases included.
+        other records were judged changes it. ``true_probability`` is that of the draw, biases included.
+
+        Args:
+          preference: the record.
+          order: says of each comparison who is shown first, each time that it is asked for. A pair becomes as many
+            comparisons, which share its weight: two judgments of half the weight have the loss of one with the mean of
+            their labels. None: once, by a coin where there is a position bias.
         """
         seen = self.seen(preference)
         texts = (preference.prompt, preference.responses)
         rng = chance(self.seed, self.dimension, *texts)
-        coins = chance(self.seed, self.dimension, "order", *texts) if self.position_bias else None
+        order = order or self._by_coin(texts)
         comparisons = []
         for old in preference.comparisons:
-            first = None if coins is None else (Side.LEFT, Side.RIGHT)[coins.integers(2)]
-            comparisons.append(
-                Comparison(
-                    left=old.left,
-                    right=old.right,
-                    probability=self.draw(rng, seen[old.left], seen[old.right], first),
-                    weight=old.weight,
-                    annotator=self.annotator,
-                    true_probability=self.probability(seen[old.left], seen[old.right], first),
-                    shown_first=first,
+            shown = order(preference, old)
+            for first in shown:
+                values = seen[old.left], seen[old.right], first
+                comparisons.append(
+                    Comparison(
+                        left=old.left,
+                        right=old.right,
+                        probability=self.draw(rng, *values),
+                        weight=old.weight / len(shown),
+                        annotator=self.annotator,
+                        true_probability=self.probability(*values),
+                        shown_first=first,
+                    )
                 )
-            )
         return dataclasses.replace(preference, comparisons=tuple(comparisons), source=self.source)
+
+    def _by_coin(self, texts: tuple[Text, tuple[Text, ...]]) -> "Order":
+        """A coin for each comparison, where there is a position bias; nobody is first where there is none."""
+        if not self.position_bias:
+            return lambda preference, comparison: (None,)
+        coins = chance(self.seed, self.dimension, "order", *texts)
+        return lambda preference, comparison: ((Side.LEFT, Side.RIGHT)[coins.integers(2)],)
 
     def seen(self, preference: Preference) -> tuple[float, ...]:
         """The utility of each response as this labeler sees it; ValueError as ``judge``.
@@ -113,6 +129,10 @@ class SimulatedLabeler:
             + self.taste * chance(self.seed, self.dimension, "taste", preference.prompt, response).standard_normal()
             for utility, response in zip(utilities, preference.responses, strict=True)
         )
+
+
+Order = Callable[[Preference, Comparison], Sequence[Side | None]]
+"""Which response is shown first, each time that a comparison is asked for."""
 
 
 def true_utilities(preference: Preference, dimension: str) -> tuple[float, ...]:

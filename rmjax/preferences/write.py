@@ -78,7 +78,7 @@ def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Prefer
     from rmjax.files import written_whole
 
     name = checked_name(path)
-    lines = _lines(preferences)
+    lines = to_lines(preferences)
     first = next(lines, None)
     if first is None:
         raise FileError(name, found="no preferences to write", right="at least one, since an empty file is an error")
@@ -90,6 +90,7 @@ def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Prefer
             file.writelines(itertools.chain([first], lines))
 
 
-def _lines(preferences: Iterable[Preference]) -> Iterator[bytes]:
+def to_lines(preferences: Iterable[Preference]) -> Iterator[bytes]:
+    """The lines of a .jsonl file of these preferences; RowError as ``to_row``."""
     for preference in preferences:
         yield json.dumps(to_row(preference), ensure_ascii=False, allow_nan=False).encode() + b"\n"
