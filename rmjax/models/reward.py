@@ -71,7 +71,7 @@ class RewardModel(nn.Module):
 
 def init(model: RewardModel, key: Array) -> Params:
     """Fresh float32 parameters, a function of the key alone."""
-    return _compiled_init(model, key)
+    return _compiled_init(_of_any_row(model), key)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -81,13 +81,18 @@ def _compiled_init(model: RewardModel, key: Array) -> Params:
 
 def parameter_axes(model: RewardModel) -> Params:
     """The tree of the parameters, with a PartitionSpec of axis names (see ``rmjax.models.axes``) for each array."""
-    return nn.get_partition_spec(jax.eval_shape(lambda: _named_init(model, jax.random.PRNGKey(0))))
+    return nn.get_partition_spec(jax.eval_shape(lambda: _named_init(_of_any_row(model), jax.random.PRNGKey(0))))
+
+
+def _of_any_row(model: RewardModel) -> RewardModel:
+    """The model with an attention that works on the smallest rows; parameters depend on neither. So models that differ
+    in their attention alone are initialized by one program."""
+    return model.clone(attention=dense_attention)
 
 
 def _named_init(model: RewardModel, key: Array) -> Params:
     """Parameters that carry the names of their axes."""
-    row = jnp.zeros((1, 2), jnp.int32)  # parameters depend neither on the shape of the rows nor on the attention, which
-    model = model.clone(attention=dense_attention)  # may not work on so small a row
+    row = jnp.zeros((1, 2), jnp.int32)
     return dict(model.init(jnp.asarray(key), row, row, row, row)["params"])
 
 

@@ -49,6 +49,7 @@ class Backbone(nn.Module):
             length=shape.layers,
             unroll=min(shape.unroll, shape.layers),
             metadata_params=LAYERS,
+            check_constancy_invariants=False,  # else each layer is traced twice
         )
         places = Places(_rotations(shape, positions), positions, visible_until)
         hidden, _ = layers(shape, self.attention, name="layers")(hidden, places, jnp.array(shape.sees_all))
