@@ -63,7 +63,7 @@ def write_report(
     never meets a half-written page, and an error leaves an earlier report as it was.
     """
     folder = epath.Path(folder)
-    names = short_names([entry.model for entry in evaluations]) | short_names([entry.data for entry in evaluations])
+    names = short_names([entry.label for entry in evaluations]) | short_names([entry.data for entry in evaluations])
     names |= short_names([curve.model for curve in curves])
     pictures = {
         "matrix.png": plots.matrix_picture(evaluations, names),
@@ -127,7 +127,7 @@ def _page(evaluations: Sequence[Evaluation], pictures: dict[str, bytes], caption
 
 def _table(evaluations: Sequence[Evaluation]) -> str:
     """All results; columns that no line has a value in are left out."""
-    rows = [json.loads(entry.to_json()) for entry in evaluations]
+    rows = [json.loads(entry.to_json()) | {"model": entry.label} for entry in evaluations]
     columns = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
     return table([COLUMNS[key] for key in columns], [[_cell(row, key) for key in columns] for row in rows], names=4)
 
