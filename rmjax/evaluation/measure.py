@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int
 
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.evaluation import calibration, pairwise, spread
-from rmjax.intervals import wilson_interval
+from rmjax.intervals import Estimate, wilson_interval
 from rmjax.labeling.rule import characters as characters_of
 from rmjax.preferences.record import Preference, Text
 
@@ -211,11 +211,11 @@ def measure(
     accuracy = wilson_interval(correct, prompts)
     table = calibration.reliability(differences, probability)
     longer = (pairs.characters[pairs.left] - pairs.characters[pairs.right]).astype(np.float64)
-    numbers = {
+    controlled = pairwise.length_controlled_accuracy(differences, probability, longer, pairs.prompts)
+    numbers: dict[str, Any] = {
         "decided": int(kept.sum()),
-        "accuracy": accuracy.value,
-        "accuracy_low": accuracy.low,
-        "accuracy_high": accuracy.high,
+        **_bounded("accuracy", accuracy),
+        **_bounded("length_controlled_accuracy", controlled),
         "nll": pairwise.negative_log_likelihood(differences, probability),
         "ece": table.ece,
         "ece_if_calibrated": calibration.ece_if_calibrated(differences, probability),
@@ -238,6 +238,10 @@ def measure(
         preferred=np.where(preferred_left, left, right),
         other=np.where(preferred_left, right, left),
     )
+
+
+def _bounded(name: str, found: Estimate) -> dict[str, float]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def measure_heads(
