@@ -32,28 +32,28 @@ ON_ERROR = flags.DEFINE_enum_class(
 )  # fmt: skip
 COMPUTE_DTYPE = flags.DEFINE_enum_class("compute_dtype", ComputeDtype.FLOAT32, ComputeDtype, DTYPE_READ_IN)
 BENCHMARK = flags.DEFINE_enum_class("benchmark", None, Benchmark, "Whose files or folders --data are then.")
-HEAD = flags.DEFINE_string("head", None, "With --benchmark: the reward head that is read, of several.")
+HEAD = flags.DEFINE_multi(*_LISTS, "head", None, "Reward heads, all data read on each; or all. With --benchmark one.")
 
 
 @flags.multi_flags_validator(
-    ["benchmark", "head", "report", "data_dir", "manual_dir"],
-    "--head goes with --benchmark alone, and --report, --data_dir and --manual_dir go without it",
+    ["benchmark", "report", "data_dir", "manual_dir"], "--report, --data_dir and --manual_dir go without --benchmark"
 )
 def _go_together(given: dict[str, Any]) -> bool:
-    others = ("head",) if given["benchmark"] is None else ("report", "data_dir", "manual_dir")
-    return all(given[name] is None for name in others)
+    return given["benchmark"] is None or all(given[name] is None for name in ("report", "data_dir", "manual_dir"))
 
 
 def main() -> None:
     use_machine()
     runs, data = ([*itertools.chain(*flag.value)] for flag in (WORKDIRS, DATA))
+    heads = None if HEAD.value is None else [*itertools.chain(*HEAD.value)]
     common: dict[str, Any] = {"step": STEP.value, "on_error": ON_ERROR.value, "compute_dtype": COMPUTE_DTYPE.value}
     places = {"data_dir": DATA_DIR.value, "manual_dir": MANUAL_DIR.value, "report": REPORT.value}
     with results_alone() as write, remedied(RowError, lambda _: "--on_error=skip skips and counts such rows"):
         if BENCHMARK.value is None:
-            evaluate(runs, data, **places, **common, each=write)
+            evaluate(runs, data, heads=heads, **places, **common, each=write)
         else:
-            evaluate_benchmark(runs, data, benchmark=BENCHMARK.value, head=HEAD.value, **common, each=write)
+            head = None if heads is None else ",".join(heads)  # several are none that a model has
+            evaluate_benchmark(runs, data, benchmark=BENCHMARK.value, head=head, **common, each=write)
 
 
 if __name__ == "__main__":

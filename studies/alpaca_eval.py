@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from etils import epath
-from jaxtyping import Float64
 from scipy.special import expit, logit
 
 from experiments import hh_base
 from rmjax.config import ExperimentConfig, OnError
 from rmjax.errors import UserError
-from rmjax.evaluation.pairwise import accuracy_by_quartile
-from rmjax.intervals import bootstrap, wilson_interval
+from rmjax.evaluation.pairwise import accuracy_by_quartile, correctness, length_controlled_accuracy
+from rmjax.intervals import wilson_interval
+from rmjax.labeling.biases import log_ratio
 from rmjax.labeling.length_control import length_control
 from rmjax.labeling.rule import characters, contents
 from rmjax.preferences.groups import RowDefaults
@@ -77,14 +77,16 @@ def _win_rates(study: Study, answers: Answers) -> None:
     rows = [
         (
             answer.probability,
-            log_ratio(answer.response, answer.reference),
+            characters(answer.response),
+            characters(answer.reference),
             rival,
             places.setdefault(prompt, len(places)),
         )
         for rival, own in enumerate(answers.values())
         for prompt, answer in own.items()
     ]
-    probability, length, rival, prompt = (np.array(column) for column in zip(*rows, strict=True))
+    probability, one, other, rival, prompt = (np.array(column) for column in zip(*rows, strict=True))
+    length = log_ratio(one.astype(np.float64), other.astype(np.float64))
     found = length_control(probability, length, rival, prompt)
     slope = numbers(found.slope)
     for place, (name, fair) in enumerate(zip(answers, found.at_equal_length, strict=True)):
@@ -99,11 +101,6 @@ def _win_rates(study: Study, answers: Answers) -> None:
             raw=numbers(raw),
             controlled=numbers(fair),
         )
-
-
-def log_ratio(one: Text, other: Text) -> float:
-    """log((1 + characters of one) / (1 + characters of the other))."""
-    return float(np.log1p(characters(one)) - np.log1p(characters(other)))
 
 
 def implied(prompt: Text, answers: Sequence[Answer], pairs: Sequence[tuple[int, int]]) -> Preference:
@@ -171,9 +168,8 @@ def accuracies(
 ) -> dict[str, list[float]]:
     """How often the answer of higher value is the one that the judge prefers.
 
-    ``controlled`` is the mean over pairs of which the judge prefers the longer and pairs of which it prefers the
-    shorter: whoever goes by length alone has one half there. ``by_quarter`` is the accuracy by the difference in
-    length, the least first, and ``longer`` how often the longer answer has the higher value.
+    ``controlled`` is ``rmjax.evaluation.pairwise.length_controlled_accuracy``, ``by_quarter`` the accuracy by the
+    difference in length, the least first, and ``longer`` how often the longer answer has the higher value.
     """
     found = np.array(
         [
@@ -185,22 +181,11 @@ def accuracies(
     found = found[(found[:, 1] != 0) & (found[:, 2] != 0.5)]
     value, length, probability = found[:, :3].T
     prompt = found[:, 3].astype(np.int64)
-    agreed = _agreement(value, probability - 0.5)
-    longer = _agreement(length, probability - 0.5)
-    sums = np.stack([agreed * longer, longer, agreed * (1 - longer), 1 - longer], axis=1)
-    raw, follows = (wilson_interval(values, prompt) for values in (agreed, _agreement(value, length)))
-    fair = bootstrap(sums, prompt, _mean_of_both)
+    is_longer = (length > 0).astype(np.float64)
+    raw, follows = (wilson_interval(correctness(value, wanted), prompt) for wanted in (probability, is_longer))
     return {
         "accuracy": numbers(raw),
-        "controlled": numbers(fair),
+        "controlled": numbers(length_controlled_accuracy(value, probability, length, prompt)),
         "by_quarter": accuracy_by_quartile(value, probability, np.abs(length)),
         "longer": numbers(follows),
     }
-
-
-def _mean_of_both(sums: Float64[np.ndarray, "samples 4"]) -> Float64[np.ndarray, "samples"]:
-    return (sums[:, 0] / sums[:, 1] + sums[:, 2] / sums[:, 3]) / 2
-
-
-def _agreement(one: Float64[np.ndarray, "pairs"], other: Float64[np.ndarray, "pairs"]) -> Float64[np.ndarray, "pairs"]:
-    return 0.5 + 0.5 * np.sign(one) * np.sign(other)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from rmjax.config import ExperimentConfig
 from rmjax.evaluation.best_of import best_of, best_of_divergence
 from rmjax.evaluation.spread import spread
-from rmjax.intervals import bootstrap
+from rmjax.intervals import Estimate, paired_bootstrap
 from rmjax.labeling.simulated import chance
 from rmjax.models.reward import mean_of_members
 from rmjax.pictures import BLUE, GREY, ORANGE, png, styled
@@ -118,9 +118,8 @@ def curve(found: Float[np.ndarray, "prompts sizes"]) -> Row:
     }
 
 
-def _mean(values: Float64[np.ndarray, "prompts"]):
-    sums = np.stack([values, np.ones_like(values)], axis=1)
-    return bootstrap(sums, np.arange(len(values)), lambda totals: totals[:, 0] / totals[:, 1])
+def _mean(values: Float64[np.ndarray, "prompts"]) -> Estimate:
+    return paired_bootstrap(values[None], np.arange(len(values)), samples=2000)
 
 
 def picture(rows: Sequence[Row]) -> bytes:

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from experiments import hh_base
 from rmjax.config import DataConfig, ExperimentConfig
 from rmjax.datasets.open import open_preferences
-from rmjax.evaluation.pairwise import correctness, decided
-from rmjax.intervals import Estimate, wilson_interval
+from rmjax.evaluation.measure import measure as measured
+from rmjax.evaluation.measure import whole_pairs
+from rmjax.intervals import Estimate
 from rmjax.labeling.rule import characters
 from rmjax.pictures import BLUE, GREY, INK, ORANGE, png, styled
 from rmjax.preferences.record import Preference
@@ -96,19 +97,9 @@ def mixed(train: Mapping[str, Sequence[Preference]], share: float) -> tuple[Pref
 
 
 def accuracy(rewards: Sequence[np.ndarray], preferences: Sequence[Preference], head: int = 0) -> Estimate:
-    """Of the first comparison of each record, with its interval over prompts; ties have no right answer."""
-    firsts = [preference.comparisons[0] for preference in preferences]
-    differences = np.array(
-        [
-            float(found[first.left, head]) - float(found[first.right, head])
-            for found, first in zip(rewards, firsts, strict=True)
-        ]
-    )
-    probability = np.array([first.probability for first in firsts])
-    kept = decided(probability)
-    numbers: dict[object, int] = {}
-    prompts = np.array([numbers.setdefault(preference.prompt, len(numbers)) for preference in preferences])
-    return wilson_interval(correctness(differences, probability)[kept], prompts[kept])
+    """What ``rmjax.evaluate --head`` would say of these rewards of the responses of each record."""
+    found = measured(np.concatenate(rewards), whole_pairs(preferences).on_head(head)).numbers
+    return Estimate(value=found["accuracy"], low=found["accuracy_low"], high=found["accuracy_high"])
 
 
 def measure(study: Study) -> None:
@@ -155,7 +146,7 @@ def _row(
 
 def _baseline(study: Study, world: World) -> None:
     for dimension, preferences in world.test.items():
-        lengths = [np.array([[characters(text)] for text in preference.responses]) for preference in preferences]
+        lengths = [np.array([[float(characters(text))] for text in preference.responses]) for preference in preferences]
         found = accuracy(lengths, preferences)
         study.add(world=world.name, tested=dimension, kind=LONGER, trained=LONGER, **_numbers(found))
 

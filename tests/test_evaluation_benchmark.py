@@ -220,8 +220,11 @@ def test_the_command_writes_a_line_and_nothing_else_to_stdout(tmp_path, run, ser
     line = json.loads(done.stdout)
     assert line == json.loads(here.to_json()) | {"data": [str(tmp_path)]}
     assert "PARTIAL" in done.stderr
-    for wrong in ([*command, "--report=x"], [*command[:-1], "--head=brevity"]):
-        done = server.run(*wrong, **cached)
+    for wrong, said in (
+        ("--report=x", "go without --benchmark"),
+        ("--head=wit,brevity", "no reward head 'wit,brevity'"),
+    ):
+        done = server.run(*command, wrong, **cached)
         assert done.returncode == 2
-        assert "--head goes with --benchmark alone" in done.stderr
+        assert said in done.stderr
         assert "no flag can say None" not in done.stderr  # it is said of flags that weren't given

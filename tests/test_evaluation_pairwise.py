@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import balanced_accuracy_score
 
 from rmjax.evaluation import pairwise
 
@@ -80,6 +81,60 @@ def test_quartiles_are_ordered_from_small_to_great_and_keep_equal_sizes_together
     quarters = pairwise.accuracy_by_quartile(differences, np.ones(8), np.full(8, 3.0))
     assert quarters[0] == 0.5
     assert np.isnan(quarters[1:]).all()
+
+
+def of_lengths(seed: int, count: int = 4000):
+    """Pairs, two of a prompt, of which labelers mostly prefer the longer; and what the better response is."""
+    rng = np.random.default_rng(seed)
+    longer, better = rng.normal(size=count), rng.normal(size=count)
+    probability = (longer + 0.7 * better + 0.5 * rng.normal(size=count) > 0).astype(float)
+    return longer, better, probability, np.arange(count) // 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_whoever_goes_by_length_alone_has_one_half_at_equal_length(seed, sign):
+    longer, _, probability, prompts = of_lengths(seed)
+    alone = pairwise.length_controlled_accuracy(sign * longer, probability, longer, prompts)
+    assert (alone.value, alone.low, alone.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert sign * (pairwise.accuracy(sign * longer, probability) - 0.5) > 0.2
+    noisy = sign * longer + np.random.default_rng(seed + 10).normal(size=len(longer))
+    found = pairwise.length_controlled_accuracy(noisy, probability, np.sign(longer), prompts)
+    assert abs(found.value - 0.5) < 0.1 < abs(pairwise.accuracy(noisy, probability) - 0.5)
+    coins = np.random.default_rng(seed + 20).normal(size=len(longer)) + 5 * sign * np.sign(longer)
+    found = pairwise.length_controlled_accuracy(coins, probability, longer, prompts)
+    assert abs(found.value - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_length_controlled_accuracy_is_the_balanced_one_of_scikit_learn(seed):
+    longer, better, probability, prompts = of_lengths(seed)
+    found = pairwise.length_controlled_accuracy(better, probability, longer, prompts)
+    prefers_longer, model_does = (probability > 0.5) == (longer > 0), (better > 0) == (longer > 0)
+    assert found.value == pytest.approx(balanced_accuracy_score(prefers_longer, model_does), abs=1e-14)
+    assert found.low < found.value < found.high
+    assert found.value > 0.6
+    unequal = np.concatenate([longer, np.zeros(9)]), np.concatenate([np.arange(4000) // 2, np.arange(9)])
+    padded = [np.concatenate([values, np.ones(9)]) for values in (better, probability)]
+    assert pairwise.length_controlled_accuracy(*padded, *unequal) == found  # pairs of equal length say nothing here
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_length_controlled_accuracy_does_not_see_which_is_left_nor_the_unit_of_length(seed):
+    longer, better, probability, prompts = of_lengths(seed)
+    flip = np.where(np.random.default_rng(seed).random(len(longer)) < 0.5, -1.0, 1.0)
+    there = np.where(flip < 0, 1 - probability, probability)
+    found = pairwise.length_controlled_accuracy(better, probability, longer, prompts)
+    assert pairwise.length_controlled_accuracy(flip * better, there, 7 * flip * longer, prompts) == found
+
+
+def test_without_pairs_of_both_kinds_there_is_no_length_controlled_accuracy():
+    longer, better, probability, prompts = of_lengths(0, 40)
+    for lengths in (np.zeros(40), probability - 0.5, 0.5 - probability):
+        found = pairwise.length_controlled_accuracy(better, probability, lengths, prompts)
+        assert all(math.isnan(value) for value in (found.value, found.low, found.high))
+    nothing = pairwise.length_controlled_accuracy(better, np.full(40, 0.5), longer, prompts)
+    assert math.isnan(nothing.value)
 
 
 def test_bayes_accuracy_counts_the_decided_and_needs_every_true_probability():

@@ -57,8 +57,9 @@ def test_a_line_has_every_number_and_the_truth_only_where_it_is_known():
     line = json.loads(evaluation("a", "b").to_json())
     always = {
         "model", *RUN, "data", "dimension", "source", "comparisons", "skipped", "decided", "accuracy", "accuracy_low",
-        "accuracy_high", "nll", "ece", "ece_if_calibrated", "overconfidence", "length_baseline_accuracy",
-        "accuracy_by_length_quartile",
+        "accuracy_high", "length_controlled_accuracy", "length_controlled_accuracy_low",
+        "length_controlled_accuracy_high", "nll", "ece", "ece_if_calibrated", "overconfidence",
+        "length_baseline_accuracy", "accuracy_by_length_quartile",
     }  # fmt: skip
     assert set(line) == always | {"bayes_accuracy", "spearman"}
     assert set(json.loads(evaluation("a", "b", known=False).to_json())) == always
@@ -125,6 +126,28 @@ def test_the_accuracy_by_length_is_there_only_with_all_four_quarters(tmp_path):
         assert ("by length difference" in page) == (name == "all")
     assert lines["all"].keys() - lines["equal"].keys() == {"accuracy_by_length_quartile"}
     assert None not in lines["all"]["accuracy_by_length_quartile"]
+
+
+@pytest.mark.parametrize(("sides", "there"), [((1, 1), False), ((2, 1), False), ((1, 2), False), (None, True)])
+def test_where_length_says_nothing_or_all_there_is_no_length_controlled_accuracy_and_the_report_says_so(
+    tmp_path, sides, there
+):
+    """Left is preferred always; of ``sides`` are the lengths of left and right."""
+    rewards, judged = pairs(0, 40)
+    if sides is not None:
+        judged = dataclasses.replace(judged, probability=np.ones(40), characters=np.tile(sides, 40))
+    entry = dataclasses.replace(evaluation("run", "x/a:test"), measurement=measure(rewards, judged))
+    line = json.loads(entry.to_json())
+    names = [f"length_controlled_accuracy{end}" for end in ("", "_low", "_high")]
+    value, low, high = (line[name] for name in names)
+    page = report.write_report(tmp_path, [entry, evaluation("run", "y/b:test")], []).read_text()
+    assert ("There is none where one of the two kinds has no pair: run on x/a:test." in page) != there
+    if there:
+        assert low < value < high
+        assert f"{value:.3f} <small>{low:.3f} to {high:.3f}</small>" in page
+    else:
+        assert [value, low, high] == [None] * 3
+        assert line["accuracy"] is not None
 
 
 @pytest.mark.parametrize(("counts", "smooth"), [((30,), False), ((99,), False), ((100,), True), ((30, 400), True)])

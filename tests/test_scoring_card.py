@@ -88,6 +88,13 @@ def test_the_card_of_one_of_several_heads_has_what_was_measured_of_that_head_alo
         own = validation[f"accuracy/{head}"], validation[f"comparisons/{head}"]
         assert f"accuracy {own[0]:.4g}, nll" in card
         assert f"comparisons {own[1]:.4g}." in card
+    evaluate([str(tmp_path / "run")], [str(tmp_path / "rows.jsonl")], heads=["all"], report=tmp_path / "chosen")
+    lines = [json.loads(text) for text in (tmp_path / "chosen" / "results.jsonl").read_text().splitlines()]
+    card = export(tmp_path / "run", tmp_path / "out", head="honesty", report=tmp_path / "chosen") / "README.md"
+    rows = [row for row in card.read_text().splitlines() if "brevity+honesty | human" in row]
+    (own,) = [line for line in lines if line["head"] == "honesty"]
+    assert len(rows) == 1
+    assert f"| 60 | 0 | {own['accuracy']:.3f} (" in rows[0]
 
 
 def test_a_card_without_a_report_says_what_validation_said_alone(run, tmp_path):

@@ -1,27 +1,39 @@
 """Every model on every data set: what ``python -m rmjax.evaluate`` runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 from absl import logging
 from etils import epath
+from jaxtyping import Float32
 
 from rmjax.batches.contract import TextContract
 from rmjax.batches.tokenize import tokenize, warn_of_cut_prompts
 from rmjax.batches.tokenized import TokenizedPreferences
-from rmjax.config import ConfigError, ExperimentConfig, OnError
+from rmjax.config import ExperimentConfig, OnError
 from rmjax.datasets.open import open_preferences
 from rmjax.errors import UserError
 from rmjax.evaluation.golden import trusted_computer
-from rmjax.evaluation.measure import Evaluation, JudgedPairs, Measurement, in_words, judged_pairs, measure_heads
+from rmjax.evaluation.measure import (
+    Evaluation,
+    JudgedPairs,
+    Measurement,
+    in_words,
+    judged_pairs,
+    measure,
+    measure_heads,
+)
 from rmjax.evaluation.report import read_curve, write_report
 from rmjax.evaluation.rewards import RewardComputer
 from rmjax.files import check_bucket
-from rmjax.model_config import ComputeDtype
+from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.models.reward import mean_of_members
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.portable import load_model, run_of
 from rmjax.training.trained import TrainedModel
+
+ALL_HEADS = "all"
 
 
 class EvaluationError(UserError):
@@ -50,11 +62,10 @@ class DataSets:
         return self._opened[key]
 
     def tokenize(
-        self, spec: str, config: ExperimentConfig, contract: TextContract
+        self, spec: str, config: ExperimentConfig, contract: TextContract, heads: tuple[str, ...] = ()
     ) -> tuple[TokenizedPreferences, JudgedPairs]:
-        """The data set as a model reads it; one with several reward heads by that of each comparison's dimension."""
-        on_error, heads = config.data.on_error, config.model.reward_heads
-        heads = heads if len(heads) > 1 else ()
+        """The data set as a model reads it, each comparison on the head of its dimension among ``heads``, if any."""
+        on_error = config.data.on_error
         limits = (contract.max_prompt_tokens, contract.max_response_tokens, contract.template, contract.special)
         read = (spec, config.dimension, on_error, config.data.transcripts_as_messages)
         key = (*read, contract.tokenizer.to_str(), *limits, heads)
@@ -72,6 +83,7 @@ def evaluate(
     workdirs: Sequence[str],
     specs: Sequence[str],
     *,
+    heads: Sequence[str] | None = None,
     step: int | None = None,
     data_dir: str | None = None,
     manual_dir: str | None = None,
@@ -87,6 +99,9 @@ def evaluate(
         unless ``step`` says otherwise.
       specs: data specs. What they were judged on may differ from what a model was trained on: that is the
         cross-dimension matrix. Rows that name no dimension are taken to be of each model's own.
+      heads: the reward heads on each of which all comparisons of every data set are read, whatever they were judged on:
+        that is the matrix from one model. ``["all"]`` stands for all that a model has. A single head without a name
+        has that of the dimension it was trained on. None reads each comparison on the head of its dimension.
       step: the checkpoint of every run that is evaluated.
       data_dir, manual_dir: where data sets lie; None is where the first model's config has them.
       on_error: what happens to rows that can't be used and to responses beyond a model's limits; None is what each
@@ -96,10 +111,11 @@ def evaluate(
       each: called with every evaluation as soon as it is there.
 
     Returns:
-      The evaluations, models in order and the data sets of each in order.
+      The evaluations, models in order, the data sets of each in order, and of each of these the heads in order.
 
     Raises:
-      EvaluationError: for names given twice, for data that a model has no reward head for or can't read a row of.
+      EvaluationError: for names given twice, for a head that a model doesn't have, for data that it has none for where
+        none is chosen, or that it can't read a row of.
       WorkdirError, CheckpointError: where there is no trained model.
       DataSpecError, FileError, RowError: for data that can't be read.
       NonFiniteRewardsError: where a reward is NaN or infinite.
@@ -114,10 +130,12 @@ def evaluate(
         logging.info("%s: evaluating step %d", workdir, trained.step)
         own = trained.config.data
         sets = sets or DataSets(data_dir=data_dir or own.data_dir, manual_dir=manual_dir or own.manual_dir)
+        chosen = _chosen(workdir, trained.config, heads)
         compute = trusted_computer(trained)
         for spec in specs:
-            evaluations.append(evaluate_one(workdir, trained, compute, spec, sets, on_error=on_error))
-            each(evaluations[-1])
+            for found in evaluate_one(workdir, trained, compute, spec, sets, heads=chosen, on_error=on_error):
+                evaluations.append(found)
+                each(found)
     _log_differences(evaluations)
     page = None
     if report is not None:
@@ -136,6 +154,19 @@ def check_names(flag: str, given: Sequence[str]) -> None:
         raise EvaluationError(f"--{flag} is {','.join(given)!r}; it must be one or more that differ from each other")
 
 
+def _chosen(workdir: str, config: ExperimentConfig, heads: Sequence[str] | None) -> dict[str, int] | None:
+    """Which outputs of the model the heads are; EvaluationError for one that it doesn't have. None of None."""
+    if heads is None:
+        return None
+    check_names("head", heads)
+    own = config.model.reward_heads or (config.dimension,)
+    wanted = own if list(heads) == [ALL_HEADS] else heads
+    for head in wanted:
+        if fault := fault_of_head(head, own):
+            raise EvaluationError(f"model {workdir} {fault}, or {ALL_HEADS} alone")
+    return {head: own.index(head) for head in wanted}
+
+
 def evaluate_one(
     workdir: str,
     trained: TrainedModel,
@@ -143,48 +174,56 @@ def evaluate_one(
     spec: str,
     sets: DataSets,
     *,
+    heads: Mapping[str, int] | None = None,
     on_error: OnError | None = None,
-) -> Evaluation:
-    """One model on one data set; a model with several reward heads is read on that of each comparison's dimension."""
+) -> list[Evaluation]:
+    """One model on one data set, once for each of ``heads``, which names outputs of the model.
+
+    Without them it is once: a model with several reward heads is read on that of each comparison's dimension.
+    """
     config = trained.config
+    by_dimension = config.model.reward_heads if heads is None and len(config.model.reward_heads) > 1 else ()
     if spec in config.data.train:
         logging.warning("%s was trained on %s: what is found there says nothing of other rows", workdir, spec)
     if on_error is not None:
         config = replace(config, data=replace(config.data, on_error=on_error))
     preferences = sets.open(spec, config)
-    dimensions = "+".join(sorted({preference.dimension for preference in preferences}))
-    try:
-        tokenized, pairs = sets.tokenize(spec, config, trained.contract)
-    except ConfigError as error:
+    judged_on = {preference.dimension for preference in preferences}
+    dimensions = "+".join(sorted(judged_on))
+    if by_dimension and not judged_on <= {*by_dimension}:
         raise EvaluationError(
-            f"model {workdir} has the reward heads {', '.join(config.model.reward_heads)}, but {spec} was judged on "
-            f"{dimensions}; right would be data of dimensions that it has heads for"
-        ) from error
+            f"model {workdir} has the reward heads {', '.join(by_dimension)}, but {spec} was judged on {dimensions}; "
+            "right would be data of dimensions that it has heads for, or --head, which says on which all data are read"
+        )
+    tokenized, pairs = sets.tokenize(spec, config, trained.contract, by_dimension)
     if not tokenized.comparisons:
         raise EvaluationError(
             f"model {workdir} on {spec}: nothing is left to evaluate, every comparison was skipped "
             f"({dict(tokenized.skipped)})"
         )
-    return Evaluation(
-        model=workdir,
-        run=run_of(workdir),
-        step=trained.step,
-        data=spec,
-        dimension=dimensions,
-        source=sources(preferences),
-        comparisons=tokenized.comparisons,
-        skipped=(preferences.skipped + tokenized.skipped).total(),
-        measurement=_measured(trained, compute, tokenized, pairs),
-        kept=_kept(preferences, tokenized),
-    )
+    found = _measured(compute.members(trained.params, tokenized), pairs, by_dimension, heads)
+    skipped, kept = (preferences.skipped + tokenized.skipped).total(), _kept(preferences, tokenized)
+    return [
+        Evaluation(
+            model=workdir, head=head, run=run_of(workdir), step=trained.step, data=spec, dimension=dimensions,
+            source=sources(preferences), comparisons=tokenized.comparisons, skipped=skipped, measurement=measurement,
+            kept=kept,
+        )
+        for head, measurement in found.items()
+    ]  # fmt: skip
 
 
 def _measured(
-    trained: TrainedModel, compute: RewardComputer, tokenized: TokenizedPreferences, pairs: JudgedPairs
-) -> Measurement:
-    members = compute.members(trained.params, tokenized)
-    apart = members if members.shape[-1] > 1 else None
-    return measure_heads(mean_of_members(members), pairs, trained.config.model.reward_heads, apart)
+    members: Float32[np.ndarray, "responses heads members"],
+    pairs: JudgedPairs,
+    by_dimension: Sequence[str],
+    heads: Mapping[str, int] | None,
+) -> dict[str | None, Measurement]:
+    """By chosen head what is found there; without any, of None, what is found on those of the dimensions."""
+    rewards, apart = mean_of_members(members), members if members.shape[-1] > 1 else None
+    if heads is None:
+        return {None: measure_heads(rewards, pairs, by_dimension, apart)}
+    return {head: measure(rewards, pairs.on_head(number), apart) for head, number in heads.items()}
 
 
 def _kept(preferences: PreferenceSet, tokenized: TokenizedPreferences) -> frozenset[tuple[str, int]]:
@@ -202,7 +241,7 @@ def _log_differences(evaluations: Sequence[Evaluation]) -> None:
         logging.warning(
             "%s: the models were not evaluated on the same comparisons; %d are common to all", spec, len(common)
         )
-        for entry in found:
+        for entry in {entry.model: entry for entry in found}.values():  # a model's heads are of the same comparisons
             own = len(entry.kept - common)
             logging.warning(
                 "%s on %s: %d comparisons, %d of which other models skipped", entry.model, spec, entry.comparisons, own

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int
 
 from rmjax.batches.tokenized import TokenizedPreferences
 from rmjax.evaluation import calibration, pairwise, spread
-from rmjax.intervals import wilson_interval
+from rmjax.intervals import Estimate, wilson_interval
 from rmjax.labeling.rule import characters as characters_of
 from rmjax.preferences.record import Preference, Text
 
@@ -48,6 +48,10 @@ class JudgedPairs:
         names = ("left", "right", "head", "probability", "true_probability", "prompts")
         return replace(self, **{name: getattr(self, name)[own] for name in names})
 
+    def on_head(self, head: int) -> "JudgedPairs":
+        """All of them, read on that head."""
+        return replace(self, head=np.full_like(self.head, head))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
@@ -75,6 +79,7 @@ class Evaluation:
 
     Attributes:
       model: the workdir as it was given.
+      head: the reward head that all comparisons were read on; None where nobody chose one.
       run: which run that held, as ``rmjax.training.portable.run_of`` has it.
       step: the training step that was evaluated; 0 of a model that has none.
       data: the data spec as it was given.
@@ -95,14 +100,22 @@ class Evaluation:
     comparisons: int
     skipped: int
     measurement: Measurement
+    head: str | None = None
     kept: frozenset[tuple[str, int]] = field(default=frozenset(), repr=False)
+
+    @property
+    def label(self) -> str:
+        """What a report calls the model: the workdir, and the head if it was chosen."""
+        return self.model if self.head is None else f"{self.model.rstrip('/')} [{self.head}]"
 
     def to_json(self) -> str:
         """The line: one JSON object; a number that doesn't exist (an accuracy of nothing) is null.
 
-        Of a model with several reward heads ``heads`` has the same numbers of each that has comparisons.
+        Of a model with several reward heads ``heads`` has the same numbers of each that has comparisons; where one was
+        chosen there is ``head`` instead, its name.
         """
-        fields = ("model", "run", "step", "data", "dimension", "source", "comparisons", "skipped")
+        chosen = () if self.head is None else ("head",)
+        fields = ("model", *chosen, "run", "step", "data", "dimension", "source", "comparisons", "skipped")
         line = {name: getattr(self, name) for name in fields} | self.measurement.numbers
         return json.dumps({name: _json_number(value) for name, value in line.items()}, ensure_ascii=False)
 
@@ -114,7 +127,7 @@ def in_words(evaluation: Evaluation) -> str:
     if best := numbers.get("bayes_accuracy"):
         said += f", {numbers['accuracy'] / best:.1%} of the Bayes-optimal {best:.4f}"
     said += f"; the longer response wins: {numbers['length_baseline_accuracy']:.4f}"
-    return f"{evaluation.model} on {evaluation.data}: {said} ({evaluation.comparisons} comparisons)"
+    return f"{evaluation.label} on {evaluation.data}: {said} ({evaluation.comparisons} comparisons)"
 
 
 def _json_number(value: Any) -> Any:
@@ -127,25 +140,51 @@ def _json_number(value: Any) -> Any:
 
 def judged_pairs(tokenized: TokenizedPreferences, preferences: Sequence[Preference]) -> JudgedPairs:
     """Joins the tokenized comparisons with what only the records know, by the origins that tokenizing kept."""
+    origins = tokenized.response_origin.tolist(), tokenized.comparison_origin.tolist()
+    return _joined(preferences, *origins, left=tokenized.left, right=tokenized.right, head=tokenized.head)
+
+
+def whole_pairs(preferences: Sequence[Preference]) -> JudgedPairs:
+    """All comparisons of the records, read on the first head, as of whatever gives each response a number.
+
+    The responses are those of the first record in their order, then those of the second, and so on.
+    """
+    compared = [
+        (record, place, comparison.left, comparison.right)
+        for record, preference in enumerate(preferences)
+        for place, comparison in enumerate(preference.comparisons)
+    ]
+    responses = [(record, place) for record, entry in enumerate(preferences) for place in range(len(entry.responses))]
+    starts = np.cumsum([0, *(len(entry.responses) for entry in preferences)])
+    record, place, left, right = np.array(compared, np.int64).reshape(-1, 4).T
+    pairs = {"left": starts[record] + left, "right": starts[record] + right, "head": np.zeros_like(record)}
+    return _joined(preferences, responses, [*zip(record.tolist(), place.tolist(), strict=True)], **pairs)
+
+
+def _joined(
+    preferences: Sequence[Preference],
+    responses: Sequence[Sequence[int]],
+    comparisons: Sequence[Sequence[int]],
+    **indices: Int[np.ndarray, "comparisons"],
+) -> JudgedPairs:
+    """The pairs of which ``responses`` and ``comparisons`` say the record and the place in it."""
     numbers: dict[Text, int] = {}
     prompt_of = [numbers.setdefault(preference.prompt, len(numbers)) for preference in preferences]
     one_dimension = len({preference.dimension for preference in preferences}) == 1
     characters, utilities = [], []
-    for record, index in tokenized.response_origin:
+    for record, index in responses:
         preference = preferences[record]
         characters.append(characters_of(preference.responses[index]))
         known = preference.utilities if one_dimension else None
         utilities.append(math.nan if known is None else known[index])
     probability, true_probability, prompts = [], [], []
-    for record, index in tokenized.comparison_origin:
+    for record, index in comparisons:
         comparison = preferences[record].comparisons[index]
         probability.append(comparison.probability)
         true_probability.append(math.nan if comparison.true_probability is None else comparison.true_probability)
         prompts.append(prompt_of[record])
     return JudgedPairs(
-        left=tokenized.left,
-        right=tokenized.right,
-        head=tokenized.head,
+        **indices,
         probability=np.array(probability, np.float64),
         true_probability=np.array(true_probability, np.float64),
         prompts=np.array(prompts, np.int64),
@@ -172,11 +211,11 @@ def measure(
     accuracy = wilson_interval(correct, prompts)
     table = calibration.reliability(differences, probability)
     longer = (pairs.characters[pairs.left] - pairs.characters[pairs.right]).astype(np.float64)
-    numbers = {
+    controlled = pairwise.length_controlled_accuracy(differences, probability, longer, pairs.prompts)
+    numbers: dict[str, Any] = {
         "decided": int(kept.sum()),
-        "accuracy": accuracy.value,
-        "accuracy_low": accuracy.low,
-        "accuracy_high": accuracy.high,
+        **_bounded("accuracy", accuracy),
+        **_bounded("length_controlled_accuracy", controlled),
         "nll": pairwise.negative_log_likelihood(differences, probability),
         "ece": table.ece,
         "ece_if_calibrated": calibration.ece_if_calibrated(differences, probability),
@@ -199,6 +238,10 @@ def measure(
         preferred=np.where(preferred_left, left, right),
         other=np.where(preferred_left, right, left),
     )
+
+
+def _bounded(name: str, found: Estimate) -> dict[str, float]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def measure_heads(

@@ -8,6 +8,9 @@ belong to training and are not used.
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from rmjax.intervals import Estimate, bootstrap
+from rmjax.labeling.agreement import ratio
+
 
 def reward_differences(
     rewards: Float[np.ndarray, "responses heads *members"],
@@ -69,6 +72,42 @@ def accuracy_by_quartile(
     correct, size = correctness(differences, probability)[kept], size[kept]
     quarter = np.searchsorted(np.quantile(size, [0.25, 0.5, 0.75]), size, side="left")
     return [mean(correct[quarter == index]) for index in range(4)]
+
+
+def length_controlled_accuracy(
+    differences: Float[np.ndarray, "comparisons"],
+    probability: Float[np.ndarray, "comparisons"],
+    longer: Float[np.ndarray, "comparisons"],
+    prompts: Int[np.ndarray, "comparisons"],
+) -> Estimate:
+    """The mean of two accuracies: where labelers prefer the longer response, and where they prefer the shorter.
+
+    ``(P(right | the longer is preferred) + P(right | the shorter is preferred)) / 2`` over decided pairs of unequal
+    length: the balanced accuracy (Brodersen et al., 2010, "The balanced accuracy and its posterior distribution") whose
+    classes are the lengths of what is preferred. Whoever goes by length alone, either way, has exactly one half.
+    It is not the length-controlled win rate of Dubois et al. (2024, arXiv 2404.04475; ``labeling.length_control``), a
+    regression that has no fit where a model goes by length alone, which is what this has to find. Whoever follows
+    length the more surely the greater the difference keeps a little of it: labelers who like length do so too.
+
+    Args:
+      differences: of the rewards, left less right.
+      probability: that labelers prefer left.
+      longer: how much longer left is, in any unit; its sign is used.
+      prompts: which prompt a comparison belongs to.
+
+    Returns:
+      The value with its bootstrap interval over prompts (``rmjax.intervals.bootstrap``). Three NaN where one of the two
+      kinds has no pair: lengths don't differ, or tell alone which response is preferred.
+    """
+    kept = decided(probability) & (longer != 0)
+    probability = probability[kept]
+    agreed, follows = correctness(differences[kept], probability), correctness(longer[kept], probability)
+    sums = np.stack([agreed * follows, follows, agreed * (1 - follows), 1 - follows], axis=1)
+    return bootstrap(sums, prompts[kept], _mean_of_both)
+
+
+def _mean_of_both(sums: Float64[np.ndarray, "samples 4"]) -> Float64[np.ndarray, "samples"]:
+    return (ratio(sums[:, 0], sums[:, 1]) + ratio(sums[:, 2], sums[:, 3])) / 2
 
 
 def bayes_accuracy(

@@ -30,11 +30,12 @@ class TrainingCurve:
 def matrix_picture(evaluations: Sequence[Evaluation], names: dict[str, str]) -> bytes:
     """The cross-dimension matrix as PNG: accuracy of each model (rows) on each data set (columns).
 
-    Under the models stand "the longer response wins" on the same pairs and, where it is known, what the best
-    predictor there is would get. Blue is better than a coin, red is worse.
+    A model of which heads were chosen has a row for each of them. Under the models stand "the longer response wins" on
+    the same pairs and, where it is known, what the best predictor there is would get. Blue is better than a coin, red
+    is worse.
     """
-    models, data = _in_order(evaluations, "model"), _in_order(evaluations, "data")
-    cells = {(entry.model, entry.data): entry for entry in evaluations}
+    models, data = _in_order(evaluations, "label"), _in_order(evaluations, "data")
+    cells = {(entry.label, entry.data): entry for entry in evaluations}
     rows = [_accuracies(cells, model, data) for model in models]
     labels = [names[model] for model in models]
     for key, label in (("length_baseline_accuracy", "the longer response wins"), ("bayes_accuracy", "Bayes-optimal")):
@@ -180,7 +181,7 @@ def smoothed(values: Float[np.ndarray, "steps"]) -> Float[np.ndarray, "steps"]:
 
 def _panels(evaluations: Sequence[Evaluation], names: dict[str, str], *, height: float, sharex=True, sharey=True):
     """A grid of small pictures, models down and data sets across, each with its evaluation."""
-    models, data = _in_order(evaluations, "model"), _in_order(evaluations, "data")
+    models, data = _in_order(evaluations, "label"), _in_order(evaluations, "data")
     size = (0.6 + 3.0 * len(data), 0.7 + height * len(models))
     figure = Figure(figsize=size)
     grid = figure.subplots(len(models), len(data), sharex=sharex, sharey=sharey, squeeze=False)
@@ -188,9 +189,9 @@ def _panels(evaluations: Sequence[Evaluation], names: dict[str, str], *, height:
         axes.set_visible(False)
     panels = []
     for entry in evaluations:
-        axes = grid[models.index(entry.model), data.index(entry.data)]
+        axes = grid[models.index(entry.label), data.index(entry.data)]
         axes.set_visible(True)
-        axes.set_title(f"{names[entry.model]} on {names[entry.data]}", fontsize=9)
+        axes.set_title(f"{names[entry.label]} on {names[entry.data]}", fontsize=9)
         panels.append((axes, entry))
     return figure, panels
 

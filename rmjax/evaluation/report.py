@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -32,6 +33,7 @@ PICTURES = {
     ),
     "training_curves.png": ("Training", "Smoothed over a fiftieth of the steps; the raw values lie behind, pale."),
 }
+CONTROLLED = "length_controlled_accuracy"
 COLUMNS = {
     "model": "model",
     "data": "data",
@@ -41,6 +43,7 @@ COLUMNS = {
     "comparisons": "comparisons",
     "skipped": "skipped",
     "accuracy": "accuracy (95 %)",
+    CONTROLLED: "length-controlled accuracy (95 %)",
     "nll": "nll",
     "ece": "ECE",
     "ece_if_calibrated": "ECE if calibrated",
@@ -63,7 +66,7 @@ def write_report(
     never meets a half-written page, and an error leaves an earlier report as it was.
     """
     folder = epath.Path(folder)
-    names = short_names([entry.model for entry in evaluations]) | short_names([entry.data for entry in evaluations])
+    names = short_names([entry.label for entry in evaluations]) | short_names([entry.data for entry in evaluations])
     names |= short_names([curve.model for curve in curves])
     pictures = {
         "matrix.png": plots.matrix_picture(evaluations, names),
@@ -120,22 +123,35 @@ def read_curve(workdir: str) -> TrainingCurve | None:
 
 
 def _page(evaluations: Sequence[Evaluation], pictures: dict[str, bytes], captions: dict[str, str]) -> str:
-    sections = [f"<h2>Results</h2>\n{_table(evaluations)}"]
+    sections = [f"<h2>Results</h2>\n{_table(evaluations)}\n<p>{html.escape(_of_length(evaluations))}</p>"]
     sections += [picture_section(PICTURES[name][0], captions[name], pictures[name]) for name in pictures]
     return page("Reward models: evaluation", sections)
 
 
+def _of_length(evaluations: Sequence[Evaluation]) -> str:
+    """What the length-controlled accuracy is, and where there is none."""
+    said = (
+        "The length-controlled accuracy is the mean of that on pairs of which the labelers prefer the longer response "
+        "and that on pairs of which they prefer the shorter: going by length alone gives one half."
+    )
+    without = [one for one in evaluations if math.isnan(one.measurement.numbers[CONTROLLED])]
+    if not without:
+        return said
+    where = "; ".join(f"{one.label} on {one.data}" for one in without)
+    return f"{said} There is none where one of the two kinds has no pair: {where}."
+
+
 def _table(evaluations: Sequence[Evaluation]) -> str:
     """All results; columns that no line has a value in are left out."""
-    rows = [json.loads(entry.to_json()) for entry in evaluations]
+    rows = [json.loads(entry.to_json()) | {"model": entry.label} for entry in evaluations]
     columns = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
     return table([COLUMNS[key] for key in columns], [[_cell(row, key) for key in columns] for row in rows], names=4)
 
 
 def _cell(row: dict, key: str) -> str:
     value = row.get(key)
-    if key == "accuracy" and value is not None:
-        return f"{value:.3f} <small>{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}</small>"
+    if key in ("accuracy", CONTROLLED) and value is not None:
+        return f"{value:.3f} <small>{number(row[f'{key}_low'])} to {number(row[f'{key}_high'])}</small>"
     if isinstance(value, list):
         return " · ".join(number(entry) for entry in value)
     return html.escape(value) if isinstance(value, str) else number(value)

@@ -63,8 +63,14 @@ def _share(
 
 def log_length_ratio(judgments: Judgments) -> Float64[np.ndarray, "judgments"]:
     """log((1 + characters of left) / (1 + characters of right)); the 1 is for responses that are empty."""
-    left, right = np.log1p(judgments.characters.T)
-    return left - right
+    return log_ratio(*judgments.characters.T)
+
+
+def log_ratio(
+    left: Float64[np.ndarray, "judgments"], right: Float64[np.ndarray, "judgments"]
+) -> Float64[np.ndarray, "judgments"]:
+    """The same of the numbers of characters."""
+    return np.log1p(left) - np.log1p(right)
 
 
 def length_slope(judgments: Judgments, *, level: float = 0.95) -> Estimate:

@@ -153,10 +153,14 @@ def _of_head(
     """What was measured of one of several heads."""
     own = f"/{head}"
     found = {name.removesuffix(own): value for name, value in validation.items() if name.endswith(own)}
-    lines = [
-        dict(line) | line["heads"][head] | {"dimension": head} for line in results if head in line.get("heads", {})
-    ]
-    return found, [line | {"skipped": f"{line['skipped']} of all heads"} for line in lines]
+    lines = []
+    for line in results:
+        if line.get("head") == head:
+            lines.append(dict(line))
+        elif head in line.get("heads", {}):
+            skipped = f"{line['skipped']} of all heads"
+            lines.append(dict(line) | line["heads"][head] | {"dimension": head, "skipped": skipped})
+    return found, lines
 
 
 def _measured(trained: TrainedModel, dimension: str, results: Sequence[Mapping[str, Any]]) -> str:
