@@ -8,7 +8,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -40,17 +40,20 @@ class StandIn:
       faults: those that are still to come, one for each request.
       headers: of the last request.
       most: the most requests that were there at a time.
+
+    Args:
+      also: fields that each reward has besides, or in the place of those that it would have.
     """
 
     def __init__(
         self, score: Score, faults: Iterable[str] = (), *, slow_s: float = 0.0, port: int = 0,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | None = None, also: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         self.asked: list[dict] = []
         self.headers: dict[str, str] = {}
         self.most = self._now = 0
         self.faults = list(faults)
-        self._score, self._slow_s = score, slow_s
+        self._score, self._also, self._slow_s = score, also or {}, slow_s
         self._lock = threading.Lock()
         stand_in = self
 
@@ -104,7 +107,8 @@ class StandIn:
         except Exception as error:  # else the client would see a broken connection, and try again
             return 500, repr(error).encode(), {}
         entries = [{"reward": value, "head": body.get("head", "reward"), "tokens": 1,
-                    "normalized_reward": None if fault == "plain" else value / 2} for value in rewards]  # fmt: skip
+                    "normalized_reward": None if fault == "plain" else value / 2, **self._also}
+                   for value in rewards]  # fmt: skip
         usage = {"cut_prompts": 0, "max_prompt_tokens": 60}
         data = json.dumps({"model": "stand-in", "rewards": entries, "usage": usage}).encode()
         if fault == "half":

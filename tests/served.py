@@ -3,12 +3,14 @@
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+import uvicorn
 from random_batches import lively
 from starlette.testclient import TestClient
 from untrained import random_text, untrained_config, untrained_contract
@@ -23,22 +25,47 @@ from rmjax.training.trained import TrainedModel
 
 
 @functools.cache
-def scorer_of(heads: tuple[str, ...] = ()) -> RewardScorer:
-    """One for all tests of a process, so that it compiles once."""
-    rows = 1 if heads else 8  # a single batch shape is compiled sooner
+def _scorer(heads: tuple[str, ...], members: int, pessimism: float) -> RewardScorer:
+    rows = 1 if heads or members > 1 else 8  # a single batch shape is compiled sooner
     config = untrained_config(heads=heads, batch=BatchConfig(row_length=256, rows=rows))
+    config.model.ensemble = members
     contract = untrained_contract(config)
     network = make_model(config.model, contract.tokenizer.get_vocab_size())
     params = lively(init(network, jax.random.key(1)))
-    return RewardScorer(TrainedModel(config=config, model=network, params=params, contract=contract, step=3))
+    trained = TrainedModel(config=config, model=network, params=params, contract=contract, step=3)
+    return RewardScorer(trained, pessimism=pessimism)
+
+
+def scorer_of(heads: tuple[str, ...] = (), *, members: int = 1, pessimism: float = 0.0) -> RewardScorer:
+    """One for all tests of a process, so that it compiles once."""
+    return _scorer(heads, members, pessimism)
 
 
 @contextlib.contextmanager
-def served(heads: tuple[str, ...] = (), *, raises: bool = True, **settings: Any) -> Iterator[TestClient]:
+def served(
+    heads: tuple[str, ...] = (), *, members: int = 1, pessimism: float = 0.0, raises: bool = True, **settings: Any
+) -> Iterator[TestClient]:
     """A client of the application; ``raises`` says whether what the server fails with is raised, or answered by 500."""
-    app = make_app(scorer_of(heads), ServerSettings(model="tiny", **settings))
+    app = make_app(scorer_of(heads, members=members, pessimism=pessimism), ServerSettings(model="tiny", **settings))
     with TestClient(app, raise_server_exceptions=raises) as client:
         yield client
+
+
+@contextlib.contextmanager
+def listening(scorer: RewardScorer, normalization: Any = None, **settings: Any) -> Iterator[str]:
+    """The URL of a real server, in a thread."""
+    app = make_app(scorer, ServerSettings(model="tiny", **settings), normalization)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 def random_row(rng: np.random.Generator) -> dict[str, Any]:

@@ -1,21 +1,19 @@
 """Laws of the batcher: every call is answered once, whatever it is computed beside, and what waits is bounded."""
 
-import json
 import random
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 
-import numpy as np
 import pytest
-from untrained import random_text
 
 from rmjax.batches.contract import EncodedGroup
 from rmjax.evaluation.rewards import NonFiniteRewardsError
 from rmjax.preferences.record import RowError
 from rmjax.scoring.batcher import Batcher, distinct_tokens
-from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError, text_bytes
-from rmjax.scoring.rows import Request, parse_request
+from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError
+from rmjax.scoring.rows import Request
+from rmjax.scoring.source import Uncertain
 
 WAIT = 30
 
@@ -42,6 +40,11 @@ def reward(conversation: list[int]) -> float:
     return float(sum(place * token for place, token in enumerate(conversation, 1)))
 
 
+def uncertain(conversation: list[int]) -> Uncertain:
+    """The reward with a spread that tells it from the others, too."""
+    return Uncertain(reward(conversation), float(sum(conversation)))
+
+
 class Device:
     """Computes rewards while its gate is open; keeps what it was given, by batch."""
 
@@ -50,11 +53,11 @@ class Device:
         self.entered, self.gate = threading.Semaphore(0), threading.Event()
         self.gate.set()
 
-    def score(self, groups: Sequence[EncodedGroup]) -> list[list[float]]:
+    def score(self, groups: Sequence[EncodedGroup]) -> list[list[Uncertain]]:
         self.batches.append(list(groups))
         self.entered.release()
         assert self.gate.wait(WAIT)
-        found = [[reward(conversation) for conversation in group.conversations] for group in groups]
+        found = [[uncertain(conversation) for conversation in group.conversations] for group in groups]
         if any(ord("#") in conversation for group in groups for conversation in group.conversations):
             raise NonFiniteRewardsError("the reward of # is not finite")
         if any(ord("?") in conversation for group in groups for conversation in group.conversations):
@@ -92,12 +95,12 @@ def occupied(batcher: Batcher, device: Device) -> Future[list[ScoredGroup]]:
     return first
 
 
-def rewards(future: Future[list[ScoredGroup]]) -> list[list[float]]:
-    return [[value for value in group.rewards if isinstance(value, float)] for group in future.result(WAIT)]
+def rewards(future: Future[list[ScoredGroup]]) -> list[list[Uncertain]]:
+    return [group.rewards for group in future.result(WAIT)]
 
 
-def expected(requests: Sequence[Request]) -> list[list[float]]:
-    return [[reward(conversation) for conversation in group.conversations] for group in encode(requests)]
+def expected(requests: Sequence[Request]) -> list[list[Uncertain]]:
+    return [[uncertain(conversation) for conversation in group.conversations] for group in encode(requests)]
 
 
 @pytest.mark.parametrize(("call", "expected_sizes"), [(1000, [1, 3, 3, 2]), (30, [1, 3, 3, 2]), (16, [1, 3, 3, 1, 1])])
@@ -129,7 +132,7 @@ def test_every_call_of_many_threads_gets_its_own_rewards(device, batching, seed)
         ]
         for _ in range(60)
     ]
-    found: dict[int, list[list[float]]] = {}
+    found: dict[int, list[list[Uncertain]]] = {}
 
     def client(numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -183,22 +186,6 @@ def test_a_call_whose_texts_are_too_many_bytes_is_refused_until_there_is_room(de
     assert batcher.waiting_bytes == 0
     assert rewards(batcher.submit([asked("x" * 25)])) == expected([asked("x" * 25)])
     batcher.stop()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_bytes_of_a_call_for_one_response_are_no_more_than_those_of_its_json(seed):
-    rng = np.random.default_rng(seed)
-    for _ in range(50):
-        text = [random_text(rng, 9) * int(rng.integers(0, 3)) for _ in range(4)]
-        user, assistant = {"role": "user", "content": text[0] + "ü"}, {"role": "assistant", "content": text[1]}
-        for row in (
-            {"prompt": text[2] + "漢", "response": text[3]},
-            {"prompt": [user], "response": text[3]},
-            {"prompt": [user, assistant, user], "responses": [[assistant]]},
-            {"messages": [user, assistant]},
-        ):
-            sent = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
-            assert 0 < text_bytes([parse_request(row, origin="test")]) <= len(sent)
 
 
 def test_the_retry_is_estimated_from_the_measured_pace(device):

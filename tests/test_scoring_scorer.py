@@ -99,7 +99,8 @@ def test_what_is_encoded_already_gets_the_same_rewards(scorer):
     requests = [parse_request(row, origin="test") for row in random_rows(3, 20)]
     groups = scorer.contract.encode_many([TextGroup(request.prompt, request.responses) for request in requests])
     for found, expected in zip(scorer.score_encoded(groups), scorer.score_many(requests), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose([entry.reward for entry in found], expected, rtol=0, atol=1e-6)
+        assert {entry.spread for entry in found} == {None}
     with pytest.raises(ResponseTooLongError):
         scorer.score_encoded(scorer.contract.encode_many([TextGroup("why", (LONG,))]))
 

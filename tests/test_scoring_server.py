@@ -38,6 +38,7 @@ def test_rewards_of_every_row_form_with_their_tokens(client):
     assert several["usage"]["total_tokens"] == sum(tokens) > several["usage"]["computed_tokens"]
     assert {entry["head"] for entry in several["rewards"]} == {None}
     assert {entry["normalized_reward"] for entry in several["rewards"]} == {None}
+    assert {entry["spread"] for entry in several["rewards"]} == {None}
     for row in ({"messages": messages}, {"prompt": messages[:1], "response": "it rains"},
                 {"prompt": messages[:1], "responses": [messages[1:]]}):  # fmt: skip
         (entry,) = posted(client, "/v1/rewards", row)["rewards"]

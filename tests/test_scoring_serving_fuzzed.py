@@ -1,37 +1,22 @@
 """Requests that schemathesis makes of the OpenAPI document: none of them is answered by what isn't documented."""
 
-import threading
-import time
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 import requests
 import schemathesis
-import uvicorn
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
-from served import scorer_of
-
-from rmjax.scoring.server import make_app
-from rmjax.scoring.serving import ServerSettings
+from served import listening, scorer_of
 
 EXAMPLES = 12  # of each route, with data that fits the document and with data that doesn't
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Of a real server, in a thread."""
-    app = make_app(scorer_of(), ServerSettings(model="tiny"))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with listening(scorer_of()) as url:
+        yield url
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(GenerationMode.POSITIVE, 13), (GenerationMode.NEGATIVE, 9)])

@@ -1,17 +1,10 @@
 """The reward function and the server that it was made for, in one process: what each says, the other understands."""
 
-import contextlib
-import threading
-import time
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 import requests
-import uvicorn
 from absl import logging
-from served import alone, scorer_of
+from served import alone, listening, scorer_of
 from untrained import random_text
 
 from rmjax import reward_function
@@ -21,30 +14,11 @@ from rmjax.scoring.client import RequestRefusedError, RewardClient
 from rmjax.scoring.in_process import ScorerRewards
 from rmjax.scoring.remote_scorer import RemoteScorer
 from rmjax.scoring.rows import parse_request
-from rmjax.scoring.server import make_app
-from rmjax.scoring.serving import ServerSettings
 from rmjax.scoring.serving_rewards import Normalization
 from rmjax.scoring.stage_two import grouped
 
 LONG = "rains " * 200
 HEADS = ("honesty", "brevity")
-
-
-@contextlib.contextmanager
-def serving(heads: tuple[str, ...] = (), normalization: Any = None, **settings: Any) -> Iterator[str]:
-    """The URL of a real server, in a thread."""
-    app = make_app(scorer_of(heads), ServerSettings(model="tiny", **settings), normalization)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
 
 
 def random_calls(seed, count):
@@ -63,14 +37,14 @@ def test_rewards_are_those_alone_though_the_server_is_often_full(monkeypatch):
     monkeypatch.setattr(clients, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(clients, "MOST_RESPONSES", 3)
     prompts, completions = random_calls(0, 24)
-    with serving(max_waiting=4, max_responses=4) as url:
+    with listening(scorer_of(), max_waiting=4, max_responses=4) as url:
         found = reward_function(url)(prompts, completions)
     np.testing.assert_allclose(found, expected(prompts, completions), rtol=0, atol=1e-5)
 
 
 def test_a_body_that_is_too_large_is_divided():
     prompts, completions = ["why"] * 40, random_calls(1, 40)[1]
-    with serving(max_request_bytes=300) as url:
+    with listening(scorer_of(), max_request_bytes=300) as url:
         found = reward_function(url)(prompts, completions)
     np.testing.assert_allclose(found, expected(prompts, completions), rtol=0, atol=1e-5)
 
@@ -80,7 +54,7 @@ def test_a_body_that_is_too_large_is_divided():
 )
 def test_more_responses_than_the_server_takes_are_divided(settings, status):
     prompts, completions = ["why"] * 12 + ["rains " * 60] * 9, random_calls(2, 21)[1]
-    with serving(**settings) as url:
+    with listening(scorer_of(), **settings) as url:
         found = reward_function(url)(prompts, completions)
         counted = requests.get(f"{url}/metrics", timeout=30).text
     assert f'rmjax_requests_total{{route="/v1/rewards",status="{status}"}}' in counted
@@ -106,7 +80,7 @@ def test_prompts_that_were_cut_are_counted_as_in_this_process(monkeypatch, caplo
         caplog.clear()
         return call(), [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
-    with serving(max_responses=2) as url:
+    with listening(scorer_of(), max_responses=2) as url:
         sources = [ScorerRewards(scorer_of()), RewardClient(url=url)]
         found = [said(lambda source=source: source.rewards(grouped(prompts, completions)[0])) for source in sources]
         assert [warnings for _, warnings in found] == [[CUT.format("scoring")]] * 2
@@ -124,7 +98,7 @@ def test_prompts_that_were_cut_are_counted_as_in_this_process(monkeypatch, caplo
 
 def test_what_is_too_long_has_no_reward_and_other_faults_are_errors():
     system = [{"role": "system", "content": LONG}, {"role": "user", "content": "why"}]
-    with serving() as url:
+    with listening(scorer_of()) as url:
         function = reward_function(url)
         found = function(["why", "why", system], [" it", LONG, "it"])
         assert found == [pytest.approx(expected(["why"], [" it"])[0], abs=1e-5), None, None]
@@ -140,7 +114,7 @@ def test_heads_normalised_rewards_and_the_key(monkeypatch):
     normalization = {head: Normalization(mean=0.5, deviation=2.0) for head in HEADS}
     (reward,) = scorer_of(HEADS).score("why", ["it"])
     assert isinstance(reward, dict)
-    with serving(HEADS, normalization, api_key="open sesame") as url:
+    with listening(scorer_of(HEADS), normalization, api_key="open sesame") as url:
         monkeypatch.delenv(clients.API_KEY, raising=False)
         with pytest.raises(RequestRefusedError, match=r"refused it \(401\)"):
             reward_function(url, head="brevity")(["why"], ["it"])

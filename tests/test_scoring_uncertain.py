@@ -21,7 +21,8 @@ from rmjax.scoring.best import best_of_n
 from rmjax.scoring.remote_scorer import open_scorer
 from rmjax.scoring.rows import parse_request
 from rmjax.scoring.scored_files import score_file
-from rmjax.scoring.scorer import EnsembleError, RewardScorer
+from rmjax.scoring.scorer import RewardScorer
+from rmjax.scoring.source import EnsembleError
 from rmjax.scoring.task_sureness import task_sureness
 from rmjax.scoring.uncertain import UNCERTAIN, UncertainScorer, pair_sureness
 from rmjax.training.parallel import make_model

@@ -20,7 +20,7 @@ from rmjax.evaluation.rewards import NonFiniteRewardsError
 from rmjax.preferences.record import RowError
 from rmjax.scoring.queueing import BatchLimits, BatchReport, QueueFullError, ScoredGroup, StoppedError, text_bytes
 from rmjax.scoring.rows import Request
-from rmjax.scoring.source import Reward
+from rmjax.scoring.source import Uncertain
 
 _LINGER = 0.1  # of the seconds that the last batch took: the longest that more is waited for, to fill the next
 _LONGEST_LINGER = 0.05  # seconds
@@ -53,7 +53,7 @@ class Batcher:
 
     Args:
       encode: makes tokens of requests; faults are kept in the groups.
-      score: the rewards of encoded groups, all in one go.
+      score: the rewards of encoded groups and their spreads, all in one go.
       limits: of batches and of what waits.
       on_batch: is told of every batch, by the thread that computes.
     """
@@ -61,7 +61,7 @@ class Batcher:
     def __init__(
         self,
         encode: Callable[[Sequence[Request]], list[EncodedGroup]],
-        score: Callable[[Sequence[EncodedGroup]], list[list[Reward]]],
+        score: Callable[[Sequence[EncodedGroup]], list[list[Uncertain]]],
         limits: BatchLimits,
         on_batch: Callable[[BatchReport], None],
     ):
@@ -251,7 +251,7 @@ class Batcher:
         for piece, rewards in zip(taken, scored, strict=True):
             self._complete(piece, rewards)
 
-    def _complete(self, piece: _Piece, rewards: list[Reward]) -> None:
+    def _complete(self, piece: _Piece, rewards: list[Uncertain]) -> None:
         call, tokens = piece.call, [len(conversation) for conversation in piece.group.conversations]
         call.found[piece.number] = ScoredGroup(
             rewards=rewards, tokens=tokens, computed_tokens=piece.tokens, cut_tokens=piece.group.cut

@@ -42,10 +42,13 @@ class RemoteGroup:
 
     Attributes:
       rewards: of each response.
+      spreads: in their units; None of what has no reward, of a model without an ensemble, and where the server is of a
+        version that says none.
       cut_below: the model's limit, in tokens, where the prompt was longer and lost the first of them; else None.
     """
 
     rewards: list[float | TooLong]
+    spreads: list[float | None]
     cut_below: int | None
 
 
@@ -144,7 +147,7 @@ class RewardClient:
             if count > 1 and said.get("response") is not None:
                 return self._scored_in_parts(group, 1, stop)
             fault = TooLong(kind=said["kind"], found=said["found"], right=said["right"])
-            return RemoteGroup(rewards=[fault] * count, cut_below=None)
+            return RemoteGroup(rewards=[fault] * count, spreads=[None] * count, cut_below=None)
         if count > 1 and (said.get("kind") == TOO_MANY or response.status_code == _TOO_LARGE):
             return self._scored_in_parts(group, _fewer(count, said), stop)
         if response.status_code >= 500:
@@ -154,7 +157,11 @@ class RewardClient:
     def _scored_in_parts(self, group: PromptGroup, size: int, stop: threading.Event) -> RemoteGroup:
         parts = [self._scored(part, stop) for part in group.parts(size)]
         limits = (part.cut_below for part in parts if part.cut_below is not None)
-        return RemoteGroup(rewards=[reward for part in parts for reward in part.rewards], cut_below=next(limits, None))
+        return RemoteGroup(
+            rewards=[reward for part in parts for reward in part.rewards],
+            spreads=[spread for part in parts for spread in part.spreads],
+            cut_below=next(limits, None),
+        )
 
     def _answered(self, group: PromptGroup, stop: threading.Event) -> requests.Response:
         """The server's answer, good or a refusal, after as many tries as it takes."""
@@ -202,12 +209,13 @@ class RewardClient:
 
     def _read(self, response: requests.Response, group: PromptGroup) -> RemoteGroup:
         """The numbers of an answer, one for each response."""
-        name = "normalized_reward" if self.normalized else "reward"
+        name, beside = ("normalized_reward", "normalized_spread") if self.normalized else ("reward", "spread")
         try:
             answer = response.json()
             found = [entry[name] for entry in answer["rewards"]]
+            spreads = [entry.get(beside) for entry in answer["rewards"]]
             cut, limit = answer["usage"]["cut_prompts"], answer["usage"]["max_prompt_tokens"]
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ServerFailedError(f"{self.url} answers in another form than rmjax.serve: {error!r}") from error
         if found and isinstance(found[0], dict):
             raise RequestRefusedError(f"{self.url} has several reward heads; head must be one of {', '.join(found[0])}")
@@ -215,7 +223,13 @@ class RewardClient:
             raise RequestRefusedError(f"{self.url} has no mean and deviation to normalise its rewards by")
         if len(found) != len(group.responses) or not all(isinstance(reward, int | float) for reward in found):
             raise ServerFailedError(f"{self.url} gave {found!r:.80} for {len(group.responses)} responses")
-        return RemoteGroup(rewards=[float(reward) for reward in found], cut_below=limit if cut else None)
+        if not all(spread is None or isinstance(spread, int | float) for spread in spreads):
+            raise ServerFailedError(f"{self.url} gave the spreads {spreads!r:.80}; right would be numbers, or null")
+        return RemoteGroup(
+            rewards=[float(reward) for reward in found],
+            spreads=[None if spread is None else float(spread) for spread in spreads],
+            cut_below=limit if cut else None,
+        )
 
 
 class _Bearer(AuthBase):

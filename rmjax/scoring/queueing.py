@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rmjax.errors import ReportedError
 from rmjax.preferences.record import Text
 from rmjax.scoring.rows import Request
-from rmjax.scoring.source import Reward
+from rmjax.scoring.source import Uncertain
 
 _TURN_BYTES = 24  # about what a template writes around a message, and less than JSON does
 
@@ -50,13 +50,13 @@ class ScoredGroup:
     """The rewards of a prompt's responses.
 
     Attributes:
-      rewards: of each response.
+      rewards: of each response, with its spread.
       tokens: of each conversation, prompt and end token included.
       computed_tokens: of all conversations, with what they begin with alike counted once.
       cut_tokens: that the prompt lost to the model's limit.
     """
 
-    rewards: list[Reward]
+    rewards: list[Uncertain]
     tokens: list[int]
     computed_tokens: int
     cut_tokens: int

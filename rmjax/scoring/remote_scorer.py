@@ -13,9 +13,17 @@ from rmjax.errors import UserError, remedied
 from rmjax.model_config import ComputeDtype
 from rmjax.preferences.record import RowError, Text, response_field
 from rmjax.scoring import rows
-from rmjax.scoring.client import RewardClient
+from rmjax.scoring.client import RemoteGroup, RewardClient
 from rmjax.scoring.scored_files import FileScorer
-from rmjax.scoring.source import PromptGroup, Reward, TooLong, check_of_server, checked_head
+from rmjax.scoring.source import (
+    EnsembleError,
+    PromptGroup,
+    Reward,
+    TooLong,
+    Uncertain,
+    check_of_server,
+    checked_head,
+)
 
 
 def open_scorer(
@@ -65,14 +73,43 @@ class RemoteScorer:
           RowError: for the first that is too long, where they aren't skipped.
           RequestRefusedError, ServerFailedError: as ``RewardClient``.
         """
+        scored, cut = self._scored(requests, origins, on_error)
+        return [[None if isinstance(reward, TooLong) else reward for reward in found.rewards] for found in scored], cut
+
+    def score_with_spread(
+        self, requests: Sequence[rows.Request], *, origins: Sequence[str] = (), on_error: OnError = OnError.ERROR
+    ) -> tuple[list[list[Uncertain | None]], int]:
+        """The same with the spread of the members beside each reward, as a ``RewardScorer`` gives it.
+
+        Raises:
+          EnsembleError: where the server gives rewards without a spread.
+        """
+        scored, cut = self._scored(requests, origins or [""] * len(requests), on_error)
+        return [
+            [self._uncertain(*entry) for entry in zip(found.rewards, found.spreads, strict=True)] for found in scored
+        ], cut
+
+    def _uncertain(self, reward: float | TooLong, spread: float | None) -> Uncertain | None:
+        if isinstance(reward, TooLong):
+            return None
+        if spread is None:
+            raise EnsembleError(
+                f"{self._client.url} gives no spread of its rewards: the reward heads of its model have one member, or "
+                "it is an older rmjax.serve; right would be a server of this version and a run that was trained with "
+                "--config.model.ensemble=4 or more (an export holds only the mean of the members)"
+            )
+        return Uncertain(reward, spread)
+
+    def _scored(
+        self, requests: Sequence[rows.Request], origins: Sequence[str], on_error: OnError
+    ) -> tuple[list[RemoteGroup], int]:
+        """(what the server says of each request, how many prompts it cut)."""
         groups = [_group(request, origin) for request, origin in zip(requests, origins, strict=True)]
-        scored: list[list[Reward | None]] = []
-        cut = 0
-        for request, group, found in zip(requests, groups, self._client.scored(groups), strict=True):
+        scored, cut = self._client.scored(groups), 0
+        for request, group, found in zip(requests, groups, scored, strict=True):
             fault = _fault(request, group, found.rewards)
             if fault is not None and on_error is not OnError.SKIP:
                 raise fault
-            scored.append([None if isinstance(reward, TooLong) else reward for reward in found.rewards])
             if found.cut_below is not None:
                 cut, self._limit = cut + 1, found.cut_below
         return scored, cut

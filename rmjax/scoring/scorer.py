@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from etils import epath
@@ -22,7 +23,7 @@ from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.models.reward import mean_of_members
 from rmjax.preferences.record import Message, RowError
 from rmjax.scoring import rows
-from rmjax.scoring.source import Reward
+from rmjax.scoring.source import EnsembleError, Reward, Uncertain
 from rmjax.training.portable import load_model
 from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
@@ -33,17 +34,6 @@ Prompt = str | Sequence[Message | Mapping[str, str]]
 
 class NormalizationError(UserError):
     """Rewards that can't be normalized: the message says why."""
-
-
-class EnsembleError(UserError):
-    """A spread that is asked of a model without an ensemble: the message says how one would have it."""
-
-
-class Uncertain(NamedTuple):
-    """A reward, and the standard deviation of the members of its head (``rmjax.evaluation.spread``) in its units."""
-
-    reward: Reward
-    spread: Reward
 
 
 class RewardScorer:
@@ -80,7 +70,7 @@ class RewardScorer:
         if head is not None and (fault := fault_of_head(head, self._heads)):
             raise UserError(f"the model {fault}")
         self._head = head
-        self._pessimism = pessimism
+        self.pessimism = pessimism
         self._normalized = normalized
         if normalized:
             normalizations(trained)
@@ -155,12 +145,14 @@ class RewardScorer:
         found = iter(self._members(self._tokenized(requests, origins, OnError.ERROR)))
         return [np.stack([next(found) for _ in request.responses]) for request in requests]
 
-    def score_encoded(self, groups: Sequence[EncodedGroup]) -> list[list[Reward]]:
-        """The rewards of conversations that ``contract.encode_many`` has made, all in one go; a fault is raised."""
+    def score_encoded(self, groups: Sequence[EncodedGroup]) -> list[list[Uncertain]]:
+        """The rewards, and spreads where there are several members, of conversations that ``contract.encode_many`` has
+        made, all in one go; a fault is raised."""
         tokenized = tokenized_responses(groups, on_error=OnError.ERROR)
-        counts = [len(group.conversations) for group in groups]
-        found = _placed(tokenized, counts, self._rewards(self._members(tokenized)))
-        return [[reward for reward in rewards if reward is not None] for rewards in found]
+        counts, members = [len(group.conversations) for group in groups], self._members(tokenized)
+        spreads = self._spreads(members) if members.shape[-1] > 1 else itertools.repeat(None, len(members))
+        found = _placed(tokenized, counts, map(Uncertain, self._rewards(members), spreads))
+        return [[entry for entry in entries if entry is not None] for entries in found]
 
     @property
     def tokens_at_once(self) -> int:
@@ -203,8 +195,8 @@ class RewardScorer:
 
     def _rewards(self, members: Float32[np.ndarray, "responses heads members"]) -> Iterator[Reward]:
         values = mean_of_members(members)
-        if self._pessimism:
-            values = values - self._pessimism * spread(members)
+        if self.pessimism:
+            values = values - self.pessimism * spread(members)
         for entry in values.tolist():
             of_heads = enumerate(entry)
             yield self._by_head([self.normalize(n, head) if self._normalized else n for head, n in of_heads])

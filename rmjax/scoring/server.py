@@ -35,12 +35,14 @@ class Ready(BaseModel):
 
 
 class ServedModel(BaseModel):
-    """The model and its reward heads."""
+    """The model, its reward heads, and how many spreads of its ensemble's members each reward is less than their mean:
+    0 where rewards are the mean, or there is no ensemble."""
 
     id: str
     object: Literal["model"] = "model"
     owned_by: Literal["rmjax"] = "rmjax"
     heads: tuple[str, ...]
+    pessimism: float
 
 
 class ServedModels(BaseModel):
@@ -194,7 +196,8 @@ def _about_routes(serving: Serving) -> APIRouter:
 
     @router.get("/v1/models")
     async def models() -> ServedModels:
-        """The id of the model and its heads."""
-        return ServedModels(data=[ServedModel(id=serving.settings.model, heads=serving.heads.names)])
+        """The id of the model, its heads and how pessimistic its rewards are."""
+        served = ServedModel(id=serving.settings.model, heads=serving.heads.names, pessimism=serving.pessimism)
+        return ServedModels(data=[served])
 
     return router

@@ -100,6 +100,7 @@ class Serving:
 
     def __init__(self, scorer: RewardScorer, settings: ServerSettings, normalization: Mapping[str, Normalization]):
         self.settings = settings
+        self.pessimism = scorer.pessimism
         self.heads = Heads(names=scorer.trained.config.model.reward_heads, normalization=normalization)
         if settings.head is not None and (fault := fault_of_head(settings.head, self.heads.names)):
             raise ConfigError(f"the model {fault}")

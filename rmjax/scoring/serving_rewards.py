@@ -1,6 +1,6 @@
 """The protocol of rmjax itself, ``/v1/rewards``: rows as ``rmjax.scoring.rows`` has them, and all about a reward."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rmjax.scoring.queueing import ScoredGroup
 from rmjax.scoring.rows import Request, parse_request
 from rmjax.scoring.serving_protocols import ProtocolError
-from rmjax.scoring.source import Reward
+from rmjax.scoring.source import Reward, Uncertain
 from rmjax.training.scoring_record import Normalization
 from rmjax.training.trained import TrainedModel
 
@@ -82,12 +82,15 @@ class RewardOfResponse(BaseModel):
     """The reward of one response.
 
     ``reward`` and ``normalized_reward`` (null where the model has no normalization) are numbers; of a model with
-    several heads, where the request names none, objects with one for each head.
+    several heads, where the request names none, objects with one for each head. ``spread`` and ``normalized_spread``,
+    in their units, are the standard deviation over the members of the model's ensemble; null where it has none.
     """
 
     reward: float | dict[str, float]
     head: str | None
     normalized_reward: float | dict[str, float] | None
+    spread: float | dict[str, float] | None
+    normalized_spread: float | dict[str, float] | None
     tokens: int = Field(description="Of the conversation: prompt, response and end token.")
 
 
@@ -149,17 +152,31 @@ class Heads:
 
     def describe(self, group: ScoredGroup, head: str | None) -> list[RewardOfResponse]:
         """What is answered of a group; ``head`` has been checked."""
-        found = []
-        for reward, tokens in zip(group.rewards, group.tokens, strict=True):
-            chosen = reward[head] if isinstance(reward, dict) and head is not None else reward
-            values: dict[str, Any] = {"reward": chosen, "normalized_reward": self._normalized(chosen, head)}
-            found.append(RewardOfResponse(head=head, tokens=tokens, **values))
-        return found
+        return [
+            RewardOfResponse(head=head, tokens=tokens, **self._values(entry, head))
+            for entry, tokens in zip(group.rewards, group.tokens, strict=True)
+        ]
 
-    def _normalized(self, reward: Reward, head: str | None) -> Reward | None:
-        if isinstance(reward, dict):
-            if not self.normalization.keys() >= reward.keys():
+    def _values(self, entry: Uncertain, head: str | None) -> dict[str, Any]:
+        reward, spread = (_of_head(found, head) for found in entry)
+        return {
+            "reward": reward,
+            "normalized_reward": self._normalized(reward, head, Normalization.of),
+            "spread": spread,
+            "normalized_spread": self._normalized(spread, head, Normalization.of_spread),
+        }
+
+    def _normalized(
+        self, found: Reward | None, head: str | None, unit: Callable[[Normalization, float], float]
+    ) -> Reward | None:
+        if isinstance(found, dict):
+            if not self.normalization.keys() >= found.keys():
                 return None
-            return {name: self.normalization[name].of(value) for name, value in reward.items()}
+            return {name: unit(self.normalization[name], value) for name, value in found.items()}
         known = self.normalization.get(head or "")
-        return None if known is None else known.of(reward)
+        return None if known is None or found is None else unit(known, found)
+
+
+def _of_head(found: Reward | None, head: str | None) -> Reward | None:
+    """That of the head, or of all heads where none is named."""
+    return found[head] if isinstance(found, dict) and head is not None else found

@@ -2,12 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rmjax.errors import UserError
 from rmjax.model_config import ComputeDtype, fault_of_head
 
 Reward = float | dict[str, float]  # of a model with several heads, by their names
+
+
+class Uncertain(NamedTuple):
+    """A reward, and the standard deviation of the members of its head (``rmjax.evaluation.spread``) in its units; None
+    of a model whose heads have one member."""
+
+    reward: Reward
+    spread: Reward | None
+
+
+class EnsembleError(UserError):
+    """A spread that is asked of a model without an ensemble: the message says how one would have it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

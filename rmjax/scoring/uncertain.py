@@ -14,8 +14,8 @@ from rmjax.preferences.fields import Fields
 from rmjax.preferences.record import RowError
 from rmjax.scoring import rows
 from rmjax.scoring.scored_files import RowTask
-from rmjax.scoring.scorer import RewardScorer, Uncertain, check_ensemble
-from rmjax.scoring.source import checked_head
+from rmjax.scoring.scorer import RewardScorer, check_ensemble
+from rmjax.scoring.source import Uncertain, checked_head
 
 FIELDS = ("spread", "spreads")  # what a row gets besides
 

@@ -60,6 +60,10 @@ class Normalization:
         """The reward in standard deviations from the mean."""
         return (reward - self.mean) / self.deviation
 
+    def of_spread(self, spread: float) -> float:
+        """The spread of a reward, or of what else has its unit, in the same standard deviations."""
+        return spread / self.deviation
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringRecord:
