@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from labeling_cases import Clock, make_store, make_tasks
 
-from rmjax.errors import UserError
-from rmjax.labeling.handing import Answer, Rules, Taken, enter, find_progress, hand_out, judge, undo
+from rmjax.labeling.handing import Answer, Rules, Taken, enter, find_progress, hand_out, judge, release, undo
 from rmjax.labeling.judged import export_judged, read_judged
-from rmjax.labeling.pairing import PairRule, choose_pairs
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import GoldPair, Task
 from rmjax.preferences.groups import RowDefaults
@@ -18,6 +16,10 @@ from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Side, Source, Strength
 
 NAMES = ("mia", "ben", "zoë")
+GOLD = tuple(
+    GoldPair(task=Task(id=f"gold:{number}", prompt="q", responses=("good", f"bad {number}")), answer=Side.LEFT)
+    for number in range(30)
+)
 
 
 @pytest.fixture
@@ -174,11 +176,7 @@ def test_both_orders_come_about_equally_often(tmp_path, clock):
 
 
 def test_gold_pairs_come_to_everyone_and_are_counted_apart(tmp_path, clock):
-    gold = tuple(
-        GoldPair(task=Task(id=f"gold:{number}", prompt="q", responses=("good", f"bad {number}")), answer=Side.LEFT)
-        for number in range(30)
-    )
-    store = entered(tmp_path, make_tasks(300), clock, gold)
+    store = entered(tmp_path, make_tasks(300), clock, GOLD)
     rules, checks = Rules(gold_rate=0.2), {}
     for name in ("mia", "ben"):
         places = []
@@ -195,6 +193,25 @@ def test_gold_pairs_come_to_everyone_and_are_counted_apart(tmp_path, clock):
     assert judged.gold == {"mia": (len(checks["mia"]),) * 2, "ben": (0, len(checks["ben"]))}
     assert sum(len(one.comparisons) for one in judged.preferences) == 200 - len(checks["mia"]) - len(checks["ben"])
     assert find_progress(store, "mia", rules).wanted == 300
+
+
+def test_when_a_gold_pair_comes_follows_from_a_secret_and_not_from_asking_again(tmp_path, clock):
+    def places(folder: str, secret: str) -> list[int]:
+        """Of the first 40 pairs, those that are gold."""
+        (tmp_path / folder).mkdir()
+        store = make_store(tmp_path / folder / "s.sqlite", make_tasks(40), GOLD, secret=secret)
+        rules, found = Rules(gold_rate=0.3), []
+        enter(store, "mia", clock())
+        for place in range(40):
+            lease = hand_out(store, "mia", rules, clock())
+            release(store, "mia")
+            again = hand_out(store, "mia", rules, clock())
+            assert again.task == lease.task
+            found += [place] if lease.task.id.startswith("gold:") else []
+            judge(store, "mia", again.key, Answer.TIE, now=clock())
+        return found
+
+    assert places("one", "hush") == places("same", "hush") != places("other", "hushed")
 
 
 def test_what_was_said_is_what_is_read(tmp_path, clock):
@@ -215,34 +232,3 @@ def test_what_was_said_is_what_is_read(tmp_path, clock):
         for preference in found for one in preference.comparisons
     }  # fmt: skip
     assert all(one.judged_at.startswith("2027-01-15T08:00:") for one in found.preferences[0].comparisons)
-
-
-def test_a_store_goes_on_and_takes_new_tasks_but_no_others(tmp_path, clock):
-    entered(tmp_path, make_tasks(3), clock).close()
-    path = str(tmp_path / "job.sqlite")
-    store = Store(path, create=False)
-    assert [task.id for task in store.new_tasks(make_tasks(5))] == ["t3", "t4"]
-    with pytest.raises(UserError, match=r"lacks 1 tasks of .*'t2' among them"):
-        store.new_tasks(make_tasks(2))
-    changed = [Task(id=task.id, prompt="Other?", responses=task.responses) for task in make_tasks(3)]
-    with pytest.raises(UserError, match="'t0' has other texts"):
-        store.new_tasks(changed)
-    with pytest.raises(UserError, match="--dimension is 'brevity'; right would be 'helpfulness'"):
-        store.settle({"dimension": "brevity"})
-    store.add(choose_pairs(store.new_tasks(make_tasks(5)), PairRule.ALL))
-    assert find_progress(store, "mia", Rules()).wanted == 5
-
-
-def test_a_file_of_another_kind_is_no_store(tmp_path):
-    with pytest.raises(UserError, match="no such store"):
-        Store(str(tmp_path / "none"), create=False)
-    (tmp_path / "text").write_text("not a database, but text that is long enough to be one\n" * 40)
-    with pytest.raises(UserError, match="found no SQLite file"):
-        Store(str(tmp_path / "text"))
-    other = sqlite3.connect(tmp_path / "other")
-    other.execute("CREATE TABLE t (x)")
-    other.close()
-    with pytest.raises(UserError, match="another program"):
-        Store(str(tmp_path / "other"))
-    with pytest.raises(UserError, match="SQLite can't use it"):
-        Store(str(tmp_path / "no" / "folder"))

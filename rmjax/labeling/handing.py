@@ -137,8 +137,9 @@ def _next_pair(database: sqlite3.Connection, annotator: str, rules: Rules, now: 
     if wanted is None:
         return None
     (made,) = database.execute("SELECT count(*) FROM judgments WHERE annotator = ?", (annotator,)).fetchone()
-    # Drawn from what doesn't change, so that asking again doesn't draw again.
-    drawn = hashlib.sha256(f"{annotator}\n{made}".encode()).digest()
+    (secret,) = database.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()
+    # Drawn from what doesn't change, so that asking again doesn't draw again, and from what annotators can't know.
+    drawn = hashlib.sha256(f"{secret}\n{annotator}\n{made}".encode()).digest()
     if int.from_bytes(drawn[:8]) / 2**64 < rules.gold_rate:
         gold = database.execute(_GOLD, values).fetchone()
         wanted = gold or wanted

@@ -107,7 +107,8 @@ def _filled(job: PeopleJob, path: str, dimension: str, sureness: Sureness | None
     new = store.new_tasks(tasks)
     pairs = choose_pairs(new, job.pairs, per_task=job.pairs_per_task, sureness=sureness)
     store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
-    store.name(secrets.token_hex(4))
+    # The name is in the page's cookies; by the secret nobody can tell when the next gold pair comes.
+    store.keep({"store": secrets.token_hex(4), "secret": secrets.token_hex(16)})
     store.add(pairs)
     store.add_gold(gold)
     logging.info("%s: %d tasks, %d of them new with %d pairs; %d gold pairs", job.store_path, len(tasks), len(new),

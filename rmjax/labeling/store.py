@@ -136,13 +136,13 @@ class Store:
                 if name not in kept:
                     database.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
 
-    def name(self, proposed: str) -> None:
-        """Gives the store a name of its own, which it keeps."""
+    def keep(self, proposed: Mapping[str, str]) -> None:
+        """Keeps settings that the store hasn't yet, as a name of its own; those that it has stay as they are."""
         with self.transaction() as database:
-            database.execute("INSERT INTO settings VALUES ('store', ?) ON CONFLICT DO NOTHING", (proposed,))
+            database.executemany("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING", list(proposed.items()))
 
     def setting(self, name: str) -> str:
-        """What ``settle`` has kept; UserError in a store where nothing was settled yet."""
+        """What ``settle`` or ``keep`` has kept; UserError in a store where it wasn't yet."""
         with self.transaction() as database:
             found = database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         if found is None:
@@ -156,7 +156,7 @@ class Store:
           UserError: where one has other texts than in the store, or one of the store is missing.
         """
         with self.transaction() as database:
-            kept = dict(database.execute("SELECT id, texts FROM tasks WHERE id NOT LIKE 'gold:%'").fetchall())
+            kept = dict(database.execute("SELECT id, texts FROM tasks WHERE id NOT GLOB 'gold:*'").fetchall())
         known = set(kept)
         for task in tasks:
             if kept.pop(task.id, texts := task.texts()) != texts:
