@@ -101,7 +101,6 @@ def _filled(job: PeopleJob, path: str, dimension: str, sureness: Sureness | None
     """The store with all tasks and gold pairs; nothing is written of tasks that can't be used."""
     tasks = read_tasks(path)
     gold = () if job.gold is None else read_gold(job.gold, dimension)
-    os.makedirs(os.path.dirname(os.path.abspath(job.store_path)), exist_ok=True)
     store = Store(job.store_path)
     budget = "all" if job.pairs_per_task is None else str(job.pairs_per_task)
     new = store.new_tasks(tasks)
