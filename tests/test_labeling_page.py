@@ -15,7 +15,6 @@ from rmjax.labeling.page import PageSettings, make_app
 from rmjax.labeling.page_guard import MOST_FORM_BYTES
 from rmjax.labeling.page_process import allowed_hosts
 from rmjax.labeling.people import read_tokens
-from rmjax.labeling.questions import QUESTIONS, find_question
 from rmjax.labeling.tasks import Task
 from rmjax.preferences.record import FileError, Message, Strength
 
@@ -295,12 +294,3 @@ def test_other_machines_need_tokens():
     assert allowed_hosts("127.0.0.1", by_token=True) is None  # behind a proxy, which has a name of its own
     with pytest.raises(ConfigError, match=r"--host is '0.0.0.0'.*--tokens"):
         allowed_hosts("0.0.0.0", by_token=False)
-
-
-def test_a_dimension_has_a_question_or_needs_one():
-    for dimension, question in QUESTIONS.items():
-        assert find_question(dimension, None) == question
-    assert find_question("politeness", " Which is politer? ") == "Which is politer?"
-    for dimension, question in (("politeness", None), ("brevity", " ")):
-        with pytest.raises(ConfigError, match="needs a question"):
-            find_question(dimension, question)
