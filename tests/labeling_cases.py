@@ -29,10 +29,10 @@ def make_tasks(count: int, responses: int = 2) -> list[Task]:
     ]  # fmt: skip
 
 
-def make_store(path: Path, tasks: list[Task], gold: tuple[GoldPair, ...] = ()) -> Store:
+def make_store(path: Path, tasks: list[Task], gold: tuple[GoldPair, ...] = (), *, secret: str = "hush") -> Store:
     store = Store(str(path))
     store.settle({"dimension": "helpfulness"})
-    store.name("test")
+    store.keep({"store": "test", "secret": secret})
     store.add(choose_pairs(store.new_tasks(tasks), PairRule.ALL))
     store.add_gold(gold)
     return store

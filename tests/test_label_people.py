@@ -15,6 +15,7 @@ import pytest
 from live_labeling import ROOT, command, live_page, write_tasks
 from untrained import random_text, untrained_config, write_run
 
+from rmjax.config import ConfigError
 from rmjax.errors import UserError
 from rmjax.labeling.judged import read_judged
 from rmjax.labeling.pairing import PairRule
@@ -166,6 +167,17 @@ def test_what_does_not_fit_is_an_error_before_anything_is_served(tmp_path):
         page.process.wait(timeout=30)
     with pytest.raises(UserError, match="--dimension is 'honesty'; right would be 'brevity'"):
         serve(dataclasses.replace(fitting, dimension="honesty"))
+
+
+def test_a_file_that_the_job_has_not_written_is_never_written_over(tmp_path):
+    tasks, gold = (str(write_tasks(tmp_path / name, rows(2))) for name in ("tasks.jsonl", "out.gold.jsonl"))
+    job = PeopleJob(output=str(tmp_path / "out.jsonl"), tasks=tasks, dimension="brevity")
+    with pytest.raises(ConfigError, match=r"out.gold.jsonl is there, but no store"):
+        serve(job)
+    Store(job.store_path).close()
+    for path in (gold, f"{tmp_path}/*.gold.jsonl"):
+        with pytest.raises(ConfigError, match=r"--gold: .*out.gold.jsonl is where the judgments are written"):
+            serve(dataclasses.replace(job, gold=path))
 
 
 def test_the_pairs_that_a_run_is_least_sure_of_come_first(tmp_path):

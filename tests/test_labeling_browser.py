@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -203,12 +204,16 @@ def test_without_javascript_the_page_works_too(tmp_path, browser):
     assert sorted(exported(tmp_path / "out.jsonl"), key=str) == sorted(made["zoë"], key=str)
 
 
-def test_the_strength_has_a_key_for_each_answer(tmp_path, browser):
+def test_the_strength_has_a_key_for_each_answer_and_no_second_is_lost(tmp_path, browser):
     write_tasks(tmp_path / "tasks.jsonl", ordinary_rows(8))
     context = browser.new_context(**PHONE)
     page = context.new_page()
+    began = time.monotonic()
     with live_page(tmp_path, "--dimension=harmlessness", "--strength") as live:
         sign_in(page, live.url, "mia")
+        page.wait_for_timeout(1500)
+        with page.expect_navigation():
+            page.get_by_role("link", name="Show as written").click()
         for key in "1234567t":
             press(page, key)
         live.process.send_signal(signal.SIGTERM)
@@ -220,5 +225,6 @@ def test_the_strength_has_a_key_for_each_answer(tmp_path, browser):
     assert [one.strength and one.strength.value for one in found] == [
         "much", "clearly", "slightly", None, "slightly", "clearly", "much", None,
     ]  # fmt: skip
+    assert 1.5 <= found[0].seconds < time.monotonic() - began
     firsts = [one.probability if one.shown_first is Side.LEFT else 1 - one.probability for one in found]
     assert firsts == [1, 1, 1, 0.5, 0, 0, 0, 0.5]

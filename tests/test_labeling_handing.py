@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from labeling_cases import Clock, make_store, make_tasks
 
-from rmjax.errors import UserError
-from rmjax.labeling.handing import Answer, Rules, Taken, enter, find_progress, hand_out, judge, undo
+from rmjax.labeling.handing import Answer, Rules, Taken, enter, find_progress, hand_out, judge, release, undo
 from rmjax.labeling.judged import export_judged, read_judged
-from rmjax.labeling.pairing import PairRule, choose_pairs
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import GoldPair, Task
 from rmjax.preferences.groups import RowDefaults
@@ -18,6 +16,10 @@ from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Side, Source, Strength
 
 NAMES = ("mia", "ben", "zoë")
+GOLD = tuple(
+    GoldPair(task=Task(id=f"gold:{number}", prompt="q", responses=("good", f"bad {number}")), answer=Side.LEFT)
+    for number in range(30)
+)
 
 
 @pytest.fixture
@@ -47,24 +49,27 @@ def test_whatever_the_annotators_do_in_whichever_order(tmp_path, clock, seed):
     rng = np.random.default_rng(seed)
     rules = Rules(annotators_per_pair=2, lease_seconds=30.0)
     store = entered(tmp_path, make_tasks(4, 3), clock)
-    hands, made = {}, {name: [] for name in NAMES}
+    hands, live, made = {}, {}, {name: [] for name in NAMES}
     for _ in range(220):
         name = NAMES[rng.integers(3)]
         clock.now += float(rng.exponential(8.0))
         step = rng.random()
         if step < 0.4:
-            hands[name] = hand_out(store, name, rules, clock())
+            hands[name] = lease = hand_out(store, name, rules, clock())
+            if lease:
+                hold(live, name, (lease.task.id, lease.left, lease.right), clock(), rules)
         elif step < 0.85 and hands.get(name):
             lease, answer = hands[name], list(Answer)[rng.integers(4)]
             taken = judge(store, name, lease.key, answer, now=clock())
             if taken is Taken.STORED:
                 made[name].append((lease.task.id, lease.left, lease.right, lease.shown_first, answer))
+                live.pop(name)
         elif made[name]:
             last = find_progress(store, name, rules).last
             assert undo(store, name, last, rules, clock())
-            made[name].pop()
-        live = rows(store, f"SELECT pair FROM leases WHERE expires > {clock()}")
-        assert len(set(live)) == len(live)
+            pair = made[name].pop()[:3]
+            if not others_with(live, name, pair, clock()):
+                hold(live, name, pair, clock(), rules)
         assert not rows(store, "SELECT pair, annotator FROM standing GROUP BY 1, 2 HAVING count(*) > 1")
     counted = "SELECT count(*) FROM standing WHERE pair = pairs.number AND answer != 'skip'"
     assert not rows(store, f"SELECT number FROM pairs WHERE judged != ({counted}) OR judged > 2")
@@ -77,6 +82,17 @@ def test_whatever_the_annotators_do_in_whichever_order(tmp_path, clock, seed):
         (name, task, left, right, side, said(answer, side))
         for name in NAMES for task, left, right, side, answer in made[name] if answer is not Answer.SKIP
     )  # fmt: skip
+
+
+def others_with(live: dict, name: str, pair: tuple, now: float) -> list[str]:
+    """Who else has the pair in hand, by what each of them was given and the test's own clock."""
+    return [other for other, (held, expires) in live.items() if other != name and held == pair and expires > now]
+
+
+def hold(live: dict, name: str, pair: tuple, now: float, rules: Rules) -> None:
+    """Puts a pair that was handed out into the annotator's hand, and sees that it is in no other."""
+    assert not others_with(live, name, pair, now)
+    live[name] = (pair, now + rules.lease_seconds)
 
 
 def said(answer: Answer, shown_first: Side) -> float:
@@ -103,7 +119,9 @@ def test_a_pair_in_hand_is_nobody_else_s_until_the_lease_ends(tmp_path, clock):
 def test_a_lease_that_ended_counts_while_nobody_else_wants_the_pair(tmp_path, clock):
     store, rules = entered(tmp_path, make_tasks(1), clock), Rules(lease_seconds=60.0)
     lease = hand_out(store, "mia", rules, clock())
-    clock.now += 3600
+    clock.now += 3000
+    assert hand_out(store, "mia", rules, clock()) == lease  # shown again, and not for the first time
+    clock.now += 600
     assert judge(store, "mia", lease.key, Answer.TIE, now=clock()) is Taken.STORED
     assert read_judged(store).median_seconds == {"mia": 3600.0}  # a page left open is not made shorter
 
@@ -112,13 +130,33 @@ def test_a_form_sent_twice_is_one_judgment(tmp_path, clock):
     store, rules = entered(tmp_path, make_tasks(2), clock), Rules()
     lease = hand_out(store, "mia", rules, clock())
     assert judge(store, "mia", lease.key, Answer.FIRST, now=clock()) is Taken.STORED
-    assert judge(store, "mia", lease.key, Answer.SECOND, now=clock()) is Taken.REPEATED
+    assert judge(store, "mia", lease.key, Answer.FIRST, now=clock()) is Taken.REPEATED
     assert find_progress(store, "mia", rules).mine == 1
     number = find_progress(store, "mia", rules).last
     assert undo(store, "mia", number, rules, clock())
     assert not undo(store, "mia", number, rules, clock())
-    assert judge(store, "mia", lease.key, Answer.FIRST, now=clock()) is Taken.REPEATED  # of what was taken back
+    assert judge(store, "mia", lease.key, Answer.FIRST, now=clock()) is Taken.OTHERWISE  # it was taken back
     assert find_progress(store, "mia", rules).mine == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "taken"),
+    [
+        ((Answer.FIRST, None), (Answer.SECOND, None), Taken.OTHERWISE),
+        ((Answer.FIRST, Strength.MUCH), (Answer.FIRST, Strength.SLIGHTLY), Taken.OTHERWISE),
+        ((Answer.SECOND, Strength.MUCH), (Answer.SECOND, Strength.MUCH), Taken.REPEATED),
+        ((Answer.TIE, None), (Answer.SKIP, None), Taken.OTHERWISE),
+        ((Answer.TIE, None), (Answer.TIE, Strength.MUCH), Taken.REPEATED),  # a tie has none
+    ],
+)
+def test_a_form_sent_again_with_another_answer_is_not_taken_for_the_first(tmp_path, clock, first, then, taken):
+    store = entered(tmp_path, make_tasks(1), clock)
+    lease = hand_out(store, "mia", Rules(), clock())
+    assert judge(store, "mia", lease.key, first[0], strength=first[1], now=clock()) is Taken.STORED
+    before = rows(store, "SELECT * FROM judgments")
+    assert judge(store, "mia", lease.key, then[0], strength=then[1], now=clock()) is taken
+    assert judge(store, "ben", lease.key, first[0], strength=first[1], now=clock()) is Taken.GONE
+    assert rows(store, "SELECT * FROM judgments") == before
 
 
 def test_undo_brings_the_pair_back_as_it_was_shown(tmp_path, clock):
@@ -174,11 +212,7 @@ def test_both_orders_come_about_equally_often(tmp_path, clock):
 
 
 def test_gold_pairs_come_to_everyone_and_are_counted_apart(tmp_path, clock):
-    gold = tuple(
-        GoldPair(task=Task(id=f"gold:{number}", prompt="q", responses=("good", f"bad {number}")), answer=Side.LEFT)
-        for number in range(30)
-    )
-    store = entered(tmp_path, make_tasks(300), clock, gold)
+    store = entered(tmp_path, make_tasks(300), clock, GOLD)
     rules, checks = Rules(gold_rate=0.2), {}
     for name in ("mia", "ben"):
         places = []
@@ -195,6 +229,25 @@ def test_gold_pairs_come_to_everyone_and_are_counted_apart(tmp_path, clock):
     assert judged.gold == {"mia": (len(checks["mia"]),) * 2, "ben": (0, len(checks["ben"]))}
     assert sum(len(one.comparisons) for one in judged.preferences) == 200 - len(checks["mia"]) - len(checks["ben"])
     assert find_progress(store, "mia", rules).wanted == 300
+
+
+def test_when_a_gold_pair_comes_follows_from_a_secret_and_not_from_asking_again(tmp_path, clock):
+    def places(folder: str, secret: str) -> list[int]:
+        """Of the first 40 pairs, those that are gold."""
+        (tmp_path / folder).mkdir()
+        store = make_store(tmp_path / folder / "s.sqlite", make_tasks(40), GOLD, secret=secret)
+        rules, found = Rules(gold_rate=0.3), []
+        enter(store, "mia", clock())
+        for place in range(40):
+            lease = hand_out(store, "mia", rules, clock())
+            release(store, "mia")
+            again = hand_out(store, "mia", rules, clock())
+            assert again.task == lease.task
+            found += [place] if lease.task.id.startswith("gold:") else []
+            judge(store, "mia", again.key, Answer.TIE, now=clock())
+        return found
+
+    assert places("one", "hush") == places("same", "hush") != places("other", "hushed")
 
 
 def test_what_was_said_is_what_is_read(tmp_path, clock):
@@ -215,34 +268,3 @@ def test_what_was_said_is_what_is_read(tmp_path, clock):
         for preference in found for one in preference.comparisons
     }  # fmt: skip
     assert all(one.judged_at.startswith("2027-01-15T08:00:") for one in found.preferences[0].comparisons)
-
-
-def test_a_store_goes_on_and_takes_new_tasks_but_no_others(tmp_path, clock):
-    entered(tmp_path, make_tasks(3), clock).close()
-    path = str(tmp_path / "job.sqlite")
-    store = Store(path, create=False)
-    assert [task.id for task in store.new_tasks(make_tasks(5))] == ["t3", "t4"]
-    with pytest.raises(UserError, match=r"lacks 1 tasks of .*'t2' among them"):
-        store.new_tasks(make_tasks(2))
-    changed = [Task(id=task.id, prompt="Other?", responses=task.responses) for task in make_tasks(3)]
-    with pytest.raises(UserError, match="'t0' has other texts"):
-        store.new_tasks(changed)
-    with pytest.raises(UserError, match="--dimension is 'brevity'; right would be 'helpfulness'"):
-        store.settle({"dimension": "brevity"})
-    store.add(choose_pairs(store.new_tasks(make_tasks(5)), PairRule.ALL))
-    assert find_progress(store, "mia", Rules()).wanted == 5
-
-
-def test_a_file_of_another_kind_is_no_store(tmp_path):
-    with pytest.raises(UserError, match="no such store"):
-        Store(str(tmp_path / "none"), create=False)
-    (tmp_path / "text").write_text("not a database, but text that is long enough to be one\n" * 40)
-    with pytest.raises(UserError, match="found no SQLite file"):
-        Store(str(tmp_path / "text"))
-    other = sqlite3.connect(tmp_path / "other")
-    other.execute("CREATE TABLE t (x)")
-    other.close()
-    with pytest.raises(UserError, match="another program"):
-        Store(str(tmp_path / "other"))
-    with pytest.raises(UserError, match="SQLite can't use it"):
-        Store(str(tmp_path / "no" / "folder"))

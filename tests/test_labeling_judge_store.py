@@ -66,18 +66,11 @@ def test_a_second_run_is_refused_while_the_first_is_there(tmp_path):
     AnswerStore(path).__exit__(None, None, None)
 
 
-def test_what_is_no_store_is_refused_and_left_as_it_was(tmp_path):
-    text = tmp_path / "text"
-    text.write_text("no database, but a text that is long enough to be looked at" * 20)
-    before = text.read_bytes()
-    with pytest.raises(UserError, match="found no SQLite file"):
-        AnswerStore(text)
-    assert text.read_bytes() == before
-    other = tmp_path / "other.sqlite"
-    connection = sqlite3.connect(other)
-    connection.execute("CREATE TABLE answers (x)")
-    connection.close()
-    before = other.read_bytes()
-    with pytest.raises(UserError, match="another program's SQLite file"):
-        AnswerStore(other)
-    assert other.read_bytes() == before
+def test_a_full_disk_is_told_of_and_what_was_kept_stays(tmp_path):
+    with AnswerStore(tmp_path / "s.sqlite") as store:
+        store.add("q", vote=0, attempt=0, model="m", answer=answer(0))
+        store._connection.execute("PRAGMA max_page_count=1")  # SQLite makes it as many as there are
+        with pytest.raises(UserError, match=r"SQLite can't use it \(database or disk is full\); right would be"):
+            store.add("q", vote=0, attempt=1, model="m" * 100_000, answer=answer(1))
+    with AnswerStore(tmp_path / "s.sqlite") as store:
+        assert store.attempts("q", 0) == [answer(0)]

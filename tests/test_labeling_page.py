@@ -15,7 +15,6 @@ from rmjax.labeling.page import PageSettings, make_app
 from rmjax.labeling.page_guard import MOST_FORM_BYTES
 from rmjax.labeling.page_process import allowed_hosts
 from rmjax.labeling.people import read_tokens
-from rmjax.labeling.questions import QUESTIONS, find_question
 from rmjax.labeling.tasks import Task
 from rmjax.preferences.record import FileError, Message, Strength
 
@@ -106,6 +105,31 @@ def test_a_judgment_of_a_pair_that_was_handed_on_is_told_not_to_be_stored(tmp_pa
     assert not comparisons(store)
 
 
+def test_an_answer_beside_another_one_is_told_not_to_be_stored(tmp_path, clock):
+    """Two tabs of one annotator show one pair."""
+    mia = Annotator(make_store(tmp_path / "job.sqlite", make_tasks(2)), SETTINGS, clock, "mia")
+    lease = mia.field("lease")
+    mia.judge("first")
+    mia.send("/judge", lease=lease, answer="first")
+    assert 'id="note"' not in mia.page  # it is what stands
+    mia.send("/judge", lease=lease, answer="second")
+    assert "this answer was not stored" in mia.page
+    number = mia.field("judgment")
+    mia.undo()
+    mia.send("/judge", lease=lease, answer="first")
+    assert "this answer was not stored" in mia.page
+    mia.send("/undo", judgment=number)
+    assert "nothing is taken back" in mia.page
+    assert '<b id="mine">0</b> saved' in mia.page
+
+
+def test_a_pair_that_is_shown_again_tells_the_page_for_how_long_it_is_out(tmp_path, clock):
+    mia = Annotator(make_store(tmp_path / "job.sqlite", make_tasks(1)), SETTINGS, clock, "mia")
+    for address, seconds in (("/", 0.0), ("/?plain", 180.0), ("/", 360.0)):
+        assert f'data-before="{seconds}"' in mia.look(address)
+        clock.now += 180
+
+
 def test_the_texts_can_be_seen_as_they_are_written(tmp_path, clock):
     tasks = [Task(id=str(n), prompt=f"**Q{n}**", responses=("*a*", "b")) for n in range(2)]
     mia = Annotator(make_store(tmp_path / "job.sqlite", tasks), SETTINGS, clock, "mia")
@@ -168,9 +192,10 @@ def test_a_form_from_elsewhere_is_refused(tmp_path, clock):
     post = mia.client.post
     assert post("/judge", data=form).status_code == 403
     assert post("/judge", data=form | {"form_token": "é"}).status_code == 403
-    for origin in ("https://example.org", "null", "http://127.0.0.1:8001"):
+    for origin in ("https://example.org", "null", "http://127.0.0.1:8001", "http://["):
         assert post("/judge", data=form | {"form_token": token}, headers={"origin": origin}).status_code == 403
-    assert mia.client.get("/", headers={"host": "example.org:8000"}).status_code == 421
+    for host in ("example.org:8000", "[", "[127.0.0.1", ""):
+        assert mia.client.get("/", headers={"host": host}).status_code == 421
     stranger = TestClient(make_app(store, SETTINGS, clock), base_url="http://127.0.0.1:8000")
     assert stranger.post("/judge", data=form | {"form_token": token}).status_code == 401
     ben = Annotator(store, SETTINGS, clock, "ben")
@@ -222,7 +247,7 @@ def test_a_name_is_only_ever_text(tmp_path, clock):
 
 def test_tokens_let_their_owners_in_and_no_longer_than_they_are_in_the_file(tmp_path, clock):
     path = tmp_path / "tokens.txt"
-    path.write_text(f"# who may judge\n\nMia B. {TOKEN}\nben {OTHER}\n")
+    path.write_text(f"# who may judge\n\nMia B. {TOKEN}\n ben\t{OTHER} \n")
     tokens = read_tokens(str(path))
     assert tokens == {TOKEN: "Mia B.", OTHER: "ben"}
     store = make_store(tmp_path / "job.sqlite", make_tasks(2))
@@ -269,12 +294,3 @@ def test_other_machines_need_tokens():
     assert allowed_hosts("127.0.0.1", by_token=True) is None  # behind a proxy, which has a name of its own
     with pytest.raises(ConfigError, match=r"--host is '0.0.0.0'.*--tokens"):
         allowed_hosts("0.0.0.0", by_token=False)
-
-
-def test_a_dimension_has_a_question_or_needs_one():
-    for dimension, question in QUESTIONS.items():
-        assert find_question(dimension, None) == question
-    assert find_question("politeness", " Which is politer? ") == "Which is politer?"
-    for dimension, question in (("politeness", None), ("brevity", " ")):
-        with pytest.raises(ConfigError, match="needs a question"):
-            find_question(dimension, question)

@@ -27,10 +27,15 @@ class Answer(enum.Enum):
 
 
 class Taken(enum.Enum):
-    """What became of a judgment: stored, stored before, or refused because the pair is no longer the annotator's."""
+    """What became of a judgment: stored, stored before and standing as it was said, or refused.
+
+    OTHERWISE: the annotator had judged the pair by that lease with another answer, or had taken that judgment back.
+    GONE: the pair is no longer the annotator's.
+    """
 
     STORED = enum.auto()
     REPEATED = enum.auto()
+    OTHERWISE = enum.auto()
     GONE = enum.auto()
 
 
@@ -109,11 +114,11 @@ def enter(store: Store, annotator: str, now: float) -> None:
 def hand_out(store: Store, annotator: str, rules: Rules, now: float) -> Lease | None:
     """The pair that the annotator has in hand, or else the next one; None where there is none at the moment.
 
-    A lease that ended while nobody else wanted the pair goes on, and the annotator's time for it starts anew.
+    A lease that ended while nobody else wanted the pair goes on.
     """
     with store.transaction() as database:
         expires = now + rules.lease_seconds
-        held = database.execute("SELECT key, expires FROM leases WHERE annotator = ?", (annotator,)).fetchone()
+        held = database.execute("SELECT key FROM leases WHERE annotator = ?", (annotator,)).fetchone()
         if held is None:
             number = _next_pair(database, annotator, rules, now)
             if number is None:
@@ -122,8 +127,6 @@ def hand_out(store: Store, annotator: str, rules: Rules, now: float) -> Lease | 
             _lease(database, number, annotator, side, now, expires)
         else:
             database.execute("UPDATE leases SET expires = ? WHERE key = ?", (expires, held["key"]))
-            if held["expires"] <= now:
-                database.execute("UPDATE leases SET handed_at = ? WHERE key = ?", (now, held["key"]))
         row = database.execute(f"{_COLUMNS} WHERE leases.annotator = ?", (annotator,)).fetchone()
     return Lease(
         key=row["key"], task=Task.of_texts(row["task"], row["texts"]), left=row["left"], right=row["right"],
@@ -137,8 +140,9 @@ def _next_pair(database: sqlite3.Connection, annotator: str, rules: Rules, now: 
     if wanted is None:
         return None
     (made,) = database.execute("SELECT count(*) FROM judgments WHERE annotator = ?", (annotator,)).fetchone()
-    # Drawn from what doesn't change, so that asking again doesn't draw again.
-    drawn = hashlib.sha256(f"{annotator}\n{made}".encode()).digest()
+    (secret,) = database.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()
+    # Drawn from what doesn't change, so that asking again doesn't draw again, and from what annotators can't know.
+    drawn = hashlib.sha256(f"{secret}\n{annotator}\n{made}".encode()).digest()
     if int.from_bytes(drawn[:8]) / 2**64 < rules.gold_rate:
         gold = database.execute(_GOLD, values).fetchone()
         wanted = gold or wanted
@@ -170,7 +174,7 @@ def judge(
     strength: Strength | None = None,
     seconds: float | None = None,
 ) -> Taken:
-    """Takes the judgment of a lease; it is on the disk when this returns STORED or REPEATED.
+    """Takes the judgment of a lease; it is on the disk when this returns STORED, and was when it returns REPEATED.
 
     ``seconds`` is the time by the annotator's own clock, which leaves out the network's; where there is none, or one
     that is longer than the pair has been out, it is the time since the pair was handed out. Neither is ever shortened.
@@ -178,19 +182,38 @@ def judge(
     with store.transaction() as database:
         lease = database.execute("SELECT * FROM leases WHERE key = ? AND annotator = ?", (key, annotator)).fetchone()
         if lease is None:
-            made = database.execute("SELECT 1 FROM judgments WHERE lease = ? AND annotator = ?", (key, annotator))
-            return Taken.REPEATED if made.fetchone() else Taken.GONE
+            return _taken_before(database, annotator, key, answer, strength)
         out = max(0.0, now - lease["handed_at"])
         if seconds is None or not 0 <= seconds <= out:
             seconds = out
         side = lease["shown_first"]
-        said = {Answer.FIRST: side, Answer.SECOND: _other(side)}.get(answer, answer.value)
-        chosen = strength.value if strength and answer in (Answer.FIRST, Answer.SECOND) else None
+        said, chosen = _as_stored(answer, strength, side)
         values = (lease["pair"], annotator, key, said, chosen, side, seconds, iso_time(now), None)
         database.execute(_INSERT, values)
         _count(database, lease["pair"], said, 1)
         database.execute("DELETE FROM leases WHERE key = ?", (key,))
     return Taken.STORED
+
+
+def _taken_before(
+    database: sqlite3.Connection, annotator: str, key: str, answer: Answer, strength: Strength | None
+) -> Taken:
+    """What a judgment is whose lease is no more."""
+    query = "SELECT * FROM {} WHERE lease = ? AND annotator = ?"
+    made, standing = (database.execute(query.format(which), (key, annotator)).fetchone() for which in
+                      ("judgments", "standing"))  # fmt: skip
+    if made is None:
+        return Taken.GONE
+    said = _as_stored(answer, strength, made["shown_first"])
+    return Taken.REPEATED if standing and (made["answer"], made["strength"]) == said else Taken.OTHERWISE
+
+
+def _as_stored(answer: Answer, strength: Strength | None, shown_first: str) -> tuple[str, str | None]:
+    """The answer in terms of left and right, and its strength where one is preferred."""
+    preferred = {Answer.FIRST: shown_first, Answer.SECOND: _other(shown_first)}
+    if answer not in preferred:
+        return answer.value, None
+    return preferred[answer], strength.value if strength else None
 
 
 _INSERT = """INSERT INTO judgments (pair, annotator, lease, answer, strength, shown_first, seconds, judged_at, undoes)

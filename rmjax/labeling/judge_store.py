@@ -13,19 +13,17 @@ of which those before the last were nonsense.
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
-from rmjax.errors import UserError
+from rmjax.labeling.sqlite_file import explained, opened
 
 _VERSION = 1
 _APPLICATION = 0x524D4A41
 _TABLE = """CREATE TABLE answers (question TEXT, vote INTEGER, attempt INTEGER, model TEXT NOT NULL,
 body TEXT NOT NULL, seconds REAL NOT NULL, judged_at TEXT NOT NULL,
-PRIMARY KEY (question, vote, attempt)) WITHOUT ROWID"""
+PRIMARY KEY (question, vote, attempt)) WITHOUT ROWID;"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,46 +38,12 @@ class StoredAnswer:
 class AnswerStore:
     """The answers in the file, which is made where there is none.
 
-    UserError where the file is none of ours, or another run has it open.
+    UserError where the file is none of ours, another run has it open, or SQLite can't use it.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
-        try:
-            self._open(path)
-        except sqlite3.OperationalError as error:
-            self._connection.close()
-            if "locked" in str(error):
-                raise UserError(f"{path} is open in another run; wait for its end, or take another --store") from None
-            raise
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise UserError(f"{path}: found no SQLite file ({error}); right would be a new file or a store") from None
-        except UserError:
-            self._connection.close()
-            raise
-
-    def _open(self, path: str | os.PathLike[str]) -> None:
-        execute = self._connection.execute
-        execute("PRAGMA locking_mode=EXCLUSIVE")
-        (application,) = execute("PRAGMA application_id").fetchone()
-        (version,) = execute("PRAGMA user_version").fetchone()
-        (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
-        is_new = not tables and not application
-        if not is_new and (application, version) != (_APPLICATION, _VERSION):
-            raise UserError(
-                f"{path}: found another program's SQLite file, or another version's (version {version}); right would "
-                f"be a new file or a store of version {_VERSION}"
-            )
-        execute("PRAGMA journal_mode=WAL")
-        execute("PRAGMA synchronous=FULL")
-        execute("BEGIN EXCLUSIVE")  # the locking mode holds the lock from here on
-        if is_new:
-            execute(_TABLE)
-            execute(f"PRAGMA application_id={_APPLICATION}")
-            execute(f"PRAGMA user_version={_VERSION}")
-        execute("COMMIT")
+        self._path = path
+        self._connection = opened(path, application=_APPLICATION, version=_VERSION, schema=_TABLE, exclusive=True)
 
     def __enter__(self) -> "AnswerStore":
         return self
@@ -90,12 +54,13 @@ class AnswerStore:
         self._connection.close()
 
     def add(self, question: str, *, vote: int, attempt: int, model: str, answer: StoredAnswer) -> None:
-        """Keeps an answer; it is on the disk when this returns."""
+        """Keeps an answer; it is on the disk when this returns. UserError where the disk is full."""
         body = json.dumps(answer.body)
-        self._connection.execute(
-            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (question, vote, attempt, model, body, answer.seconds, answer.judged_at),
-        )
+        with explained(self._path):
+            self._connection.execute(
+                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (question, vote, attempt, model, body, answer.seconds, answer.judged_at),
+            )
 
     def attempts(self, question: str, vote: int) -> list[StoredAnswer]:
         """The answers to a question as one vote, in order; all but the last are nonsense."""

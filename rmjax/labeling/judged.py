@@ -1,11 +1,15 @@
 """From the store to preferences: what people said, as any reader of preferences takes it."""
 
+import sqlite3
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from absl import logging
+from etils import epath
 
+from rmjax.errors import ReportedError
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import Task
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Strength
@@ -21,12 +25,15 @@ class Judged:
     Attributes:
       preferences: one for each task that was judged, in the order of the tasks; every judgment is a comparison of
         weight 1, in the order in which they were made.
+      gold_preferences: likewise of the gold pairs, which are in no task: what each annotator said of them first, also
+        where it was taken back, since whoever finds out which pairs are gold could answer those again with more care.
       skipped: how many judgments were skips, which are left out.
-      gold: by annotator (right, all) judgments of gold pairs, which are left out too.
-      median_seconds: for each judgment, by annotator, gold pairs included.
+      gold: by annotator (right, all) of the judgments in ``gold_preferences``.
+      median_seconds: for each judgment that stands, by annotator, gold pairs included.
     """
 
     preferences: tuple[Preference, ...]
+    gold_preferences: tuple[Preference, ...] = ()
     skipped: int = 0
     gold: dict[str, tuple[int, int]] = field(default_factory=dict)
     median_seconds: dict[str, float] = field(default_factory=dict)
@@ -37,58 +44,90 @@ class Judged:
         ties = sum(one.probability == 0.5 for one in comparisons)
         words = [f"{len(comparisons)} judgments of {len(self.preferences)} tasks, {ties} of them ties"]
         words.append(f"{self.skipped} skips left out")
-        for name, seconds in sorted(self.median_seconds.items()):
-            right, total = self.gold.get(name, (0, 0))
-            checked = f", {right} of {total} gold pairs right" if total else ""
-            words.append(f"{name}: median {seconds:.1f} s{checked}")
+        for name in sorted(self.median_seconds.keys() | self.gold):
+            seconds, (right, total) = self.median_seconds.get(name), self.gold.get(name, (0, 0))
+            said = [] if seconds is None else [f"median {seconds:.1f} s"]
+            said += [f"{right} of {total} gold pairs right"] if total else []
+            words.append(f"{name}: {', '.join(said)}")
         return "; ".join(words)
 
 
+_STANDING = (
+    "SELECT standing.*, task, left, right, gold FROM standing JOIN pairs ON pairs.number = standing.pair "
+    "ORDER BY standing.number"
+)
+_GOLD = (
+    "SELECT judgments.*, task, left, right, gold FROM judgments JOIN pairs ON pairs.number = judgments.pair "
+    "WHERE judgments.number IN (SELECT min(number) FROM judgments WHERE answer NOT IN ('skip', 'undo') "
+    "GROUP BY pair, annotator) AND gold IS NOT NULL ORDER BY judgments.number"
+)
+
+
 def read_judged(store: Store) -> Judged:
-    """The judgments of the store that stand."""
-    dimension = store.setting("dimension")
+    """The judgments of the store that stand, and the first ones of gold pairs."""
     with store.transaction() as database:
-        rows = database.execute(
-            "SELECT standing.*, pairs.task, pairs.left, pairs.right, pairs.gold FROM standing "
-            "JOIN pairs ON pairs.number = standing.pair ORDER BY standing.number"
-        ).fetchall()
+        standing, golden = (database.execute(query).fetchall() for query in (_STANDING, _GOLD))
         tasks = [Task.of_texts(*row) for row in database.execute("SELECT id, texts FROM tasks ORDER BY rowid")]
-    comparisons: dict[str, list[Comparison]] = {}
+    judged = [row for row in standing if row["answer"] != "skip"]
     seconds: dict[str, list[float]] = {}
-    gold: dict[str, Counter[bool]] = {}
-    for row in rows:
-        if row["answer"] == "skip":
-            continue
+    for row in judged:
         seconds.setdefault(row["annotator"], []).append(row["seconds"])
-        if row["gold"] is not None:
-            gold.setdefault(row["annotator"], Counter())[row["answer"] == row["gold"]] += 1
-            continue
+    gold: dict[str, Counter[bool]] = {}
+    for row in golden:
+        gold.setdefault(row["annotator"], Counter())[row["answer"] == row["gold"]] += 1
+    return Judged(
+        preferences=_preferences(store, tasks, [row for row in judged if row["gold"] is None]),
+        gold_preferences=_preferences(store, tasks, golden),
+        skipped=len(standing) - len(judged),
+        gold={name: (counts[True], counts.total()) for name, counts in gold.items()},
+        median_seconds={name: statistics.median(values) for name, values in seconds.items()},
+    )
+
+
+def _preferences(store: Store, tasks: Sequence[Task], judged: Sequence[sqlite3.Row]) -> tuple[Preference, ...]:
+    """One for each task that was judged."""
+    dimension = store.setting("dimension")
+    comparisons: dict[str, list[Comparison]] = {}
+    for row in judged:
         comparison = Comparison(
             left=row["left"], right=row["right"], probability=_PROBABILITY[row["answer"]], annotator=row["annotator"],
             strength=Strength(row["strength"]) if row["strength"] else None, shown_first=Side(row["shown_first"]),
             seconds=row["seconds"], judged_at=row["judged_at"],
         )  # fmt: skip
         comparisons.setdefault(row["task"], []).append(comparison)
-    return Judged(
-        preferences=tuple(
-            Preference(
-                prompt=task.prompt, responses=task.responses, comparisons=tuple(comparisons[task.id]),
-                dimension=dimension, source=Source.HUMAN, origin=f"{store.path}, task {task.id!r}",
-            )
-            for task in tasks
-            if task.id in comparisons
-        ),
-        skipped=sum(row["answer"] == "skip" for row in rows),
-        gold={name: (counts[True], counts.total()) for name, counts in gold.items()},
-        median_seconds={name: statistics.median(values) for name, values in seconds.items()},
+    return tuple(
+        Preference(
+            prompt=task.prompt, responses=task.responses, comparisons=tuple(comparisons[task.id]),
+            dimension=dimension, source=Source.HUMAN, origin=f"{store.path}, task {task.id!r}",
+        )
+        for task in tasks
+        if task.id in comparisons
     )  # fmt: skip
 
 
+def gold_path(output: str) -> str:
+    """Where the judgments of gold pairs are written, which nothing should be trained on: NAME.gold.jsonl."""
+    stem = output.removesuffix(".gz").removesuffix(".jsonl")
+    return f"{stem}.gold{output[len(stem) :]}"
+
+
 def export_judged(store: Store, output: str) -> None:
-    """Writes the judgments that stand to a file of preferences, whole or not at all; nothing where there are none."""
+    """Writes the judgments that stand to a file of preferences, whole or not at all, and those of gold pairs to another
+    one beside it (``gold_path``); no file where it would be empty.
+
+    Raises:
+      ReportedError: where no judgment stands any more, but ``output`` has some of before.
+    """
     judged = read_judged(store)
-    if not judged.preferences:
-        logging.warning("%s: nothing was judged yet, so %s is not written", store.path, output)
+    if judged.gold_preferences:
+        write_preferences(gold_path(output), judged.gold_preferences)
+    if judged.preferences:
+        write_preferences(output, judged.preferences)
+        logging.info("%s: %s", output, judged.in_words())
         return
-    write_preferences(output, judged.preferences)
-    logging.info("%s: %s", output, judged.in_words())
+    logging.warning("%s: no judgment stands, so %s is not written: %s", store.path, output, judged.in_words())
+    if epath.Path(output).exists():
+        raise ReportedError(
+            f"{output} has judgments, but none stands in {store.path}; right would be to delete the file, or the "
+            "--store that belongs to it"
+        )

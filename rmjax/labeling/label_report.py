@@ -80,7 +80,7 @@ def report_labels(
         answers = " and ".join(entry.spec for entry in gold)
         raise UserError(
             f"{names}: found no judgment of a pair of {answers}; right would be the same prompts, responses and "
-            "dimension"
+            "dimension (what people said of gold pairs is in a file of its own, NAME.gold.jsonl)"
         )
     if known == sum(map(len, tables.values())):
         raise UserError(

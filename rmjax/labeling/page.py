@@ -108,7 +108,8 @@ class _Page:
         session = self._session(request)
         if session is None:
             return self._sign_in_page("", 200)
-        lease = hand_out(self._store, session.annotator, self._settings.rules, self._clock())
+        now = self._clock()
+        lease = hand_out(self._store, session.annotator, self._settings.rules, now)
         progress = find_progress(self._store, session.annotator, self._settings.rules)
         values: dict[str, Any] = {"session": session, "progress": progress, "note": note, "plain": plain is not None}
         if lease is None:
@@ -116,6 +117,7 @@ class _Page:
         response = functools.partial(response_turns, lease.task.prompt, markdown=plain is None)
         return self._render(
             "pair.html", **values, lease=lease, question=self._settings.question, buttons=self._buttons,
+            before=max(0.0, now - lease.handed_at),
             prompt=prompt_turns(lease.task.prompt, markdown=plain is None),
             responses=(response(lease.first), response(lease.second)),
         )  # fmt: skip
@@ -150,14 +152,14 @@ class _Page:
             self._store, session.annotator, form.get("lease", ""), Answer(said), now=self._clock(),
             strength=Strength(strength) if strength else None, seconds=_number(form.get("seconds", "")),
         )  # fmt: skip
-        return _back(form, "gone" if taken is Taken.GONE else "")
+        return _back(form, {Taken.GONE: "gone", Taken.OTHERWISE: "otherwise"}.get(taken, ""))
 
     def undo(self, request: Request, form: Form) -> Response:
         session = self._checked(request, form)
         number = form.get("judgment", "")
         done = number.isdecimal() and len(number) < 18
         done = done and undo(self._store, session.annotator, int(number), self._settings.rules, self._clock())
-        return _back(form, "undone" if done else "")
+        return _back(form, "undone" if done else "kept")
 
     async def refuse(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, AnyHTTPException)

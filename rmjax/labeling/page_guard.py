@@ -1,7 +1,7 @@
 """What every request to the page passes on its way in and out."""
 
 from collections.abc import Collection
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -55,12 +55,21 @@ class Guard:
         await app(scope, receive, guarded)
 
     def _fault(self, method: str, headers: Headers) -> PlainTextResponse | None:
-        host = urlsplit(f"//{headers.get('host', '')}")
-        if self._hosts is not None and host.hostname not in self._hosts:
+        host = _split(f"//{headers.get('host', '')}")
+        if host is None or (self._hosts is not None and host.hostname not in self._hosts):
             return PlainTextResponse("This name is not the page's.", 421)
-        origin = headers.get("origin")
-        if method != "GET" and origin is not None and urlsplit(origin).netloc != host.netloc:
-            return PlainTextResponse("A form of another site can't be sent here.", 403)
+        if method != "GET" and "origin" in headers:
+            origin = _split(headers["origin"])
+            if origin is None or origin.netloc != host.netloc:
+                return PlainTextResponse("A form of another site can't be sent here.", 403)
+        return None
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address; None where it is none, as ``//[``."""
+    try:
+        return urlsplit(address)
+    except ValueError:
         return None
 
 

@@ -99,7 +99,7 @@ def read_tokens(path: str) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         origin = f"{path}, line {number}"
-        name, _, token = line.strip().rpartition(" ")
+        name, token = ["", *line.rsplit(maxsplit=1)][-2:]
         if not re.fullmatch(rf"\S{{{LEAST_TOKEN},}}", token):
             right = f"NAME TOKEN, the token of at least {LEAST_TOKEN} characters"
             raise FileError(origin, found=f"a token of {len(token)} characters", right=right)

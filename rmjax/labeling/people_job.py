@@ -10,13 +10,14 @@ from absl import logging
 from rmjax.config import ConfigError
 from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.handing import Rules
-from rmjax.labeling.judged import export_judged
+from rmjax.labeling.judged import export_judged, gold_path
 from rmjax.labeling.pairing import PairRule, Sureness, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import read_gold, read_tasks
 from rmjax.listening import bound
+from rmjax.preferences.files import find_files
 from rmjax.preferences.write import checked_name
 
 
@@ -72,9 +73,7 @@ def serve(job: PeopleJob, sureness: Sureness | None = None) -> None:
     question = find_question(job.dimension, job.question)
     hosts = allowed_hosts(job.host, by_token=job.tokens is not None)
     tokens = None if job.tokens is None else read_tokens(job.tokens)
-    if os.path.exists(job.output) and not os.path.exists(job.store_path):
-        raise ConfigError(f"--output: {job.output} is there, but no store {job.store_path} from which it was written; "
-                          "right would be a new file, or the --store that belongs to it")  # fmt: skip
+    _check_not_lost(job)
     rules = Rules(
         annotators_per_pair=job.annotators_per_pair, gold_rate=job.gold_rate, lease_seconds=60 * job.lease_minutes
     )
@@ -86,17 +85,29 @@ def serve(job: PeopleJob, sureness: Sureness | None = None) -> None:
         serve_page(make_app(store, settings), listening=listening, ended=lambda: export_judged(store, job.output))
 
 
+def _check_not_lost(job: PeopleJob) -> None:
+    """ConfigError where the job would write over a file that it hasn't written."""
+    files = (job.output, gold_path(job.output))
+    for file in files:
+        if os.path.exists(file) and not os.path.exists(job.store_path):
+            raise ConfigError(f"--output: {file} is there, but no store {job.store_path} from which it was written; "
+                              "right would be a new file, or the --store that belongs to it")  # fmt: skip
+    known = [] if job.gold is None else find_files(job.gold)
+    if lost := {os.path.realpath(file) for file in known} & {os.path.realpath(file) for file in files}:
+        raise ConfigError(f"--gold: {lost.pop()} is where the judgments are written; right would be another --output")
+
+
 def _filled(job: PeopleJob, path: str, dimension: str, sureness: Sureness | None) -> Store:
     """The store with all tasks and gold pairs; nothing is written of tasks that can't be used."""
     tasks = read_tasks(path)
     gold = () if job.gold is None else read_gold(job.gold, dimension)
-    os.makedirs(os.path.dirname(os.path.abspath(job.store_path)), exist_ok=True)
     store = Store(job.store_path)
     budget = "all" if job.pairs_per_task is None else str(job.pairs_per_task)
     new = store.new_tasks(tasks)
     pairs = choose_pairs(new, job.pairs, per_task=job.pairs_per_task, sureness=sureness)
     store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
-    store.name(secrets.token_hex(4))
+    # The name is in the page's cookies; by the secret nobody can tell when the next gold pair comes.
+    store.keep({"store": secrets.token_hex(4), "secret": secrets.token_hex(16)})
     store.add(pairs)
     store.add_gold(gold)
     logging.info("%s: %d tasks, %d of them new with %d pairs; %d gold pairs", job.store_path, len(tasks), len(new),

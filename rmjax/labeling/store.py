@@ -5,17 +5,18 @@ only ever added; an undo is a row too, which names the judgment that no longer s
 """
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from rmjax.errors import UserError
 from rmjax.labeling.pairing import Pair
+from rmjax.labeling.sqlite_file import opened
 from rmjax.labeling.tasks import GoldPair, Task
 
 _APPLICATION = 0x726D6C62  # "rmlb", by which SQLite files of other programs are told apart
 _VERSION = 1
+_WAIT_S = 10.0  # for another process's transaction
 _SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE tasks (id TEXT PRIMARY KEY, texts TEXT NOT NULL) STRICT;
@@ -74,41 +75,16 @@ class Store:
       create: makes it where there is none, which is else an error.
 
     Raises:
-      UserError: for a file of another kind or version, or none where ``create`` is false.
+      UserError: as ``opened``.
     """
 
     def __init__(self, path: str, *, create: bool = True):
         self.path = path
-        if not create and not os.path.exists(path):
-            raise UserError(f"{path}: there is no such store; right would be the --output or --store of a labeling job")
         self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute("PRAGMA foreign_keys=ON")
-            self._prepare()
-        except sqlite3.OperationalError as error:
-            raise UserError(f"{path}: SQLite can't use it ({error}); right would be a file in a local folder") from None
-        except sqlite3.DatabaseError:
-            raise UserError(f"{path}: found no SQLite file; right would be another --store") from None
-
-    def _prepare(self) -> None:
-        with self.transaction() as database:
-            (kind,), (version,) = (database.execute(f"PRAGMA {name}").fetchone() for name in
-                                   ("application_id", "user_version"))  # fmt: skip
-            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if (kind, version) == (_APPLICATION, _VERSION):
-                return
-            if kind or version or tables:
-                raise UserError(
-                    f"{self.path}: found a database of another program or version; right would be another --store"
-                )
-            for statement in _statements(_SCHEMA):
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id={_APPLICATION}")
-            database.execute(f"PRAGMA user_version={_VERSION}")
+        self._connection = opened(
+            path, application=_APPLICATION, version=_VERSION, schema=_SCHEMA, create=create, wait_s=_WAIT_S
+        )
+        self._connection.row_factory = sqlite3.Row
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -136,13 +112,13 @@ class Store:
                 if name not in kept:
                     database.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
 
-    def name(self, proposed: str) -> None:
-        """Gives the store a name of its own, which it keeps."""
+    def keep(self, proposed: Mapping[str, str]) -> None:
+        """Keeps settings that the store hasn't yet, as a name of its own; those that it has stay as they are."""
         with self.transaction() as database:
-            database.execute("INSERT INTO settings VALUES ('store', ?) ON CONFLICT DO NOTHING", (proposed,))
+            database.executemany("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING", list(proposed.items()))
 
     def setting(self, name: str) -> str:
-        """What ``settle`` has kept; UserError in a store where nothing was settled yet."""
+        """What ``settle`` or ``keep`` has kept; UserError in a store where it wasn't yet."""
         with self.transaction() as database:
             found = database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         if found is None:
@@ -156,7 +132,7 @@ class Store:
           UserError: where one has other texts than in the store, or one of the store is missing.
         """
         with self.transaction() as database:
-            kept = dict(database.execute("SELECT id, texts FROM tasks WHERE id NOT LIKE 'gold:%'").fetchall())
+            kept = dict(database.execute("SELECT id, texts FROM tasks WHERE id NOT GLOB 'gold:*'").fetchall())
         known = set(kept)
         for task in tasks:
             if kept.pop(task.id, texts := task.texts()) != texts:
@@ -206,13 +182,3 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one, since sqlite3's executescript would end the transaction."""
-    waiting = ""
-    for line in script.splitlines(keepends=True):
-        waiting += line
-        if sqlite3.complete_statement(waiting):
-            yield waiting
-            waiting = ""

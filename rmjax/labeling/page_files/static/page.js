@@ -1,5 +1,6 @@
 "use strict";
-// Keys press the buttons that name them; the page's own clock leaves out the time that the network takes.
+// Keys press the buttons that name them; the page's own clock leaves out the time that the network takes. A pair that is
+// shown again (as it is written, or reloaded) goes on at the seconds that it was out before.
 const began = performance.now();
 let sent = false;
 
@@ -10,7 +11,8 @@ document.addEventListener("submit", (event) => {
   }
   sent = true;
   if (event.target.elements.seconds) {
-    event.target.elements.seconds.value = ((performance.now() - began) / 1000).toFixed(3);
+    const seconds = Number(event.target.dataset.before) + (performance.now() - began) / 1000;
+    event.target.elements.seconds.value = seconds.toFixed(3);
   }
 });
 

@@ -1,0 +1,92 @@
+"""What is exported is what stands, and what was said of gold pairs, in a file of its own."""
+
+import json
+
+import pytest
+from labeling_cases import Annotator, Clock, make_store, make_tasks
+from live_labeling import write_tasks
+
+from rmjax.errors import ReportedError
+from rmjax.labeling.handing import Answer, Rules, enter, find_progress, hand_out, judge, undo
+from rmjax.labeling.judged import export_judged, gold_path, read_judged
+from rmjax.labeling.label_report import report_labels
+from rmjax.labeling.page import PageSettings
+from rmjax.labeling.tasks import GoldPair, Task, read_gold
+from rmjax.preferences.groups import RowDefaults
+from rmjax.preferences.read import read_preferences
+from rmjax.preferences.record import Side, Source
+
+HELPFULNESS = RowDefaults("helpfulness")
+GOLD = [{"prompt": f"Question {n}?", "chosen": f"Answer {n}.1", "rejected": f"Answer {n}.2"} for n in range(100, 104)]
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_gold_judgments_are_exported_apart_and_reported(tmp_path, clock):
+    gold, output = str(write_tasks(tmp_path / "gold.jsonl", GOLD)), str(tmp_path / "people.jsonl")
+    store = make_store(tmp_path / "job.sqlite", make_tasks(30), read_gold(gold, "helpfulness"))
+    settings = PageSettings(question="Which?", rules=Rules(annotators_per_pair=2, gold_rate=1.0))
+    annotators = {name: Annotator(store, settings, clock, name) for name in ("mia", "ben")}
+    for _ in range(20):
+        for name, annotator in annotators.items():
+            right = annotator.shown()[0].endswith(".1")  # of gold pairs, which mia reads and ben doesn't
+            annotator.judge("first" if right or name == "ben" else "second")
+    export_judged(store, output)
+    people, said = (read_preferences(path, defaults=HELPFULNESS) for path in (output, gold_path(output)))
+    assert sum(len(one.comparisons) for one in people) == 32
+    assert not {one.prompt for one in people} & {row["prompt"] for row in GOLD}
+    assert {one.prompt for one in said} == {row["prompt"] for row in GOLD}
+    assert {one.source for one in said} == {Source.HUMAN}
+    assert {comparison.weight for one in said for comparison in one.comparisons} == {1.0}
+    known = read_preferences(gold, defaults=HELPFULNESS)
+    (group,) = report_labels([people, said], gold=[known], samples=20).numbers["groups"]
+    found = {entry["name"]: (entry["gold"]["value"] * 4, entry["gold"]["count"]) for entry in group["annotators"]}
+    assert found == read_judged(store).gold
+    assert found["mia"] == (4, 4)
+    assert found["ben"][1] == 4
+
+
+def test_without_gold_pairs_there_is_no_file_for_them(tmp_path, clock):
+    store = make_store(tmp_path / "job.sqlite", make_tasks(1))
+    Annotator(store, PageSettings(question="Which?"), clock, "mia").judge("first")
+    export_judged(store, str(tmp_path / "out.jsonl.gz"))
+    assert {path.name for path in tmp_path.glob("out*")} == {"out.jsonl.gz"}
+    assert gold_path("deep/out.jsonl.gz") == "deep/out.gold.jsonl.gz"
+
+
+def test_the_first_answer_to_a_gold_pair_counts_also_where_it_was_taken_back(tmp_path, clock):
+    """Who sees from the counts that it was one, and answers it again with more care, gains nothing."""
+    task = Task(id="gold:0", prompt="q", responses=("good", "bad"))
+    store = make_store(tmp_path / "job.sqlite", make_tasks(3), (GoldPair(task=task, answer=Side.LEFT),))
+    rules, said = Rules(gold_rate=1.0), []
+    enter(store, "mia", clock())
+    for good in (None, False, True):
+        lease = hand_out(store, "mia", rules, clock())
+        assert lease.task.id == "gold:0"
+        answer = Answer.FIRST if good is (lease.shown_first is Side.LEFT) else Answer.SECOND
+        said.append(Answer.SKIP if good is None else answer)
+        judge(store, "mia", lease.key, said[-1], now=clock())
+        if good is not True:
+            assert undo(store, "mia", find_progress(store, "mia", rules).last, rules, clock())
+    judged = read_judged(store)
+    assert judged.gold == {"mia": (0, 1)}  # a skip is no answer
+    ((one,),) = (preference.comparisons for preference in judged.gold_preferences)
+    assert one.probability == 0.0
+    assert "mia: median" in judged.in_words()
+
+
+def test_judgments_that_were_all_taken_back_do_not_stay_in_the_export_unsaid(tmp_path, clock):
+    store, output = make_store(tmp_path / "job.sqlite", make_tasks(2)), tmp_path / "out.jsonl"
+    mia = Annotator(store, PageSettings(question="Which?"), clock, "mia")
+    export_judged(store, str(output))  # nothing yet, and no file: nothing to complain of
+    mia.judge("first")
+    export_judged(store, str(output))
+    before = output.read_bytes()
+    assert json.loads(before)["prompt"] == "Question 0?"
+    mia.undo()
+    with pytest.raises(ReportedError, match=r"out.jsonl has judgments, but none stands in .*job.sqlite"):
+        export_judged(store, str(output))
+    assert output.read_bytes() == before
