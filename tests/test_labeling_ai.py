@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from local_judge import FAULTS, LocalJudge
+from local_judge import FAULTS, THINKING, LocalJudge
 
 from rmjax.errors import ReportedError
 from rmjax.labeling.ai import label_with_ai
@@ -244,6 +244,23 @@ def test_a_pair_without_an_answer_is_left_out_and_told_of(tmp_path, caplog):
         assert len(judge.requests) == asked
         label(tasks, settings(judge, tmp_path, model="other", nonsense_tries=5))
         assert len(judge.requests) == asked + 2
+
+
+def test_more_tokens_ask_again_where_answers_were_cut_off_and_nowhere_else(tmp_path, caplog):
+    kinds: dict[str, str | None] = {}
+
+    def fault(name: str, tries: int) -> str | None:
+        return kinds.setdefault(name, (THINKING, None, "nonsense", None, None, None)[len(kinds) % 6])
+
+    with LocalJudge(fault=fault) as judge:
+        for max_tokens, calls, left_out in [(8, 20, 4), (8, 0, 4), (16, 2, 2), (16, 0, 2), (8, 0, 2)]:
+            chosen = settings(judge, tmp_path, max_tokens=max_tokens, concurrency=1)
+            report = label(pairs(6), chosen)
+            assert (report["calls"], report["left_out"]) == (calls, left_out)
+        assert (
+            "no letter in 3 answers (--nonsense_tries), the last, cut off after 8 tokens (--max_tokens)" in caplog.text
+        )
+        assert report["usage"]["answers"] == 22
 
 
 def test_where_no_pair_can_be_judged_it_is_an_error(tmp_path):

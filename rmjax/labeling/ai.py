@@ -208,4 +208,4 @@ def _tell_of_left_out(preferences: Sequence[Preference], tasks: Iterable[_Task],
 
 
 def _first_reason(asked: Asked) -> str:
-    return next(iter(asked.unanswered.values()), "its stored answers are no letters; see --nonsense_tries")
+    return next(iter(asked.unanswered.values()), "there is none")

@@ -1,7 +1,8 @@
 """Reading an answer of an OpenAI-compatible endpoint: the letter, and its probability where it is given.
 
 A body is the JSON of a chat completion. What is read of it: ``choices[0].message.content``,
-``choices[0].logprobs.content`` (for each token ``token``, ``logprob`` and ``top_logprobs``), and ``usage``.
+``choices[0].finish_reason``, ``choices[0].logprobs.content`` (for each token ``token``, ``logprob`` and
+``top_logprobs``), and ``usage``.
 """
 
 import math
@@ -38,6 +39,8 @@ class Answer:
         vote; None for nonsense.
       by_logprobs: which of the two it is.
       prompt_tokens, completion_tokens: as the endpoint counts them; None where it doesn't.
+      cut_off_after: the tokens that it had when the most that it was allowed were used up; None where it came to its
+        own end, or the endpoint doesn't say.
     """
 
     text: str
@@ -46,6 +49,7 @@ class Answer:
     by_logprobs: bool
     prompt_tokens: int | None
     completion_tokens: int | None
+    cut_off_after: int | None
 
 
 def read_answer(body: object, *, ties: bool) -> Answer:
@@ -72,6 +76,7 @@ def read_answer(body: object, *, ties: bool) -> Answer:
         by_logprobs=by_logprobs,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
+        cut_off_after=completion_tokens if choice.get("finish_reason") == "length" else None,
     )
 
 

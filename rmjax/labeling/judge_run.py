@@ -139,24 +139,29 @@ class _Run:
 
     async def _voted(self, client: JudgeClient, key: str, question: Question, vote: int) -> Answer | None:
         """The vote of that number, stored or asked for; None where it stays nonsense."""
-        stored = self._store.attempts(key, vote)
-        answer = read_answer(stored[-1].body, ties=self._settings.ties) if stored else None
-        for attempt in range(len(stored), self._settings.nonsense_tries):
-            if answer is not None and answer.first is not None:
-                break
+        answers = [read_answer(one.body, ties=self._settings.ties) for one in self._store.attempts(key, vote)]
+        tries = self._settings.nonsense_tries - sum(not self._may_be_longer(answer) for answer in answers)
+        while not (answers and answers[-1].letter) and tries > 0:
             if self._error is not None:
                 return None
             new = await client.ask(self._system, question.user_message(), stopped=lambda: self._error is not None)
-            self._store.add(key, vote=vote, attempt=attempt, model=self._settings.model, answer=new)
-            answer = read_answer(new.body, ties=self._settings.ties)
+            self._store.add(key, vote=vote, attempt=len(answers), model=self._settings.model, answer=new)
+            answers.append(read_answer(new.body, ties=self._settings.ties))
+            tries -= 1
             self._failed_in_a_row = 0
             self._asked.calls += 1
-            self._asked.nonsense += answer.first is None
-        if answer is not None and answer.first is not None:
-            return answer
-        said = repr(answer.text[:80]) if answer is not None else "nothing"
-        self._asked.unanswered[key] = f"no letter in {self._settings.nonsense_tries} answers, the last: {said}"
+            self._asked.nonsense += answers[-1].letter is None
+        last = answers[-1]
+        if last.letter:
+            return last
+        cut = "" if last.cut_off_after is None else f", cut off after {last.cut_off_after} tokens (--max_tokens)"
+        said = f"no letter in {len(answers)} answers (--nonsense_tries), the last{cut}: {last.text[:80]!r}"
+        self._asked.unanswered[key] = said
         return None
+
+    def _may_be_longer(self, answer: Answer) -> bool:
+        """Whether a stored answer was cut off where a new one would not be: then it is no reason not to ask again."""
+        return answer.cut_off_after is not None and answer.cut_off_after < self._settings.max_tokens
 
     def _give_up(self, key: str, reason: str) -> None:
         """Counts a question without an answer; too many in a row end the run."""
