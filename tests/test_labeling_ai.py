@@ -300,10 +300,12 @@ def test_a_limit_is_a_run_of_its_own_that_a_longer_one_goes_on_from(tmp_path):
 
 def test_a_dry_run_asks_nothing_and_writes_nothing(tmp_path):
     with LocalJudge() as judge:
-        chosen = settings(judge, tmp_path, dry_run=True, price_in=2.0, price_out=8.0, votes=3)
+        chosen = settings(judge, tmp_path / "new", dry_run=True, price_in=2.0, price_out=8.0, votes=3)
         found = label(pairs(10), chosen)["estimate"]
         assert not judge.requests
-    assert not Path(chosen.output).exists()
+        assert not list(tmp_path.iterdir())
+        label(pairs(4), settings(judge, tmp_path / "new", votes=3))
+        assert label(pairs(10), chosen)["estimate"]["settled"] == 8
     assert (found["pairs"], found["questions"], found["calls"], found["most_calls"]) == (10, 20, 20, 60)
     assert found["cost"] == pytest.approx((found["prompt_tokens"] * 2 + found["completion_tokens"] * 8) / 1e6)
     assert found["most_cost"] == pytest.approx(3 * found["cost"])
