@@ -9,7 +9,7 @@ python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
 from rmjax.command import results_alone, run
 from rmjax.files import check_bucket
 from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
-from rmjax.labeling.job_flags import DIMENSION, JUDGE, OUTPUT, TASKS, data, given
+from rmjax.labeling.job_flags import DIMENSION, OUTPUT, TASKS, Job, checked_job, data, given
 from rmjax.labeling.pairing import Sureness
 
 judge_flags.define()
@@ -17,30 +17,32 @@ rule_flags.define()
 
 
 def main() -> None:
-    if report_flags.FOLDER.value is not None:
+    job = checked_job()
+    if job is Job.REPORT:
         _report()
-    elif JUDGE.value == "people":
+    elif job in (Job.PEOPLE, Job.EXPORT):
         people_flags.run(_sureness)
     else:
-        _by_machine(given(DIMENSION), given(OUTPUT))
+        _by_machine(given(DIMENSION), given(OUTPUT), by_rule=job is Job.RULE)
 
 
-def _by_machine(dimension: str, output: str) -> None:
-    from rmjax.datasets.tasks import open_tasks
-    from rmjax.labeling import ai, labeled
+def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
+    from rmjax.datasets.tasks import open_tasks, task_files
+    from rmjax.labeling import ai, labeled, replaced
 
     check_bucket(output)
-    if JUDGE.value == "rule":
+    settings = None if by_rule else judge_flags.judge_settings(dimension=dimension, output=output)
+    replaced.check_unread([output, *([settings.orders_path] if settings else [])], task_files(given(TASKS)))
+    if settings is None:
         labeler = rule_flags.rule_labeler(dimension=dimension)
         labeled.label_with(labeler, open_tasks(given(TASKS), data(), dimension=dimension), output)
         return
-    settings = judge_flags.judge_settings(dimension=dimension, output=output)
     with results_alone() as tell:
         ai.label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
 
 
 def _sureness(workdir: str, head: str | None) -> Sureness:
-    from rmjax.scoring.task_sureness import task_sureness  # here, as all imports below: each job needs few of them
+    from rmjax.scoring.task_sureness import task_sureness  # here, as all such imports: each job needs few of them
 
     return task_sureness(workdir, head)
 

@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SLOW = "slow"  # a byte from time to time, for longer than anybody waits
+THINKING = "thinking"  # a thought that is cut off where fewer than THOUGHTS tokens are allowed
+THOUGHTS = 16
 FAULTS = ("429", "500", "503", "timeout", "nonsense", "truncated", "cut off", "not a completion")
 _WORTH = re.compile(r"<response-([AB])-\w+>\n.*?worth=(-?[\d.]+)", re.DOTALL)
 Fault = Callable[[str, int], str | None]
@@ -100,6 +102,8 @@ class LocalJudge:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
         fault = "404" if request.path != "/v1/chat/completions" else self.fault(name, tries)
+        if fault == THINKING and body["max_tokens"] >= THOUGHTS:
+            fault = None
         try:
             if fault is None:
                 self._answer(request, body, name)
@@ -134,6 +138,11 @@ class LocalJudge:
                 time.sleep(self.timeout_s / 10)
         elif fault == "nonsense":
             _send(request, 200, completion("Both responses are lovely.", None))
+        elif fault == THINKING:
+            thought = completion("<think>Which of the two", None)
+            thought["choices"][0]["finish_reason"] = "length"
+            thought["usage"]["completion_tokens"] = body["max_tokens"]
+            _send(request, 200, thought)
         elif fault == "truncated":
             _send_text(request, 200, json.dumps(completion("A", 0.5))[:60])
         elif fault == "cut off":

@@ -1,13 +1,22 @@
-"""The command that has pairs judged, by a rule and by an AI judge's dry run."""
+"""The command that has pairs judged, by a rule and by an AI judge's dry run; what its labels may replace."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from rmjax.config import ConfigError
+from rmjax.labeling.ai import label_with_ai
+from rmjax.labeling.judge_settings import JudgeSettings
+from rmjax.labeling.judge_store import AnswerStore
+from rmjax.labeling.labeled import label_with
+from rmjax.labeling.rule import brevity
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Source
+from rmjax.preferences.write import write_preferences
 
 ROWS = [
     {"prompt": "p", "responses": ["one two three four", "incomprehensibilities please"]},
@@ -55,6 +64,9 @@ def test_a_rule_judges_by_characters_tokens_or_a_pattern(tmp_path, tasks, server
     (["--judge=openai"], "--model is not given"),
     (["--judge=openai", "--model=m", "--dimension=wit"], "there is no constitution for the dimension 'wit'"),
     (["--judge=openai", "--model=m", "--votes=0"], "votes is 0"),
+    (["--judge=openai", "--model=m", "--pairs=least_sure", "--pairs_per_task=2"],
+     "--pairs does nothing with --judge=openai, only with --judge=people; --pairs_per_task does nothing"),
+    (["--judge=rule", "--unwanted"], "--unwanted is given without the --pattern"),
     (["--judge=rule", "--pattern=("], r"'\(' is no regular expression"),
     (["--judge=rule", "--tie_margin=-1"], "tie_margin is -1.0"),
     (["--judge=rule", "--pattern=x", "--tokenizer=y"], "--pattern and --tokenizer are both given"),
@@ -75,3 +87,70 @@ def test_a_dry_run_needs_neither_key_nor_endpoint(tmp_path, tasks, server):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["estimate"]
     assert (found["pairs"], found["calls"], found["cost"]) == (2, 4, None)
+
+
+@pytest.fixture
+def people(tmp_path):
+    """What people have judged."""
+    file = tmp_path / "people.jsonl"
+    row = {"prompt": "p", "responses": ["x", "y y"], "dimension": "d", "source": "human",
+           "comparisons": [{"left": 0, "right": 1, "probability": 0.0}]}  # fmt: skip
+    file.write_text(json.dumps(row) + "\n")
+    return file
+
+
+JUDGES = (["--judge=rule"], ["--judge=openai", "--model=m", "--dimension=brevity", "--dry_run"])
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_what_is_judged_is_never_replaced(tmp_path, people, server, judge):
+    (tmp_path / "link.jsonl").symlink_to(people)
+    shutil.copy(people, tmp_path / "l.orders.jsonl")
+    before = people.read_bytes()
+    for tasks, output in [("people", "people"), ("people", "link"), ("p*", "people"), ("l.orders", "l")]:
+        if output == "l" and judge == JUDGES[0]:
+            continue  # a rule has one file
+        done = server.run("-m", "rmjax.label", f"--tasks={tmp_path}/{tasks}.jsonl", "--dimension=d",
+                          f"--output={tmp_path}/{output}.jsonl", *judge)  # fmt: skip
+        assert done.returncode == 2
+        assert "which is judged; right would be another file" in done.stderr
+        assert people.read_bytes() == before
+
+
+def test_a_rule_replaces_what_a_rule_wrote_and_nothing_else(tmp_path, people):
+    rule, (mine,) = brevity(dimension="d"), read_preferences(people, defaults=RowDefaults("d")).preferences
+    output = tmp_path / "out.jsonl"
+    label_with(rule, [mine], str(output))
+    rows = output.read_text()
+    label_with(rule, [mine, mine], str(output))
+    assert output.read_text() == 2 * rows
+    for there, found in [
+        (people.read_text(), "line 1 has source 'human'"), (rows + people.read_text(), "line 2 has source 'human'"),
+        ('{"prompt": "p", "chosen": "x", "rejected": "y"}\n', "line 1 has no label"), ("{\n", "line 1 has no label"),
+    ]:  # fmt: skip
+        output.write_text(there)
+        with pytest.raises(ConfigError, match=rf"out.jsonl is there already, and .*{found}; right would be a new file"):
+            label_with(rule, [mine], str(output))
+        assert output.read_text() == there
+    output.write_text("")
+    label_with(rule, [mine], str(output))
+    assert output.read_text() == rows
+
+
+def test_an_ai_judge_replaces_labels_of_its_store_and_nothing_else(tmp_path, people):
+    mine = read_preferences(people, defaults=RowDefaults("d")).preferences
+    output, store = tmp_path / "out.jsonl", tmp_path / "out.answers.sqlite"
+    chosen = JudgeSettings(model="m", dimension="d", constitution="c", output=str(output), dry_run=True)
+    AnswerStore(store).__exit__(None, None, None)
+    for path in (output, tmp_path / "out.orders.jsonl"):
+        shutil.copy(people, path)
+        with pytest.raises(ConfigError, match=rf"{path.name} is there already, and .*line 1 has source 'human'"):
+            label_with_ai(mine, chosen, tell=lambda _: None)
+        path.unlink()
+    write_preferences(output, [dataclasses.replace(one, source=Source.AI) for one in mine])
+    told = []
+    label_with_ai(mine, chosen, tell=told.append)
+    assert told[0].pairs == 1
+    store.unlink()
+    with pytest.raises(ConfigError, match=r"out.jsonl is there, but no store .*out.answers.sqlite"):
+        label_with_ai(mine, chosen, tell=told.append)

@@ -1,18 +1,15 @@
 """Labels by an AI judge: both orders averaged, every failure survived, no answer paid for twice."""
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import random
-import sqlite3
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from local_judge import FAULTS, LocalJudge
+from local_judge import FAULTS, THINKING, LocalJudge
 
 from rmjax.errors import ReportedError
 from rmjax.labeling.ai import label_with_ai
@@ -72,6 +69,12 @@ def expected(preference: Preference, bias: float) -> float:
     return (sigmoid(difference + bias) + sigmoid(difference - bias)) / 2
 
 
+def planted(tasks: list[Preference], bias: float) -> float:
+    """The mean over pairs of the probability that the first shown wins, less 1/2, by a bias in logits."""
+    differences = [worth(one.responses[0]) - worth(one.responses[1]) for one in tasks]
+    return float(np.mean([(sigmoid(d + bias) + sigmoid(bias - d)) / 2 - 0.5 for d in differences]))
+
+
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -80,17 +83,17 @@ def no_key(monkeypatch):
 SECONDS = {"timeout": 0.8, "429": 0.6}  # the weights of what costs seconds
 
 
-def faulty(name: str, tries: int) -> str | None:
+def faulty(name: str, tries: int, weights: Mapping[str, float] = SECONDS) -> str | None:
     """Half of the questions fail once or twice, each in its own way; seldom in the ways that cost seconds."""
     rng = random.Random(name)
-    faults = rng.choices(FAULTS, [SECONDS.get(fault, 12) for fault in FAULTS], k=2)
+    faults = rng.choices(FAULTS, [weights.get(fault, 12) for fault in FAULTS], k=2)
     tries_that_fail = rng.choice([0, 0, 1, 2])
     return faults[tries] if tries < tries_that_fail else None
 
 
-def test_500_pairs_with_every_failure_are_each_judged_in_both_orders_exactly_once(tmp_path):
+def test_with_every_failure_each_pair_is_judged_in_both_orders_exactly_once(tmp_path):
     bias = 0.7
-    tasks = pairs(500)
+    tasks = pairs(250)
     with LocalJudge(bias=bias, fault=faulty) as judge:
         judge.timeout_s = 6.0  # far from the time that a good answer takes, however busy the machine is
         chosen = settings(judge, tmp_path, timeout_s=4.0, nonsense_tries=3)
@@ -111,20 +114,16 @@ def test_500_pairs_with_every_failure_are_each_judged_in_both_orders_exactly_onc
             assert back.probability == pytest.approx(sigmoid(difference - bias), abs=1e-9)
             assert there.weight + back.weight == one.comparisons[0].weight == 1.0
         # Answers that came after a time-out are not counted by the server; all others were paid for once.
-        assert len(judge.answered) == 1000
+        assert len(judge.answered) == 500
         assert set(judge.answered.values()) == {1}
         assert {"status 429", "status 500", "status 503", "timeout", "connection", "malformed answer"} == set(
             report["failed_tries"]
         )
         assert report["nonsense"] > 0
-        assert (report["pairs"], report["judged"], report["left_out"]) == (500, 500, 0)
-        assert report["calls"] == 1000 + report["nonsense"]
+        assert (report["pairs"], report["judged"], report["left_out"]) == (250, 250, 0)
+        assert report["calls"] == 500 + report["nonsense"]
         found = report["position_bias"]
-        planted = [
-            (sigmoid(d + bias) + sigmoid(bias - d)) / 2 - 0.5
-            for d in (worth(one.responses[0]) - worth(one.responses[1]) for one in tasks)
-        ]
-        assert found["value"] == pytest.approx(np.mean(planted), abs=1e-9)
+        assert found["value"] == pytest.approx(planted(tasks, bias), abs=1e-9)
         assert 0 < found["low"] < found["value"] < found["high"]
         assert judge.most_running <= chosen.concurrency
 
@@ -136,10 +135,8 @@ def test_a_planted_bias_is_within_the_interval_that_votes_give(tmp_path):
         chosen = settings(judge, tmp_path, votes=2)
         report = label(tasks, chosen)
         assert set(judge.answered.values()) == {2}
-    differences = np.array([worth(one.responses[0]) - worth(one.responses[1]) for one in tasks])
-    planted = np.mean([(sigmoid(d + bias) + sigmoid(bias - d)) / 2 - 0.5 for d in differences])
     found = report["position_bias"]
-    assert found["low"] < planted < found["high"]
+    assert found["low"] < planted(tasks, bias) < found["high"]
     assert found["low"] > 0
     assert found["high"] - found["low"] < 0.2
     assert (report["by_logprobs"], report["by_votes"]) == (0, 400)
@@ -151,60 +148,6 @@ def test_without_bias_the_interval_holds_zero(tmp_path):
         found = label(pairs(40), settings(judge, tmp_path))["position_bias"]
     assert found["value"] == pytest.approx(0, abs=1e-9)
     assert found["consistent"] == 1
-
-
-def command(judge: LocalJudge, folder: Path) -> list[str]:
-    flags = {
-        "judge": "openai", "model": "local", "dimension": "helpfulness", "base_url": judge.url,
-        "tasks": folder / "tasks.jsonl", "output": folder / "labels.jsonl",
-    }  # fmt: skip
-    return ["-m", "rmjax.label", *(f"--{name}={value}" for name, value in flags.items())]
-
-
-def stored(path: Path) -> set[str]:
-    """The questions in a store whose process was killed."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        return {key for (key,) in connection.execute("SELECT question FROM answers")}
-
-
-def keys_asked(judge: LocalJudge, since: int) -> list[str]:
-    """The names that the store has for the questions that came to the server, from one request on."""
-    messages = [body["messages"] for body, _ in judge.requests[since:]]
-    said = [json.dumps(["local", system["content"], user["content"], True]) for system, user in messages]
-    return [hashlib.sha256(one.encode()).hexdigest() for one in said]
-
-
-def test_a_killed_run_goes_on_without_asking_again_for_what_is_stored(tmp_path, server):
-    tasks = pairs(250, seed=5)
-    rows = [{"prompt": one.prompt, "responses": list(one.responses)} for one in tasks]
-    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with LocalJudge(bias=0.3) as judge:
-        killed = server.start(command(judge, tmp_path), out=tmp_path / "log", OPENAI_API_KEY="sk-secret-1234")
-        while sum(judge.answered.values()) < 150:
-            assert killed.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.002)
-        killed.kill()
-        killed.wait(timeout=10)
-        before = stored(tmp_path / "labels.answers.sqlite")
-        assert 100 < len(before) < 500
-        assert not (tmp_path / "labels.jsonl").exists()
-        asked_before = len(judge.requests)
-        done = server.run(*command(judge, tmp_path), OPENAI_API_KEY="sk-secret-1234")
-        assert done.returncode == 0, done.stderr
-        asked = keys_asked(judge, asked_before)
-        assert len(asked) == len(set(asked)) == 500 - len(before)
-        assert not before & set(asked)
-        assert judge.requests[-1][1]["authorization"] == "Bearer sk-secret-1234"
-    judged = read_preferences(tmp_path / "labels.jsonl", defaults=DEFAULTS).preferences
-    assert [one.responses for one in judged] == [one.responses for one in tasks]
-    for task, one in zip(tasks, judged, strict=True):
-        assert one.comparisons[0].probability == pytest.approx(expected(task, 0.3), abs=1e-9)
-    estimate, report = (json.loads(line) for line in done.stdout.splitlines())
-    assert estimate["estimate"]["settled"] == len(before)
-    assert report["calls"] == 500 - len(before)
-    assert (report["usage"]["answers"], report["usage"]["prompt_tokens"]) == (500, 50_000)
-    written = "".join(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())
-    assert "sk-secret" not in done.stdout + done.stderr + written
 
 
 def test_a_run_over_what_is_settled_asks_nothing_and_writes_the_same_bytes(tmp_path):
@@ -246,6 +189,23 @@ def test_a_pair_without_an_answer_is_left_out_and_told_of(tmp_path, caplog):
         assert len(judge.requests) == asked + 2
 
 
+def test_more_tokens_ask_again_where_answers_were_cut_off_and_nowhere_else(tmp_path, caplog):
+    kinds: dict[str, str | None] = {}
+
+    def fault(name: str, tries: int) -> str | None:
+        return kinds.setdefault(name, (THINKING, None, "nonsense", None, None, None)[len(kinds) % 6])
+
+    with LocalJudge(fault=fault) as judge:
+        for max_tokens, calls, left_out in [(8, 20, 4), (8, 0, 4), (16, 2, 2), (16, 0, 2), (8, 0, 2)]:
+            chosen = settings(judge, tmp_path, max_tokens=max_tokens, concurrency=1)
+            report = label(pairs(6), chosen)
+            assert (report["calls"], report["left_out"]) == (calls, left_out)
+        assert (
+            "no letter in 3 answers (--nonsense_tries), the last, cut off after 8 tokens (--max_tokens)" in caplog.text
+        )
+        assert report["usage"]["answers"] == 22
+
+
 def test_where_no_pair_can_be_judged_it_is_an_error(tmp_path):
     said = "none of 2 pairs could be judged; the first: no letter in 3 answers"
     with LocalJudge(fault=lambda name, tries: "nonsense") as judge, pytest.raises(ReportedError, match=said):
@@ -283,10 +243,12 @@ def test_a_limit_is_a_run_of_its_own_that_a_longer_one_goes_on_from(tmp_path):
 
 def test_a_dry_run_asks_nothing_and_writes_nothing(tmp_path):
     with LocalJudge() as judge:
-        chosen = settings(judge, tmp_path, dry_run=True, price_in=2.0, price_out=8.0, votes=3)
+        chosen = settings(judge, tmp_path / "new", dry_run=True, price_in=2.0, price_out=8.0, votes=3)
         found = label(pairs(10), chosen)["estimate"]
         assert not judge.requests
-    assert not Path(chosen.output).exists()
+        assert not list(tmp_path.iterdir())
+        label(pairs(4), settings(judge, tmp_path / "new", votes=3))
+        assert label(pairs(10), chosen)["estimate"]["settled"] == 8
     assert (found["pairs"], found["questions"], found["calls"], found["most_calls"]) == (10, 20, 20, 60)
     assert found["cost"] == pytest.approx((found["prompt_tokens"] * 2 + found["completion_tokens"] * 8) / 1e6)
     assert found["most_cost"] == pytest.approx(3 * found["cost"])

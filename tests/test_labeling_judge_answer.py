@@ -12,10 +12,15 @@ from rmjax.labeling.judge_answer import MalformedAnswerError, read_answer
     ("text", "letter"),
     [
         ("A", "A"), (" B", "B"), ("b", "B"), ("A.", "A"), ("**B**", "B"), ("Answer: A", "A"), ("Response B", "B"),
-        ("The answer is B.", "B"), ("(A)", "A"), ("A\n\nIt is shorter.", "A"), ("B: it is shorter", "B"),
+        ("The answer is B.", "B"), ("(A)", "A"), ("A\n\nIt is shorter.", "A"), ("A)\nIt is shorter.", "A"),
+        ("B.\n\nA is longer.", "B"), ("```\nA\n```", "A"), ("Answer:\n\nB", "B"),
         ("<think>A or B? B is longer.</think>\n\nA", "A"),
         ("", None), ("C", None), ("Both", None), ("A good response", None), ("A, B", None), ("A/B", None),
         ("A or B", None), ("A's", None), ("Neither A nor B", None), ("<think>A", None), ("AB", None),
+        ("B: it is shorter", None), ("A: too long. B: better", None), ("A) 3/10 B) 7/10, so B", None),
+        ("Response A: The first", None), ("A. is bad; B is good", None), ("A. B.", None),
+        ("**Response A:**\nLong.", None), ("A\nToo long.\nB\nBetter.", None), ("A:\n3/10\nB:\n7/10", None),
+        ("A\n\nMy answer is B.", None),
     ],
 )  # fmt: skip
 def test_a_letter_is_read_and_nothing_is_guessed(text, letter):
@@ -81,6 +86,15 @@ def test_tokens_that_do_not_spell_the_answer_leave_it_a_vote():
 def test_what_is_no_completion_is_an_error(broken):
     with pytest.raises(MalformedAnswerError):
         read_answer(broken, ties=False)
+
+
+def test_an_answer_says_after_how_many_tokens_it_was_cut_off():
+    made = completion("<think>Which", None)
+    assert read_answer(made, ties=False).cut_off_after is None
+    made["choices"][0]["finish_reason"] = "length"
+    assert read_answer(made, ties=False).cut_off_after == 1
+    del made["usage"]
+    assert read_answer(made, ties=False).cut_off_after is None
 
 
 def test_an_answer_without_content_or_usage_is_nonsense_that_nobody_counted():

@@ -1,7 +1,12 @@
-"""What is tried again, how long it waits, and what ends a run at once."""
+"""What is tried again, how long it waits, what ends a run, and what is told and kept then."""
 
 import asyncio
 import email.utils
+import itertools
+import json
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -12,7 +17,7 @@ from rmjax.errors import UserError
 from rmjax.labeling import judge_client
 from rmjax.labeling.ai import label_with_ai
 from rmjax.labeling.judge_client import EndpointError, JudgeClient, UnansweredError
-from rmjax.labeling.judge_run import EndpointDownError
+from rmjax.labeling.judge_run import EndedBySignalError, EndpointDownError
 from rmjax.labeling.judge_settings import JudgeSettings
 
 SYSTEM, USER = "Judge.", "<response-A-0>\nworth=1\n<response-B-0>\nworth=0\n"
@@ -49,7 +54,7 @@ def ask(chosen: JudgeSettings, *, times: int = 1, first_wait_s: float = 0.01):
 def test_what_may_pass_is_tried_again(tmp_path, fault, kind):
     with LocalJudge(fault=lambda name, tries: fault if tries < 2 else None) as judge:
         judge.retry_after = "0"
-        (answer,), failures = ask(settings(judge, tmp_path, timeout_s=0.3))
+        (answer,), failures = ask(settings(judge, tmp_path, timeout_s=0.3 if kind == "timeout" else 20.0))
     assert answer.body["choices"][0]["message"]["content"] in "AB"
     assert failures == {kind: 2}
     assert sum(judge.asked.values()) == 3
@@ -83,10 +88,10 @@ def test_retry_after_holds_for_all_requests(tmp_path, as_date):
 def test_the_wait_doubles_and_is_drawn(tmp_path, monkeypatch):
     waits = []
 
-    async def sleep(seconds, *_):
+    async def pause(seconds, _):
         waits.append(seconds)
 
-    monkeypatch.setattr(judge_client.asyncio, "sleep", sleep)
+    monkeypatch.setattr(judge_client, "pause", pause)
     with LocalJudge(fault=lambda name, tries: "500") as judge, pytest.raises(UnansweredError, match="after 9 tries"):
         ask(settings(judge, tmp_path, tries=9), first_wait_s=1.0)
     assert len(waits) == 8
@@ -113,15 +118,99 @@ def test_what_holds_for_every_question_ends_the_run_at_once(tmp_path, monkeypatc
     assert len(judge.requests) <= 4
 
 
-def test_what_was_under_way_when_a_run_ends_is_kept(tmp_path):
+def ended(tasks, chosen: JudgeSettings, error: type[BaseException], first_wait_s: float = 0.01):
+    """The error that ends a run, and all that the run tells."""
+    told = []
+    with pytest.raises(error) as raised:
+        label_with_ai(tasks, chosen, tell=told.append, first_wait_s=first_wait_s)
+    return raised.value, [json.loads(one.to_json()) for one in told]
+
+
+def test_what_was_under_way_when_a_run_ends_is_kept_and_counted(tmp_path):
     tasks = pairs(3)
     with LocalJudge(fault=lambda name, tries: "401" if len(judge.requests) == 6 else None) as judge:
-        with pytest.raises(EndpointError):
-            label(tasks, settings(judge, tmp_path, concurrency=6))
+        _, (_, report) = ended(
+            tasks, settings(judge, tmp_path, concurrency=6, price_in=2e4, price_out=0.0), EndpointError
+        )
         answered = sum(judge.answered.values())
+        assert (report["calls"], report["usage"]["answers"], report["usage"]["cost"]) == (
+            answered,
+            answered,
+            2 * answered,
+        )
+        assert report["output"] is None
+        assert not (tmp_path / "labels.jsonl").exists()
         judge.fault = lambda name, tries: None
         assert label(tasks, settings(judge, tmp_path))["calls"] == 6 - answered
     assert set(judge.answered.values()) == {1}
+
+
+@pytest.fixture
+def interruptible():
+    """As in a terminal, also where the tests run in a shell's background and their SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_ends_a_run_when_what_is_under_way_is_kept(tmp_path, number, code):
+    together, came = threading.Barrier(4), itertools.count()  # four answers are under way when the signal comes
+
+    def fault(name: str, tries: int) -> None:
+        if 8 <= next(came) < 12 and together.wait(timeout=20) == 0:
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with LocalJudge(fault=fault) as judge:
+        error, (_, report) = ended(pairs(20), settings(judge, tmp_path, concurrency=4), EndedBySignalError)
+        assert (error.exit_code, f"{error}".partition(";")[0]) == (code, f"ended by {number.name}")
+        assert handlers == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+        answered = sum(judge.answered.values())
+        assert 12 <= answered < 40
+        assert (report["calls"], report["usage"]["answers"], report["output"]) == (answered, answered, None)
+        assert label(pairs(20), settings(judge, tmp_path))["calls"] == 40 - answered
+        assert set(judge.answered.values()) == {1}
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_ctrl_c_waits_for_nothing(tmp_path):
+    def fault(name: str, tries: int) -> str:
+        if len(judge.requests) == 4:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.3)
+        return "timeout"
+
+    with LocalJudge(fault=fault) as judge:
+        judge.timeout_s = 30.0
+        began = time.monotonic()
+        ended(pairs(2), settings(judge, tmp_path, concurrency=4, timeout_s=40.0), KeyboardInterrupt)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_run_that_a_signal_ends_sleeps_out_no_wait_between_tries(tmp_path):
+    def fault(name: str, tries: int) -> str:
+        if len(judge.requests) == 2:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return "503"
+
+    with LocalJudge(fault=fault) as judge:
+        began = time.monotonic()
+        ended(pairs(1), settings(judge, tmp_path), EndedBySignalError, first_wait_s=50.0)
+    assert time.monotonic() - began < 15
+
+
+def test_what_may_be_paid_though_it_brought_nothing_is_counted(tmp_path):
+    faults = ["not a completion", "truncated", "timeout", "cut off", "503"]
+    with LocalJudge(fault=lambda name, tries: (faults + [None] * 9)[len(judge.requests) - 1]) as judge:
+        judge.timeout_s = 3.0
+        report = label(pairs(1), settings(judge, tmp_path, concurrency=1, timeout_s=2.0))
+    assert report["failed_tries"] == {"malformed answer": 2, "timeout": 1, "connection": 1, "status 503": 1}
+    assert (report["perhaps_paid"], report["usage"]["answers"]) == (4, 2)
 
 
 def test_an_endpoint_that_goes_down_ends_the_run_and_leaves_what_was_paid(tmp_path):

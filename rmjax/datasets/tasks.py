@@ -7,6 +7,7 @@ from absl import logging
 from rmjax.config import DataConfig
 from rmjax.datasets.open import open_preferences
 from rmjax.datasets.spec import DataSpecError, FileSpec, parse_spec
+from rmjax.preferences.files import find_files
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.record import Preference
 from rmjax.preferences.tasks import read_tasks
@@ -39,3 +40,9 @@ def open_tasks(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tup
             raise DataSpecError(spec, f"it holds no tasks (skipped: {dict(found.skipped)})", "at least one usable row")
         tasks += found.preferences
     return tuple(tasks)
+
+
+def task_files(specs: Iterable[str]) -> list[str]:
+    """The files that ``open_tasks`` reads of those specs that name files; raises as it does where there are none."""
+    parsed = (parse_spec(spec) for spec in specs)
+    return [file for spec in parsed if isinstance(spec, FileSpec) for file in find_files(spec.path)]

@@ -1,18 +1,22 @@
 """Labels by an AI judge: both orders of every pair, averaged, with source ``ai``."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from absl import logging
+from etils import epath
 
+from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
-from rmjax.labeling.judge_client import FIRST_WAIT_S
+from rmjax.labeling.judge_client import FIRST_WAIT_S, PERHAPS_PAID
 from rmjax.labeling.judge_question import Pair, Question, pairs_of, question_key, system_message
-from rmjax.labeling.judge_report import CostEstimate, JudgeReport, estimate, position_bias, used
+from rmjax.labeling.judge_report import CostEstimate, JudgeReport, Usage, estimate, position_bias, used
 from rmjax.labeling.judge_run import Asked, Verdict, ask_all, settled
 from rmjax.labeling.judge_settings import JudgeSettings
 from rmjax.labeling.judge_store import AnswerStore
+from rmjax.labeling.replaced import check_replaced
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
 from rmjax.preferences.write import write_preferences
 
@@ -49,14 +53,19 @@ def label_with_ai(
     Args:
       preferences: what is to be judged.
       settings: by whom and how.
-      tell: is given the estimate before, and the report after.
+      tell: is given the estimate before, and the report after, also where an error ended the run.
       first_wait_s: the longest first wait between two tries.
 
     Raises:
       UserError: for a store that can't be used, and for what the endpoint would say to every question.
-      ReportedError: when the endpoint stopped answering, or no pair could be judged.
+      ConfigError: for an output that holds other labels, or whose store is missing.
+      ReportedError: when the endpoint stopped answering, a signal ended the run, or no pair could be judged.
     """
+    _check_outputs(settings)
     tasks, questions = _planned(preferences, settings)
+    if settings.dry_run and not os.path.exists(settings.store_path):
+        tell(estimate(questions, 0, len(tasks), settings))
+        return
     with AnswerStore(settings.store_path) as store:
         missing = {key: question for key, question in questions.items() if settled(key, store, settings) is None}
         tell(estimate(missing, len(questions) - len(missing), len(tasks), settings))
@@ -64,11 +73,26 @@ def label_with_ai(
             return
         asked = ask_all(missing, store, settings, first_wait_s=first_wait_s) if missing else Asked()
         verdicts = {key: settled(key, store, settings) for key in questions}
-        _tell_of_left_out(preferences, tasks, asked)
-        report = _written(preferences, tasks, verdicts, asked, store, settings)
-    tell(report)
-    if not report.judged:
-        raise ReportedError(f"none of {report.pairs} pairs could be judged; the first: {_first_reason(asked)}")
+        made = _labels(preferences, tasks, verdicts, settings)
+        if asked.ended_by is None:
+            _tell_of_left_out(preferences, tasks, asked)
+            _write(preferences, made, settings)
+        tell(_report(made, len(tasks), verdicts, asked, used(verdicts, store, settings), settings))
+    if asked.ended_by is not None:
+        raise asked.ended_by
+    if not made.averaged:
+        raise ReportedError(f"none of {len(tasks)} pairs could be judged; the first: {_first_reason(asked)}")
+
+
+def _check_outputs(settings: JudgeSettings) -> None:
+    """ConfigError where the labels would replace what isn't theirs."""
+    for output in (settings.output, settings.orders_path):
+        check_replaced(output, Source.AI)
+        if epath.Path(output).exists() and not os.path.exists(settings.store_path):
+            raise ConfigError(
+                f"--output: {output} is there, but no store {settings.store_path} from which it was written; right "
+                "would be a new file, or the --store that belongs to it"
+            )
 
 
 def _planned(preferences: Sequence[Preference], settings: JudgeSettings) -> tuple[list[_Task], dict[str, Question]]:
@@ -123,33 +147,36 @@ def _labels(
     return made
 
 
-def _written(
-    preferences: Sequence[Preference],
-    tasks: Sequence[_Task],
-    verdicts: dict[str, Verdict | None],
-    asked: Asked,
-    store: AnswerStore,
-    settings: JudgeSettings,
-) -> JudgeReport:
-    """Writes the labels, and says what they come to."""
-    made = _labels(preferences, tasks, verdicts, settings)
+def _write(preferences: Sequence[Preference], made: _Labels, settings: JudgeSettings) -> None:
     if made.averaged:
         write_preferences(settings.orders_path, _judged(preferences, made.orders, settings))
         write_preferences(settings.output, _judged(preferences, made.averaged, settings))
+
+
+def _report(
+    made: _Labels,
+    pairs: int,
+    verdicts: dict[str, Verdict | None],
+    asked: Asked,
+    usage: Usage,
+    settings: JudgeSettings,
+) -> JudgeReport:
+    """What was done, and what the labels come to."""
     found = [verdict for verdict in verdicts.values() if verdict is not None]
     by_logprobs = sum(verdict.by_logprobs for verdict in found)
     return JudgeReport(
-        pairs=len(tasks),
+        pairs=pairs,
         judged=len(made.probabilities),
-        left_out=len(tasks) - len(made.probabilities),
+        left_out=pairs - len(made.probabilities),
         calls=asked.calls,
         nonsense=asked.nonsense,
         failed_tries=dict(asked.failures),
+        perhaps_paid=sum(asked.failures[kind] for kind in PERHAPS_PAID),
         by_logprobs=by_logprobs,
         by_votes=len(found) - by_logprobs,
         position_bias=position_bias(made.probabilities),
-        usage=used(verdicts, store, settings),
-        output=settings.output if made.averaged else None,
+        usage=usage,
+        output=settings.output if made.averaged and asked.ended_by is None else None,
     )
 
 
@@ -208,4 +235,4 @@ def _tell_of_left_out(preferences: Sequence[Preference], tasks: Iterable[_Task],
 
 
 def _first_reason(asked: Asked) -> str:
-    return next(iter(asked.unanswered.values()), "its stored answers are no letters; see --nonsense_tries")
+    return next(iter(asked.unanswered.values()), "there is none")

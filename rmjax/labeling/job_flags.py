@@ -1,5 +1,6 @@
-"""The flags of ``python -m rmjax.label`` that several of its jobs have in common."""
+"""The jobs of ``python -m rmjax.label``, which flags each of them heeds, and those that several have in common."""
 
+import enum
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -10,7 +11,10 @@ from rmjax.errors import UserError
 
 Value = TypeVar("Value")
 JUDGE = flags.DEFINE_enum("judge", "people", ["people", "openai", "rule"], "Who judges.")
-TASKS = flags.DEFINE_multi_string("tasks", [], "What is judged: rows {prompt, responses} or preferences; repeatable.")
+TASKS = flags.DEFINE_multi_string(
+    "tasks", [], "What is judged: rows {prompt, responses} or preferences. One file or glob for people; a judge takes "
+    "any data specs, and the flag several times.",
+)  # fmt: skip
 DIMENSION = flags.DEFINE_string("dimension", None, "On what, as helpfulness, harmlessness, honesty or brevity.")
 OUTPUT = flags.DEFINE_string("output", None, "The .jsonl or .jsonl.gz file of the judgments.")
 STORE = flags.DEFINE_string(
@@ -26,6 +30,54 @@ _ON_ERROR = flags.DEFINE_enum_class(
 )  # fmt: skip
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where prepared data sets lie; TFDS's folder if not given.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A folder of files that are read, not downloaded.")
+
+
+class Job(enum.Enum):
+    """What the command does, by the flag that asks for it."""
+
+    PEOPLE = "--judge=people"
+    EXPORT = "--export"
+    AI = "--judge=openai"
+    RULE = "--judge=rule"
+    REPORT = "--report"
+
+
+_OPENED = ("on_error", "data_dir", "manual_dir")  # of what opens data specs
+_JUDGED = ("judge", "tasks", "dimension", "output")
+_HEEDED = {  # of the flags that are named, and of which module all
+    Job.PEOPLE: ((*_JUDGED, "store", "gold"), "people_flags"),
+    Job.EXPORT: (("judge", "output", "store", "export"), None),
+    Job.AI: ((*_JUDGED, "store", *_OPENED), "judge_flags"),
+    Job.RULE: ((*_JUDGED, *_OPENED), "rule_flags"),
+    Job.REPORT: (("dimension", "gold", *_OPENED), "report_flags"),
+}
+
+
+def checked_job() -> Job:
+    """The job that the flags ask for; UserError where one of those that are given does nothing in it."""
+    if flags.FLAGS["report"].value is not None:
+        job = Job.REPORT
+    elif JUDGE.value == "people" and flags.FLAGS["export"].value:
+        job = Job.EXPORT
+    else:
+        job = Job(f"--judge={JUDGE.value}")
+    heeded = {each: _heeded(each) for each in Job}
+    others = set().union(*heeded.values()) - heeded[job]
+    wrong = []
+    for name in sorted(others):
+        if flags.FLAGS[name].present:
+            where = " or ".join(each.value for each in Job if name in heeded[each])
+            wrong.append(f"--{name} does nothing with {job.value}, only with {where}")
+    if wrong:
+        raise UserError("; ".join(wrong))
+    return job
+
+
+def _heeded(job: Job) -> set[str]:
+    """The names of the flags that the job does something with."""
+    common, module = _HEEDED[job]
+    own = [] if module is None else flags.FLAGS.get_flags_for_module(f"{__package__}.{module}")
+    return {*common, *(flag.name for flag in own)}
 
 
 def given(flag: flags.FlagHolder[Value | None]) -> Value:

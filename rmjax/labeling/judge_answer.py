@@ -1,7 +1,8 @@
 """Reading an answer of an OpenAI-compatible endpoint: the letter, and its probability where it is given.
 
 A body is the JSON of a chat completion. What is read of it: ``choices[0].message.content``,
-``choices[0].logprobs.content`` (for each token ``token``, ``logprob`` and ``top_logprobs``), and ``usage``.
+``choices[0].finish_reason``, ``choices[0].logprobs.content`` (for each token ``token``, ``logprob`` and
+``top_logprobs``), and ``usage``.
 """
 
 import math
@@ -14,8 +15,11 @@ from rmjax.errors import ReportedError
 from rmjax.labeling.judge_question import LETTERS, TIE
 
 _THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
-# A letter alone, or after "answer" or "response"; what may follow it is its end, a sign that closes it, or a new line.
-_LETTER = re.compile(r"\W*(?:(?:the |my )?(?:answer|response)(?: is)?\b\W*)?([a-z])(?:\s*$|[.:)\]*\"`]|\s*\n)", re.I)
+# A line that is a letter alone, or after "answer" or "response". No colon closes it: what follows one may say anything.
+_LETTER = re.compile(
+    r"^[^\w\n]*(?:(?:the |my )?(?:answer|response)(?: is)?\b\W*)?([a-z])[.)\]*\"`]*[^\S\n]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _WORTHS = {LETTERS[0]: 1.0, LETTERS[1]: 0.0, TIE: 0.5}  # of a letter, for response A
 _MARKS = "\u0120\u2581"  # that tokenizers have in the place of a space
 
@@ -30,11 +34,13 @@ class Answer:
 
     Attributes:
       text: the answer.
-      letter: A, B or C; None for nonsense.
+      letter: A, B or C, where the first line is that letter and no other line is another one; None for nonsense.
       first: the probability that response A, the first shown, is better: by logprobs, or 1, 0 or 0.5 (a tie) as a
         vote; None for nonsense.
       by_logprobs: which of the two it is.
       prompt_tokens, completion_tokens: as the endpoint counts them; None where it doesn't.
+      cut_off_after: the tokens that it had when the most that it was allowed were used up; None where it came to its
+        own end, or the endpoint doesn't say.
     """
 
     text: str
@@ -43,6 +49,7 @@ class Answer:
     by_logprobs: bool
     prompt_tokens: int | None
     completion_tokens: int | None
+    cut_off_after: int | None
 
 
 def read_answer(body: object, *, ties: bool) -> Answer:
@@ -53,7 +60,7 @@ def read_answer(body: object, *, ties: bool) -> Answer:
         raise MalformedAnswerError("choices[0].message.content is neither text nor null")
     text = content or ""
     said, letters = _THOUGHT.sub("", text), (*LETTERS, TIE) if ties else LETTERS
-    match = _LETTER.match(said)
+    match = _only_letter(said)
     letter = match[1].upper() if match and match[1].upper() in letters else None
     first, by_logprobs = None, False
     if match and letter:
@@ -69,7 +76,16 @@ def read_answer(body: object, *, ties: bool) -> Answer:
         by_logprobs=by_logprobs,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
+        cut_off_after=completion_tokens if choice.get("finish_reason") == "length" else None,
     )
+
+
+def _only_letter(said: str) -> re.Match[str] | None:
+    """The answer's first line, where it is a letter and no later line is another one: then each is a heading."""
+    lines = list(_LETTER.finditer(said))
+    if not lines or re.search(r"\w", said[: lines[0].start()]) or len({line[1].upper() for line in lines}) > 1:
+        return None
+    return lines[0]
 
 
 def _by_logprobs(logprobs: object, said: str, place: int, letters: tuple[str, ...]) -> float | None:

@@ -22,6 +22,11 @@ API_KEY = "OPENAI_API_KEY"
 TOP_LOGPROBS = 10  # alternatives of a token: enough for each letter in several spellings
 FIRST_WAIT_S = 0.5  # at most, between two tries; it doubles
 LONGEST_WAIT_S = 60.0
+PERHAPS_PAID = (
+    "timeout",
+    "connection",
+    "malformed answer",
+)  # kinds of failures before which an endpoint may have worked
 _LATER = (408, 409, 429)  # and 500 and above
 _NEVER = {401: "the key", 403: "the key, or what it may do", 404: "--base_url and --model"}  # and what to look at
 
@@ -101,16 +106,17 @@ class JudgeClient:
                     self._not_before = max(self._not_before, time.monotonic() + error.after_s)
                     if error.after_s > LONGEST_WAIT_S:
                         logging.warning("the endpoint asks to wait %d s (%s)", error.after_s, error)
-                await asyncio.sleep(random.uniform(longest / 2, longest))
+                await pause(random.uniform(longest / 2, longest), stopped)
         raise AssertionError("there is at least one try")
 
     async def _wait(self, stopped: Callable[[], bool]) -> None:
         """Until the time that the endpoint named last; not all requests then come at once."""
-        if self._not_before <= time.monotonic():
+        if (left := self._not_before - time.monotonic()) <= 0:
             return
-        while (left := self._not_before - time.monotonic()) > 0 and not stopped():
-            await asyncio.sleep(min(left, 1.0))
-        await asyncio.sleep(random.uniform(0.0, self._first_wait_s))
+        while left > 0 and not stopped():  # meanwhile the time may have moved on
+            await pause(left, stopped)
+            left = self._not_before - time.monotonic()
+        await pause(random.uniform(0.0, self._first_wait_s), stopped)
 
     async def _try(self, system: str, user: str) -> StoredAnswer:
         openai, settings = self._openai, self._settings
@@ -157,6 +163,13 @@ class JudgeClient:
         """The message of an error in at most 300 characters, without the key."""
         text = " ".join(str(error).split())
         return (text.replace(self._key, "[key]") if self._key else text)[:300]
+
+
+async def pause(seconds: float, stopped: Callable[[], bool]) -> None:
+    """Waits so long, or until the run is over."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stopped():
+        await asyncio.sleep(min(left, 0.5))
 
 
 def _seconds(headers: Any) -> float:

@@ -153,12 +153,15 @@ class JudgeReport:
 
     Attributes:
       pairs: that were to be judged.
-      judged: that are in the output; ``left_out``: the others, for a question without an answer.
+      judged: of which both orders have an answer; ``left_out``: the others.
       calls: that brought an answer in this run; ``nonsense``: of them, those without a letter.
       failed_tries: of this run, by kind.
+      perhaps_paid: of them, those that the endpoint may have counted, though no answer was there to be kept: time-outs,
+        connections that broke, and bodies that were no chat completion. They are not in ``usage``.
       by_logprobs, by_votes: the questions (two of each pair) whose probability is of either kind.
       position_bias: None where no pair was judged.
       usage: over this run and those before it.
+      output: None where nothing was written: no pair was judged, or an error ended the run.
     """
 
     pairs: int
@@ -167,6 +170,7 @@ class JudgeReport:
     calls: int
     nonsense: int
     failed_tries: dict[str, int]
+    perhaps_paid: int
     by_logprobs: int
     by_votes: int
     position_bias: PositionBias | None

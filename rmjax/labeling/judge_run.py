@@ -1,8 +1,11 @@
 """Asking all questions: several at a time, each answer kept before it counts, none asked for twice."""
 
 import asyncio
+import contextlib
+import signal
+import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from absl import logging
@@ -20,6 +23,14 @@ _MOST_IN_A_ROW = 10  # questions without an answer, or twice as many as are aske
 
 class EndpointDownError(ReportedError):
     """So many questions in a row got no answer that the endpoint, not the questions, must be at fault."""
+
+
+class EndedBySignalError(ReportedError):
+    """Somebody ended the run, by Ctrl-C or otherwise; the exit code is the one that shells give such a process."""
+
+    def __init__(self, number: signal.Signals):
+        super().__init__(f"ended by {number.name}; what was answered is kept: the same command goes on from there")
+        self.exit_code = 128 + number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +52,14 @@ class Verdict:
 
 @dataclass(kw_only=True, slots=True)
 class Asked:
-    """What a run did: the calls that brought an answer, the tries that failed, by kind, and the questions, by key, that
-    stay without an answer, with the reason."""
+    """What a run did: the calls that brought an answer, the tries that failed, by kind, the questions, by key, that
+    stay without an answer, with the reason, and the error that ended it early."""
 
     calls: int = 0
     nonsense: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     unanswered: dict[str, str] = field(default_factory=dict)
+    ended_by: ReportedError | None = None
 
 
 def settled(key: str, store: AnswerStore, settings: JudgeSettings) -> Verdict | None:
@@ -83,13 +95,14 @@ def ask_all(
     *,
     first_wait_s: float = FIRST_WAIT_S,
 ) -> Asked:
-    """Asks until each question, by its key, is settled or has used up its tries.
+    """Asks until each question, by its key, is settled or has used up its tries, or an error ends the run.
 
-    After an error that ends the run, what is under way is still waited for and kept.
+    Then, what is under way is still waited for and kept, and the error is told with what was done: an EndpointError for
+    what the endpoint would say to every question; an EndpointDownError when 10 questions, or twice as many as are asked
+    at a time, got no answer in a row; an EndedBySignalError at SIGINT or SIGTERM. A second signal ends it at once.
 
     Raises:
-      EndpointError: for what the endpoint would say to every question.
-      EndpointDownError: when 10 questions, or twice as many as are asked at a time, got no answer in a row.
+      UserError: for a key that can't be used, before anything is asked.
     """
     return asyncio.run(_Run(store, settings, len(questions)).through(questions, first_wait_s))
 
@@ -107,13 +120,18 @@ class _Run:
         client = JudgeClient(self._settings, first_wait_s=first_wait_s)
         waiting = iter(questions.items())
         try:
-            await asyncio.gather(*(self._work(client, waiting) for _ in range(self._settings.concurrency)))
+            with _first_signal(self._end):
+                await asyncio.gather(*(self._work(client, waiting) for _ in range(self._settings.concurrency)))
         finally:
             await client.close()
-        if self._error is not None:
-            raise self._error
         self._asked.failures = client.failures
+        self._asked.ended_by = self._error
         return self._asked
+
+    def _end(self, number: signal.Signals) -> None:
+        logging.warning("%s: waiting for the answers under way, %g s at most; the next one ends it at once",
+                        number.name, self._settings.timeout_s)  # fmt: skip
+        self._error = self._error or EndedBySignalError(number)
 
     async def _work(self, client: JudgeClient, waiting: Iterable[tuple[str, Question]]) -> None:
         """Takes one question after the other, from those that nobody has taken yet."""
@@ -139,24 +157,29 @@ class _Run:
 
     async def _voted(self, client: JudgeClient, key: str, question: Question, vote: int) -> Answer | None:
         """The vote of that number, stored or asked for; None where it stays nonsense."""
-        stored = self._store.attempts(key, vote)
-        answer = read_answer(stored[-1].body, ties=self._settings.ties) if stored else None
-        for attempt in range(len(stored), self._settings.nonsense_tries):
-            if answer is not None and answer.first is not None:
-                break
+        answers = [read_answer(one.body, ties=self._settings.ties) for one in self._store.attempts(key, vote)]
+        tries = self._settings.nonsense_tries - sum(not self._may_be_longer(answer) for answer in answers)
+        while not (answers and answers[-1].letter) and tries > 0:
             if self._error is not None:
                 return None
             new = await client.ask(self._system, question.user_message(), stopped=lambda: self._error is not None)
-            self._store.add(key, vote=vote, attempt=attempt, model=self._settings.model, answer=new)
-            answer = read_answer(new.body, ties=self._settings.ties)
+            self._store.add(key, vote=vote, attempt=len(answers), model=self._settings.model, answer=new)
+            answers.append(read_answer(new.body, ties=self._settings.ties))
+            tries -= 1
             self._failed_in_a_row = 0
             self._asked.calls += 1
-            self._asked.nonsense += answer.first is None
-        if answer is not None and answer.first is not None:
-            return answer
-        said = repr(answer.text[:80]) if answer is not None else "nothing"
-        self._asked.unanswered[key] = f"no letter in {self._settings.nonsense_tries} answers, the last: {said}"
+            self._asked.nonsense += answers[-1].letter is None
+        last = answers[-1]
+        if last.letter:
+            return last
+        cut = "" if last.cut_off_after is None else f", cut off after {last.cut_off_after} tokens (--max_tokens)"
+        said = f"no letter in {len(answers)} answers (--nonsense_tries), the last{cut}: {last.text[:80]!r}"
+        self._asked.unanswered[key] = said
         return None
+
+    def _may_be_longer(self, answer: Answer) -> bool:
+        """Whether a stored answer was cut off where a new one would not be: then it is no reason not to ask again."""
+        return answer.cut_off_after is not None and answer.cut_off_after < self._settings.max_tokens
 
     def _give_up(self, key: str, reason: str) -> None:
         """Counts a question without an answer; too many in a row end the run."""
@@ -167,3 +190,30 @@ class _Run:
                 f"{self._failed_in_a_row} questions in a row got no answer; of the last: {reason}. What was answered "
                 "is kept: the same command goes on from there"
             )
+
+
+@contextlib.contextmanager
+def _first_signal(end: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Calls ``end`` at the first SIGINT or SIGTERM, unless it is ignored; the next ones do what they did before."""
+    if threading.current_thread() is not threading.main_thread():  # to which all signals come
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
+
+    def leave() -> None:
+        for number in heard:
+            if loop.remove_signal_handler(number):
+                signal.signal(number, handlers[number] or signal.SIG_DFL)
+
+    def at_first(number: signal.Signals) -> None:
+        leave()
+        end(number)
+
+    for number in heard:
+        loop.add_signal_handler(number, at_first, number)
+    try:
+        yield
+    finally:
+        leave()

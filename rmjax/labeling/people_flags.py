@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from absl import flags
 
+from rmjax.errors import UserError
 from rmjax.labeling.job_flags import DIMENSION, GOLD, OUTPUT, STORE, TASKS, given, one_of
 from rmjax.labeling.pairing import PairRule, Sureness
 from rmjax.labeling.people_job import PeopleJob, export, serve
@@ -29,11 +30,16 @@ _PORT = flags.DEFINE_integer("port", 8000, "The port; 0 for any that is free.", 
 
 def run(make_sureness: Callable[[str, str | None], Sureness]) -> None:
     """Does what the flags ask for; ``make_sureness`` makes what says how sure (a workdir, a head of its model) is."""
-    job, workdir = _described_job(), _SCORER.value
+    job, workdir, head = _described_job(), _SCORER.value, _SCORER_HEAD.value
     if _EXPORT.value:
         export(job)
-    else:
-        serve(job, None if workdir is None else make_sureness(workdir, _SCORER_HEAD.value))
+        return
+    if workdir is not None and job.pairs is not PairRule.LEAST_SURE:
+        raise UserError(f"--scorer_workdir does nothing with --pairs={job.pairs.value}, only with --pairs=least_sure")
+    if head is not None and workdir is None:
+        raise UserError("--scorer_head is given without the --scorer_workdir whose model has that head")
+    # Made only where there are new tasks: a model takes its time to load.
+    serve(job, None if workdir is None else lambda tasks: make_sureness(workdir, head)(tasks))
 
 
 def _described_job() -> PeopleJob:

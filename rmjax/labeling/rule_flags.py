@@ -23,6 +23,8 @@ def rule_labeler(*, dimension: str) -> RuleLabeler:
     names = ("pattern", "unwanted", "tokenizer", "tie_margin")
     pattern, unwanted, file, tie_margin = (cast("Any", flags.FLAGS[name].value) for name in names)
     if pattern is None:
+        if unwanted:
+            raise UserError("--unwanted is given without the --pattern that is to be found less often")
         count = characters if file is None else tokens_by(file)
         return brevity(count=count, tie_margin=tie_margin, dimension=dimension)
     if file is not None:

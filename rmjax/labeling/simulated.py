@@ -77,8 +77,9 @@ class SimulatedLabeler:
     def judge(self, preference: Preference, order: "Order | None" = None) -> Preference:
         """The same pairs judged by this labeler; ValueError when the record holds no utilities of this dimension.
 
-        The draw is a function of the seed, the dimension and the texts, so neither the order of the records nor what
-        other records were judged changes it. ``true_probability`` is that of the draw, biases included.
+        The draws are a function of the seed, the dimension, the texts and the order of the comparisons, so other
+        records change nothing; another comparison of this one changes those after it. ``true_probability`` is that of
+        the draw, biases included.
 
         Args:
           preference: the record.

@@ -1,0 +1,41 @@
+"""What the labels of a judge may replace: those that such a judge wrote, and never what is judged."""
+
+import os
+from collections.abc import Iterable, Mapping
+
+from etils import epath
+
+from rmjax.config import ConfigError
+from rmjax.files import in_bucket
+from rmjax.preferences.fields import shown
+from rmjax.preferences.files import read_file
+from rmjax.preferences.record import FileError, Source
+
+
+def check_replaced(output: str, source: Source) -> None:
+    """ConfigError where there is a file of that name that holds anything but labels of that source."""
+    file = epath.Path(output)
+    if not file.is_file() or not file.stat().length:
+        return
+    right = f"right would be a new file, or one of labels of source {source.value}"
+    try:
+        for origin, row in read_file(output):
+            if not isinstance(row, Mapping) or row.get("source") != source.value:
+                found = (
+                    f"source {shown(row.get('source'))}" if isinstance(row, Mapping) and "source" in row else "no label"
+                )
+                raise ConfigError(f"--output: {output} is there already, and {origin} has {found}; {right}")
+    except FileError as error:
+        raise ConfigError(f"--output: {output} is there already, and holds no labels ({error}); {right}") from None
+
+
+def check_unread(outputs: Iterable[str], read: Iterable[str]) -> None:
+    """ConfigError where a file that is to be written is one of those that are read, by whatever name."""
+    files = {_place(file): file for file in read}
+    for output in outputs:
+        if file := files.get(_place(output)):
+            raise ConfigError(f"--output: {output} would replace {file}, which is judged; right would be another file")
+
+
+def _place(file: str) -> str:
+    return file if in_bucket(file) else os.path.realpath(file)
