@@ -1,7 +1,9 @@
 """From the store to preferences: what people said, as any reader of preferences takes it."""
 
+import dataclasses
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from absl import logging
@@ -19,8 +21,9 @@ class Judged:
     """What stands in a store.
 
     Attributes:
-      preferences: one for each task that was judged, in the order of the tasks; every judgment is a comparison of
-        weight 1, in the order in which they were made.
+      preferences: one for each task that was judged, in the order of the tasks; every judgment is a comparison, in
+        the order in which they were made. With n pairs of the task judged, it weighs 1/n: a task counts once for each
+        annotator who judged them all, however many responses it has.
       skipped: how many judgments were skips, which are left out.
       gold: by annotator (right, all) judgments of gold pairs, which are left out too.
       median_seconds: for each judgment, by annotator, gold pairs included.
@@ -72,7 +75,7 @@ def read_judged(store: Store) -> Judged:
     return Judged(
         preferences=tuple(
             Preference(
-                prompt=task.prompt, responses=task.responses, comparisons=tuple(comparisons[task.id]),
+                prompt=task.prompt, responses=task.responses, comparisons=_weighted(comparisons[task.id]),
                 dimension=dimension, source=Source.HUMAN, origin=f"{store.path}, task {task.id!r}",
             )
             for task in tasks
@@ -82,6 +85,12 @@ def read_judged(store: Store) -> Judged:
         gold={name: (counts[True], counts.total()) for name, counts in gold.items()},
         median_seconds={name: statistics.median(values) for name, values in seconds.items()},
     )  # fmt: skip
+
+
+def _weighted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The judgments of one task, by the number of its pairs that have any."""
+    pairs = len({(comparison.left, comparison.right) for comparison in comparisons})
+    return tuple(dataclasses.replace(comparison, weight=1 / pairs) for comparison in comparisons)
 
 
 def export_judged(store: Store, output: str) -> None:
