@@ -6,11 +6,11 @@ python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity -
 python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
 """
 
+from rmjax import label_tasks
 from rmjax.command import results_alone, run
 from rmjax.files import check_bucket
 from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
-from rmjax.labeling.job_flags import DIMENSION, JUDGE, OUTPUT, TASKS, data, given
-from rmjax.labeling.pairing import Sureness
+from rmjax.labeling.job_flags import DIMENSION, JUDGE, OUTPUT, data, given
 
 judge_flags.define()
 rule_flags.define()
@@ -20,29 +20,22 @@ def main() -> None:
     if report_flags.FOLDER.value is not None:
         _report()
     elif JUDGE.value == "people":
-        people_flags.run(_sureness)
+        people_flags.run(label_tasks.opened, label_tasks.sureness)
     else:
         _by_machine(given(DIMENSION), given(OUTPUT))
 
 
 def _by_machine(dimension: str, output: str) -> None:
-    from rmjax.datasets.tasks import open_tasks
-    from rmjax.labeling import ai, labeled
+    from rmjax.labeling import ai, labeled  # here, as all imports below: each job needs few of them
 
     check_bucket(output)
     if JUDGE.value == "rule":
         labeler = rule_flags.rule_labeler(dimension=dimension)
-        labeled.label_with(labeler, open_tasks(given(TASKS), data(), dimension=dimension), output)
+        labeled.label_with(labeler, label_tasks.chosen(), output)
         return
     settings = judge_flags.judge_settings(dimension=dimension, output=output)
     with results_alone() as tell:
-        ai.label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
-
-
-def _sureness(workdir: str, head: str | None) -> Sureness:
-    from rmjax.scoring.task_sureness import task_sureness  # here, as all imports below: each job needs few of them
-
-    return task_sureness(workdir, head)
+        ai.label_with_ai(label_tasks.chosen(), settings, tell=tell)
 
 
 def _report() -> None:

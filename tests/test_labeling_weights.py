@@ -9,13 +9,13 @@ from labeling_cases import Clock, make_store
 from rmjax.labeling.handing import Answer, Rules, enter, find_progress, hand_out, judge, undo
 from rmjax.labeling.judge_question import pairs_of
 from rmjax.labeling.judged import export_judged, read_judged
+from rmjax.labeling.pairing import PairRule, choose_pairs, to_judge
 from rmjax.labeling.rule import BREVITY
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import Task
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Preference, Text
-from rmjax.preferences.tasks import read_tasks as read_unjudged
+from rmjax.preferences.tasks import Task, read_tasks
 
 SIZES = (2, 3, 4, 8)
 """Responses of the tasks, of which each has another prompt."""
@@ -71,7 +71,8 @@ def test_a_machine_s_labels_of_the_same_tasks_weigh_the_same(tmp_path):
     people = by_people(tmp_path, ("mia",))
     rows = tmp_path / "tasks.jsonl"
     rows.write_text("".join(task.texts() + "\n" for task in tasks()))
-    unjudged = read_unjudged(rows, defaults=RowDefaults("helpfulness"))
+    opened, _ = read_tasks(rows, defaults=RowDefaults("helpfulness"))
+    unjudged = to_judge(choose_pairs(opened, PairRule.ALL), "helpfulness")
     assert totals(people) == pytest.approx(totals(map(BREVITY.judge, unjudged)))
     for one, other in zip(people, unjudged, strict=True):
         of_people, of_judge = ({(p.left, p.right): p.weight for p in pairs_of(source)} for source in (one, other))
