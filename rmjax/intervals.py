@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,43 @@ def effective_count(correct: Float[np.ndarray, "comparisons"], prompts: Int[np.n
     if variance <= 1e-12 * independent or independent == 0:
         return float(groups)
     return min(count * independent / variance, float(count))
+
+
+def clustered_mean(
+    values: Float[np.ndarray, "items"], prompts: Int[np.ndarray, "items"], *, level: float = 0.95
+) -> Estimate:
+    """The mean of values between 0 and 1, as probabilities are, with an interval that counts prompts.
+
+    The interval is that of Student's t with G - 1 degrees of freedom for G prompts, and the cluster-robust variance of
+    ``effective_count``, cut off at 0 and 1. Where all prompts say the same that variance is zero, which doesn't mean
+    that others would say it too. Then, as none of G differed, a share of up to ``z**2 / (G + z**2)`` may (Wilson's
+    bound for 0 of G), and may say anything from 0 to 1; for values all 0 or all 1 that is Wilson's interval for G.
+    ``wilson_interval`` takes every value for a coin's, as is right of 0 and 1, but is too wide for what lies between.
+
+    Args:
+      values: from 0 to 1.
+      prompts: which prompt a value belongs to; any integers.
+      level: the coverage.
+
+    Returns:
+      The estimate. The bounds are NaN for one prompt, which says nothing of others; all three for no values.
+    """
+    missing = float("nan")
+    if not values.size:
+        return Estimate(value=missing, low=missing, high=missing)
+    mean = float(np.mean(values, dtype=np.float64))
+    _, cluster = np.unique(prompts, return_inverse=True)
+    groups = int(cluster.max()) + 1
+    if groups == 1:
+        return Estimate(value=mean, low=missing, high=missing)
+    sums = np.bincount(cluster, weights=values - mean)
+    error = np.sqrt(groups / (groups - 1) * float(np.sum(sums**2))) / values.size
+    if error < 1e-9:  # but for rounding
+        z = NormalDist().inv_cdf(0.5 + level / 2)
+        unseen = z * z / (groups + z * z)
+        return Estimate(value=mean, low=mean * (1 - unseen), high=mean + (1 - mean) * unseen)
+    half = float(stdtrit(groups - 1, 0.5 + level / 2) * error)
+    return Estimate(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half))
 
 
 def paired_bootstrap(

@@ -6,11 +6,11 @@ python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity -
 python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
 """
 
+from rmjax import label_tasks
 from rmjax.command import results_alone, run
 from rmjax.files import check_bucket
 from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
 from rmjax.labeling.job_flags import DIMENSION, OUTPUT, TASKS, Job, checked_job, data, given
-from rmjax.labeling.pairing import Sureness
 
 judge_flags.define()
 rule_flags.define()
@@ -21,13 +21,13 @@ def main() -> None:
     if job is Job.REPORT:
         _report()
     elif job in (Job.PEOPLE, Job.EXPORT):
-        people_flags.run(_sureness)
+        people_flags.run(label_tasks.opened, label_tasks.sureness)
     else:
         _by_machine(given(DIMENSION), given(OUTPUT), by_rule=job is Job.RULE)
 
 
 def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
-    from rmjax.datasets.tasks import open_tasks, task_files
+    from rmjax.datasets.tasks import task_files  # here, as all imports below: each job needs few of them
     from rmjax.labeling import ai, labeled, replaced
 
     check_bucket(output)
@@ -35,16 +35,10 @@ def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
     replaced.check_unread([output, *([settings.orders_path] if settings else [])], task_files(given(TASKS)))
     if settings is None:
         labeler = rule_flags.rule_labeler(dimension=dimension)
-        labeled.label_with(labeler, open_tasks(given(TASKS), data(), dimension=dimension), output)
+        labeled.label_with(labeler, label_tasks.chosen(), output)
         return
     with results_alone() as tell:
-        ai.label_with_ai(open_tasks(given(TASKS), data(), dimension=dimension), settings, tell=tell)
-
-
-def _sureness(workdir: str, head: str | None) -> Sureness:
-    from rmjax.scoring.task_sureness import task_sureness  # here, as all such imports: each job needs few of them
-
-    return task_sureness(workdir, head)
+        ai.label_with_ai(label_tasks.chosen(), settings, tell=tell)
 
 
 def _report() -> None:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rmjax.intervals import Estimate, bootstrap, wilson_interval
-from rmjax.labeling.biases import position_bias
+from rmjax.labeling.biases import first_preferred
 from rmjax.labeling.judgments import tabulate
 from rmjax.labeling.rule import characters
 from rmjax.labeling.simulated import Order, chance
@@ -136,7 +136,7 @@ def measure(study: Study) -> None:
         judge = replace(labeler(dimension), position_bias=way.position_bias, length_bias=way.length_bias)
         preferences = [judge.judge(scene, way.order) for scene in scenes]
         labels = labels_of(preferences)
-        first = position_bias(tabulate(preferences)[dimension]).estimate
+        first = first_preferred(tabulate(preferences)[dimension]).estimate
         model = trained_on(preferences, study.config, study.folder / way.name.replace(" ", "_").replace(",", ""))
         found = pairs_of(test, [rewards[:, 0] for rewards in model.rewards(test)])
         study.add(

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import statsmodels.api
 from scipy import stats
 
-from rmjax.intervals import effective_count, paired_bootstrap, wilson_interval
+from rmjax.intervals import clustered_mean, effective_count, paired_bootstrap, wilson_interval
 
 
 def test_the_bounds_are_on_either_side_of_the_value():
@@ -70,7 +71,66 @@ def test_coverage_holds_when_comparisons_of_a_prompt_agree():
     assert naive / 400 < 0.90
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_mean_of_clusters_has_the_interval_of_statsmodels(seed):
+    rng = np.random.default_rng(seed)
+    values, prompts = rng.uniform(0.3, 0.7, size=80), rng.integers(0, 12, size=80)
+    found = clustered_mean(values, prompts)
+    robust = {"cov_type": "cluster", "cov_kwds": {"groups": prompts}, "use_t": True}
+    fit = statsmodels.api.OLS(values, np.ones(80)).fit(**robust)
+    low, high = fit.conf_int()[0]
+    assert (found.value, found.low, found.high) == pytest.approx((fit.params[0], low, high), abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_the_mean_of_what_is_all_0_or_all_1_has_wilsons_interval_of_the_prompts(value):
+    found = clustered_mean(np.full(30, value), np.repeat(np.arange(10), 3))
+    exact = stats.binomtest(int(10 * value), 10).proportion_ci(method="wilson")
+    assert (found.value, found.low, found.high) == pytest.approx((value, exact.low, exact.high))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_interval_of_a_mean_mirrors_and_has_a_width_inside_0_and_1(seed):
+    rng = np.random.default_rng(seed)
+    for value in (0.0, 0.2, 0.5, 1.0):
+        values, prompts = np.full(40, value), rng.integers(0, 20, size=40)
+        values[:seed] = rng.random(seed)
+        found, other = clustered_mean(values, prompts), clustered_mean(1 - values, prompts)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        assert found.high - found.low > 0.01
+        assert (other.value, other.low, other.high) == pytest.approx((1 - found.value, 1 - found.high, 1 - found.low))
+
+
+@pytest.mark.parametrize("groups", [3, 6, 40])
+def test_the_mean_is_covered_also_with_few_prompts(groups):
+    rng = np.random.default_rng(groups)
+    prompts, held, rounds = np.repeat(np.arange(groups), 3), 0, 1000
+    for _ in range(rounds):
+        values = np.clip(0.6 + rng.normal(0, 0.08, groups)[prompts] + rng.normal(0, 0.05, prompts.size), 0, 1)
+        found = clustered_mean(values, prompts)
+        held += found.low <= 0.6 <= found.high
+    assert held / rounds > 0.93
+
+
+@pytest.mark.parametrize("rare", [0.002, 0.01, 0.03])
+def test_what_is_rarely_seen_is_not_held_for_impossible(rare):
+    """Most samples of 50 prompts hold none of the rare ones, whose values differ: variance alone would be zero."""
+    rng = np.random.default_rng(0)
+    held, rounds = 0, 1000
+    for _ in range(rounds):
+        found = clustered_mean(np.where(rng.random(50) < rare, 1.0, 0.5), np.arange(50))
+        held += found.low <= 0.5 + rare / 2 <= found.high
+    assert held / rounds > 0.93
+
+
+def test_one_prompt_says_nothing_of_others():
+    found = clustered_mean(np.array([0.25, 0.75]), np.zeros(2, int))
+    assert found.value == 0.5
+    assert np.isnan([found.low, found.high]).all()
+
+
 def test_nothing_is_not_a_number():
+    assert np.isnan(clustered_mean(np.zeros(0), np.zeros(0, int)).value)
     assert np.isnan(wilson_interval(np.zeros(0), np.zeros(0, int)).low)
     assert np.isnan(paired_bootstrap(np.zeros((2, 0)), np.zeros(0, int)).low)
 

@@ -60,16 +60,32 @@ def test_a_rule_judges_by_characters_tokens_or_a_pattern(tmp_path, tasks, server
         assert probabilities(output) == wanted
 
 
+@pytest.mark.parametrize("judge", [["--judge=rule"], ["--judge=openai", "--model=m", "--dry_run"]])
+def test_machines_judge_the_pairs_that_the_rule_of_people_chooses(tmp_path, server, judge):
+    rows = [{"prompt": f"p{n}", "responses": ["x" * (place + 1) for place in range(4)], "rewards": [0, 1, 1.5, 4]}
+            for n in range(3)]  # fmt: skip
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = server.run("-m", "rmjax.label", *judge, f"--tasks={tmp_path}/tasks.jsonl", "--dimension=brevity",
+                      f"--output={tmp_path}/out.jsonl", "--pairs=least_sure", "--pairs_per_task=2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    if "--dry_run" in judge:
+        assert json.loads(done.stdout)["estimate"]["pairs"] == 6
+        return
+    for one in read_preferences(tmp_path / "out.jsonl", defaults=RowDefaults("x")):
+        assert [(pair.left, pair.right, pair.weight) for pair in one.comparisons] == [(1, 2, 0.5), (0, 1, 0.5)]
+
+
 @pytest.mark.parametrize(("flags", "message"), [
     (["--judge=openai"], "--model is not given"),
     (["--judge=openai", "--model=m", "--dimension=wit"], "there is no constitution for the dimension 'wit'"),
     (["--judge=openai", "--model=m", "--votes=0"], "votes is 0"),
-    (["--judge=openai", "--model=m", "--pairs=least_sure", "--pairs_per_task=2"],
-     "--pairs does nothing with --judge=openai, only with --judge=people; --pairs_per_task does nothing"),
+    (["--judge=openai", "--model=m", "--gold=g.jsonl"], "--gold does nothing with --judge=openai, only with"),
     (["--judge=rule", "--unwanted"], "--unwanted is given without the --pattern"),
     (["--judge=rule", "--pattern=("], r"'\(' is no regular expression"),
     (["--judge=rule", "--tie_margin=-1"], "tie_margin is -1.0"),
     (["--judge=rule", "--pattern=x", "--tokenizer=y"], "--pattern and --tokenizer are both given"),
+    (["--judge=rule", "--scorer_workdir=runs/x"], "only --pairs=least_sure chooses by a model"),
+    (["--judge=rule", "--pairs=least_sure"], "--pairs=least_sure needs a reward for each response"),
     (["--judge=rule", "--tokenizer=nowhere.json"], "nowhere.json: found no tokenizer"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_message(tmp_path, tasks, server, flags, message):

@@ -15,16 +15,17 @@ import pytest
 from live_labeling import ROOT, command, live_page, write_tasks
 from untrained import random_text, untrained_config, write_run
 
-from rmjax.config import ConfigError
+from rmjax.config import ConfigError, DataConfig
+from rmjax.datasets.tasks import open_tasks
 from rmjax.errors import UserError
 from rmjax.labeling.judged import read_judged
 from rmjax.labeling.pairing import PairRule
 from rmjax.labeling.people_job import PeopleJob, export, serve
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import Task
 from rmjax.listening import AddressError, bound
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
+from rmjax.preferences.tasks import Task
 from rmjax.scoring.scorer import RewardScorer
 
 HELPFULNESS = RowDefaults("helpfulness")
@@ -126,26 +127,29 @@ def test_ended_it_writes_what_was_judged_and_goes_on_at_the_next_start(tmp_path,
         assert len(read_preferences(tmp_path / "out.jsonl", defaults=HELPFULNESS)) == judged
 
 
+def opened(path: str):
+    """As the command opens the tasks for the page."""
+    return lambda: open_tasks([path], DataConfig(), dimension="brevity")
+
+
 def test_a_port_that_is_taken_is_told_before_anything_is_stored(tmp_path):
     tasks = str(write_tasks(tmp_path / "tasks.jsonl", rows(2)))
     with bound("127.0.0.1", 0) as taken:
         taken.listen()
-        job = PeopleJob(
-            output=str(tmp_path / "out.jsonl"), tasks=tasks, dimension="brevity", port=taken.getsockname()[1]
-        )
+        job = PeopleJob(output=str(tmp_path / "out.jsonl"), dimension="brevity", port=taken.getsockname()[1])
         with pytest.raises(AddressError, match=f"--port {job.port}, where nothing can listen: Address already in use"):
-            serve(job)
+            serve(job, opened(tasks))
     assert [path.name for path in tmp_path.iterdir()] == ["tasks.jsonl"]
 
 
 def test_flags_that_do_not_fit_are_one_line_with_code_2(tmp_path):
-    said = run(f"--output={tmp_path}/out.jsonl", code=2)
-    assert said == "error: --tasks is None and --dimension None; the page needs both\n"
+    for given, missing in (("--dimension=brevity", "--tasks"), ("--tasks=tasks.jsonl", "--dimension")):
+        assert run(f"--output={tmp_path}/out.jsonl", given, code=2).startswith(f"error: {missing} is missing")
 
 
 def test_what_does_not_fit_is_an_error_before_anything_is_served(tmp_path):
     tasks = str(write_tasks(tmp_path / "tasks.jsonl", rows(2)))
-    fitting = PeopleJob(output=str(tmp_path / "out.jsonl"), tasks=tasks, dimension="brevity")
+    fitting = PeopleJob(output=str(tmp_path / "out.jsonl"), dimension="brevity")
     for changes, message in [
         ({"dimension": "politeness"}, "needs a question"),
         ({"host": "0.0.0.0"}, "--tokens=FILE"),
@@ -154,11 +158,12 @@ def test_what_does_not_fit_is_an_error_before_anything_is_served(tmp_path):
         ({"output": "gs://bucket/out.jsonl"}, "--store=FILE"),
         ({"output": str(tmp_path / "out.csv")}, r"right would be .jsonl or .jsonl.gz"),
         ({"output": tasks}, "is there, but no store"),
-        ({"tasks": str(tmp_path / "none.jsonl")}, "no such file"),
         ({"gold": tasks}, "missing field"),
     ]:
         with pytest.raises(UserError, match=message):
-            serve(dataclasses.replace(fitting, **changes))
+            serve(dataclasses.replace(fitting, **changes), opened(tasks))
+    with pytest.raises(UserError, match="no such file"):
+        serve(fitting, opened(str(tmp_path / "none.jsonl")))
     with pytest.raises(UserError, match="no such store"):
         export(dataclasses.replace(fitting, store=str(tmp_path / "none.sqlite")))
     with live_page(tmp_path, "--dimension=brevity") as page:  # none of them has left a store that stands in the way
@@ -166,18 +171,18 @@ def test_what_does_not_fit_is_an_error_before_anything_is_served(tmp_path):
         page.process.send_signal(signal.SIGTERM)
         page.process.wait(timeout=30)
     with pytest.raises(UserError, match="--dimension is 'honesty'; right would be 'brevity'"):
-        serve(dataclasses.replace(fitting, dimension="honesty"))
+        serve(dataclasses.replace(fitting, dimension="honesty"), opened(tasks))
 
 
 def test_a_file_that_the_job_has_not_written_is_never_written_over(tmp_path):
     tasks, gold = (str(write_tasks(tmp_path / name, rows(2))) for name in ("tasks.jsonl", "out.gold.jsonl"))
-    job = PeopleJob(output=str(tmp_path / "out.jsonl"), tasks=tasks, dimension="brevity")
+    job = PeopleJob(output=str(tmp_path / "out.jsonl"), dimension="brevity")
     with pytest.raises(ConfigError, match=r"out.gold.jsonl is there, but no store"):
-        serve(job)
+        serve(job, opened(tasks))
     Store(job.store_path).close()
     for path in (gold, f"{tmp_path}/*.gold.jsonl"):
         with pytest.raises(ConfigError, match=r"--gold: .*out.gold.jsonl is where the judgments are written"):
-            serve(dataclasses.replace(job, gold=path))
+            serve(dataclasses.replace(job, gold=path), opened(tasks))
 
 
 def test_the_pairs_that_a_run_is_least_sure_of_come_first(tmp_path):

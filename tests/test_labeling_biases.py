@@ -15,12 +15,12 @@ from rmjax.labeling.biases import (
     CYCLIC_BY_CHANCE,
     count_triples,
     cycles,
+    first_preferred,
     first_probability,
     gold_accuracy,
     length_bias,
     length_slope,
     log_length_ratio,
-    position_bias,
     quantiles,
 )
 from rmjax.labeling.ceiling import (
@@ -44,7 +44,7 @@ def test_shares_of_independent_judgments_have_wilsons_interval(seed):
     found = dataclasses.replace(found, prompt=np.arange(len(found)))
     decided = found.probability != 0.5
     for share, wanted, kept in (
-        (position_bias(found), (found.probability > 0.5) == (found.first > 0), decided & (found.first != 0)),
+        (first_preferred(found), (found.probability > 0.5) == (found.first > 0), decided & (found.first != 0)),
         (
             length_bias(found),
             (found.probability > 0.5) == (found.characters[:, 0] > found.characters[:, 1]),
@@ -75,20 +75,21 @@ def test_the_slope_is_that_of_statsmodels(seed, soft):
 def test_a_labeler_of_positions_is_found_out(to, share):
     found = judgments(0)
     followed = dataclasses.replace(found, probability=np.where(found.first == to, 1.0, 0.0))
-    assert position_bias(followed).estimate.value == share
+    assert first_preferred(followed).estimate.value == share
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_mean_probability_of_the_first_is_that_of_its_definition(seed):
+def test_the_mean_probability_of_the_first_is_that_of_statsmodels(seed):
     found = judgments(seed, soft=True)
-    given = [p if first > 0 else 1 - p for p, first in zip(found.probability, found.first, strict=True) if first]
+    known = found.first != 0
+    given = np.where(found.first > 0, found.probability, 1 - found.probability)[known]
+    robust = {"cov_type": "cluster", "cov_kwds": {"groups": found.prompt[known]}, "use_t": True}
+    fit = statsmodels.api.OLS(given, np.ones(len(given))).fit(**robust)
+    low, high = fit.conf_int()[0]
     share = first_probability(found)
     assert share.count == len(given)
-    assert share.estimate.value == pytest.approx(np.mean(given))
-    error = 1.96 * np.std(given) / np.sqrt(len(given))
-    assert (share.estimate.low, share.estimate.high) == pytest.approx(
-        (np.mean(given) - error, np.mean(given) + error), abs=error / 3
-    )
+    estimate = share.estimate
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((np.mean(given), low, high), abs=1e-12)
 
 
 def test_a_labeler_of_lengths_has_no_finite_slope_and_one_of_coins_none_at_all():
@@ -103,7 +104,7 @@ def test_a_labeler_of_lengths_has_no_finite_slope_and_one_of_coins_none_at_all()
     for estimate, chance in (
         (length_slope(tossed), 0),
         (length_bias(tossed).estimate, 0.5),
-        (position_bias(tossed).estimate, 0.5),
+        (first_preferred(tossed).estimate, 0.5),
     ):
         assert estimate.low < chance < estimate.high
 
@@ -119,7 +120,7 @@ def test_swapping_all_pairs_changes_no_bias(seed):
         left=found.right,
         right=found.left,
     )
-    assert position_bias(swapped) == position_bias(found)
+    assert first_preferred(swapped) == first_preferred(found)
     assert length_bias(swapped) == length_bias(found)
     one, other = length_slope(found), length_slope(swapped)
     assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high), rel=1e-9)

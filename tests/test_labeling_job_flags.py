@@ -11,10 +11,10 @@ CODE = """if True:
     from rmjax.errors import UserError
     from rmjax.labeling import job_flags, people_flags
 
-    def serve(job, sureness):
+    def serve(job, tasks, sureness):
         made.append("serves")
         if job.output == "new.jsonl":
-            made.append(sureness("tasks"))
+            made.append(sureness(tasks()))
 
     def make_sureness(workdir, head):
         made.append(f"loads {workdir} {head}")
@@ -28,7 +28,7 @@ CODE = """if True:
         try:
             made.append(job_flags.checked_job().name)
             if "--run" in sys.argv:
-                people_flags.run(make_sureness)
+                people_flags.run(lambda: "tasks", make_sureness)
         except UserError as error:
             made.append(str(error))
         print(json.dumps(made))
@@ -64,27 +64,28 @@ def test_a_job_takes_its_own_flags_and_names_those_that_it_would_ignore(made):
         ["--judge=rule", *COMMON, *OPENED, "--pattern=p", "--unwanted", "--tie_margin=1"],
         ["--report=r", "--data=a,b", "--gold=g", "--dimension=d", *OPENED],
         ["--judge=openai", *COMMON, *SCORER],
-        [*COMMON, "--limit=3", "--on_error=skip", "--data_dir=d"],
+        ["--judge=rule", *COMMON, *SCORER],
+        [*COMMON, *OPENED],
+        [*COMMON, "--limit=3", "--constitution=c"],
         ["--judge=openai", *COMMON, "--strength", "--gold=g", "--annotators_per_pair=2"],
         ["--judge=rule", *COMMON, "--store=s"],
         ["--export", "--output=o", "--tasks=t"],
         ["--judge=rule", "--export", "--output=o"],
         ["--report=r", "--data=a", "--output=o", "--judge=people"],
+        ["--report=r", "--data=a", "--pairs=round_robin"],
     )
     people, ai = "only with --judge=people", "does nothing with --judge=openai"
     assert found == [
-        ["PEOPLE"], ["EXPORT"], ["AI"], ["RULE"], ["REPORT"],
-        [f"--pairs {ai}, {people}; --pairs_per_task {ai}, {people}; --scorer_head {ai}, {people}; "
-         f"--scorer_workdir {ai}, {people}"],
-        ["--data_dir does nothing with --judge=people, only with --judge=openai or --judge=rule or --report; "
-         "--limit does nothing with --judge=people, only with --judge=openai; "
-         "--on_error does nothing with --judge=people, only with --judge=openai or --judge=rule or --report"],
+        ["PEOPLE"], ["EXPORT"], ["AI"], ["RULE"], ["REPORT"], ["AI"], ["RULE"], ["PEOPLE"],
+        ["--constitution does nothing with --judge=people, only with --judge=openai; "
+         "--limit does nothing with --judge=people, only with --judge=openai"],
         [f"--annotators_per_pair {ai}, {people}; --gold {ai}, {people} or --report; --strength {ai}, {people}"],
         ["--store does nothing with --judge=rule, only with --judge=people or --export or --judge=openai"],
         ["--tasks does nothing with --export, only with --judge=people or --judge=openai or --judge=rule"],
         ["--export does nothing with --judge=rule, only with --judge=people or --export"],
         ["--judge does nothing with --report, only with --judge=people or --export or --judge=openai or --judge=rule; "
          "--output does nothing with --report, only with --judge=people or --export or --judge=openai or --judge=rule"],
+        ["--pairs does nothing with --report, only with --judge=people or --judge=openai or --judge=rule"],
     ]  # fmt: skip
     assert here == heeded
     assert len(here) > 40
@@ -101,6 +102,6 @@ def test_a_model_is_loaded_only_to_choose_pairs_of_new_tasks(made):
     assert found == [
         ["PEOPLE", "serves"],
         ["PEOPLE", "serves", "loads w h", "sure of tasks"],
-        ["PEOPLE", "--scorer_workdir does nothing with --pairs=all, only with --pairs=least_sure"],
-        ["PEOPLE", "--scorer_head is given without the --scorer_workdir whose model has that head"],
+        ["PEOPLE", "--scorer_workdir is 'w'; only --pairs=least_sure chooses by a model"],
+        ["PEOPLE", "--scorer_head is 'h'; it names a head of the model of --scorer_workdir, which is missing"],
     ]

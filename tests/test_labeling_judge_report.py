@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
+from rmjax.labeling.biases import first_probability
 from rmjax.labeling.judge_report import cost, position_bias, tokens
 from rmjax.labeling.judge_settings import JudgeSettings
+from rmjax.labeling.judgments import tabulate
+from rmjax.preferences.record import Comparison, Preference, Side, Source
 
 
 def test_a_fair_judge_has_none_and_one_who_takes_the_first_has_a_half():
@@ -13,11 +17,37 @@ def test_a_fair_judge_has_none_and_one_who_takes_the_first_has_a_half():
     assert (fair.value, fair.consistent) == (0.0, pytest.approx(3.5 / 4))
     first = position_bias([(place, 1.0, 0.0) for place in range(5)])
     assert first is not None
-    assert (first.value, first.low, first.high, first.consistent) == (0.5, 0.5, 0.5, 0.0)
+    exact = binomtest(5, 5).proportion_ci(method="wilson")
+    assert (first.value, first.high, first.consistent) == (0.5, 0.5, 0.0)
+    assert first.low == pytest.approx(exact.low - 0.5)
     last = position_bias([(place, 0.0, 1.0) for place in range(5)])
     assert last is not None
-    assert last.value == -0.5
+    assert (last.value, last.low, last.high) == (-0.5, -0.5, pytest.approx(-first.low))
     assert position_bias([]) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("hard", [False, True])
+def test_it_is_what_the_report_on_labels_says_of_the_orders(seed, hard):
+    rng = np.random.default_rng(seed)
+    prompts = rng.integers(0, 9, size=30).tolist()
+    there, back = (rng.random((2, 30)).round() if hard else rng.random((2, 30))).tolist()
+    orders = [
+        Preference(
+            prompt=str(prompt), responses=(f"a{place}", f"b{place}"), dimension="honesty", source=Source.AI,
+            comparisons=(
+                Comparison(left=0, right=1, probability=one, shown_first=Side.LEFT),
+                Comparison(left=0, right=1, probability=other, shown_first=Side.RIGHT),
+            ),
+        )
+        for place, (prompt, one, other) in enumerate(zip(prompts, there, back, strict=True))
+    ]  # fmt: skip
+    share = first_probability(tabulate(orders)["honesty"]).estimate
+    found = position_bias(list(zip(prompts, there, back, strict=True)))
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (share.value - 0.5, share.low - 0.5, share.high - 0.5), abs=1e-12
+    )
 
 
 def test_swapping_what_is_left_changes_nothing():

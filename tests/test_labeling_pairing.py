@@ -1,6 +1,7 @@
 """Every rule gives each pair at most once; each keeps its promise about which come first."""
 
 import collections
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from rmjax.config import ConfigError
 from rmjax.errors import UserError
-from rmjax.labeling.pairing import PairRule, choose_pairs
-from rmjax.labeling.tasks import Task
+from rmjax.labeling.pairing import PairRule, choose_pairs, to_judge
+from rmjax.preferences.record import Comparison
+from rmjax.preferences.tasks import Task
 
 
 def task(count: int, name: str = "t", rewards=None) -> Task:
@@ -79,3 +81,34 @@ def test_what_cannot_be_chosen_is_an_error():
     for rewards in ((1.0, float("nan"), 2.0), (1.0, 2.0)):
         with pytest.raises(UserError, match="right would be 3 finite numbers"):
             choose_pairs([task(3, rewards=rewards)], PairRule.LEAST_SURE)
+
+
+@pytest.mark.parametrize("rule", PairRule)
+@pytest.mark.parametrize("seed", range(5))
+def test_every_rule_chooses_among_the_pairs_that_were_compared(rule, seed):
+    rng = np.random.default_rng(seed)
+    every = list(itertools.permutations(range(5), 2))
+    judged = [every[place] for place in rng.integers(0, len(every), size=6)]
+    compared = tuple(Comparison(left=left, right=right, weight=0.5) for left, right in judged)
+    one = dataclasses.replace(task(5, rewards=tuple(rng.normal(size=5).tolist())), compared=compared)
+    pairs = [(pair.left, pair.right) for pair in choose_pairs([one], rule)]
+    assert len(pairs) == len({frozenset(pair) for pair in pairs})
+    assert {frozenset(pair) for pair in pairs} == {frozenset(pair) for pair in judged}
+    assert set(pairs) <= set(judged)
+
+
+@pytest.mark.parametrize("rule", PairRule)
+def test_what_a_labeler_is_given_are_the_chosen_pairs_at_the_weight_of_the_task(rule):
+    tasks = [task(4, name, rewards=(0.0, 0.1 * place, 3.0, 9.0)) for place, name in enumerate("ababc")]
+    budget = None if rule is PairRule.ALL else 2
+    pairs = choose_pairs(tasks, rule, per_task=budget)
+    given = to_judge(pairs, "wit")
+    assert len(given) == len(tasks)  # equal tasks stay apart
+    assert {one.dimension for one in given} == {"wit"}
+    assert {len(one.comparisons) for one in given} == {budget or 6}
+    assert [sum(comparison.weight for comparison in one.comparisons) for one in given] == pytest.approx([1.0] * 5)
+    if rule is PairRule.LEAST_SURE:
+        assert [one.origin[-1] for one in given] == ["a", "b", "a", "b", "c"]
+    assert sorted((one.left, one.right) for preference in given for one in preference.comparisons) == sorted(
+        (pair.left, pair.right) for pair in pairs
+    )

@@ -7,10 +7,15 @@ import pytest
 from rmjax.config import OnError
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
-from rmjax.preferences.record import Comparison, Message, RowError
-from rmjax.preferences.tasks import read_tasks
+from rmjax.preferences.record import Message, RowError
+from rmjax.preferences.tasks import Task, each_once, read_tasks
 
 DEFAULTS = RowDefaults("helpfulness")
+USER = {"role": "user", "content": "Name a prime."}
+
+
+def answer(text: str) -> tuple[Message, ...]:
+    return (Message(role="assistant", content=text),)
 
 
 def written(tmp_path, *rows) -> str:
@@ -19,34 +24,45 @@ def written(tmp_path, *rows) -> str:
     return str(file)
 
 
+def read(path: str) -> tuple[Task, ...]:
+    return read_tasks(path, defaults=DEFAULTS)[0]
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_every_two_responses_are_a_pair_and_a_prompt_counts_once(tmp_path, count):
     file = written(tmp_path, {"prompt": "p", "responses": [f"r{i}" for i in range(count)], "dimension": "wit"})
-    (task,) = read_tasks(file, defaults=DEFAULTS)
-    pairs = [(one.left, one.right) for one in task.comparisons]
-    assert pairs == [(left, right) for left in range(count) for right in range(left + 1, count)]
-    assert sum(one.weight for one in task.comparisons) == pytest.approx(1)
-    assert {one.probability for one in task.comparisons} == {0.5}
-    assert task.dimension == "wit"
+    (task,) = read(file)
+    pairs = [(left, right) for left in range(count) for right in range(left + 1, count)]
+    assert list(task.pairs()) == pairs
+    judged = task.to_judge(pairs, "wit")
+    assert [(one.left, one.right) for one in judged.comparisons] == pairs
+    assert sum(one.weight for one in judged.comparisons) == pytest.approx(1)
+    assert {one.probability for one in judged.comparisons} == {0.5}
+    assert judged.dimension == "wit"
 
 
 def test_text_in_reply_to_messages_is_the_assistants(tmp_path):
     prompt = [{"role": "user", "content": "Hi."}]
     file = written(tmp_path, {"prompt": prompt, "responses": ["Hello.", [{"role": "assistant", "content": "Yes?"}]]})
-    (task,) = read_tasks(file, defaults=DEFAULTS)
+    (task,) = read(file)
     assert task.responses == tuple((Message(role="assistant", content=text),) for text in ("Hello.", "Yes?"))
 
 
-def test_rows_that_hold_judgments_are_read_as_ever(tmp_path):
-    rows = [
-        {"prompt": "p", "chosen": "a", "rejected": "b"},
-        {"prompt": "p", "responses": ["a", "b", "c"], "ranking": [1, 2, 3]},
-        {"prompt": "p", "responses": ["a", "b"], "comparisons": [{"left": 1, "right": 0}]},
-    ]
-    file = written(tmp_path, *rows)
-    found = read_tasks(file, defaults=DEFAULTS).preferences
-    assert found == read_preferences(file, defaults=DEFAULTS).preferences
-    assert found[2].comparisons == (Comparison(left=1, right=0),)
+@pytest.mark.parametrize(("row", "weights"), [
+    ({"chosen": "a", "rejected": "b"}, {(0, 1): 1.0}),
+    ({"responses": ["a", "b", "c"]}, {(0, 1): 1 / 3, (0, 2): 1 / 3, (1, 2): 1 / 3}),
+    ({"responses": ["a", "b", "c"], "ranking": [3, 1, 2]}, {(1, 2): 1 / 3, (1, 0): 1 / 3, (2, 0): 1 / 3}),
+    ({"responses": ["a", "b", "c"], "comparisons": [
+        {"left": 1, "right": 0, "weight": 0.25}, {"left": 1, "right": 2}, {"left": 0, "right": 1, "weight": 0.5},
+    ]}, {(1, 0): 0.75, (1, 2): 1.0}),
+])  # fmt: skip
+def test_the_pairs_of_a_row_are_those_that_it_compares_or_all_of_a_row_that_compares_none(tmp_path, row, weights):
+    (task,) = read(written(tmp_path, {"prompt": "p"} | row))
+    assert task.pairs() == pytest.approx(weights)
+    for count in range(1, len(weights) + 1):
+        judged = task.to_judge(list(weights)[:count], "wit")
+        assert [(one.left, one.right) for one in judged.comparisons] == list(weights)[:count]
+        assert sum(one.weight for one in judged.comparisons) == pytest.approx(sum(weights.values()))
 
 
 def test_training_reads_no_row_without_a_judgment(tmp_path):
@@ -66,6 +82,86 @@ def test_a_bad_task_is_named_and_can_be_skipped(tmp_path, row, message):
     good = {"prompt": "p", "responses": ["a", "b"]}
     file = written(tmp_path, row, good)
     with pytest.raises(RowError, match=message):
-        read_tasks(file, defaults=DEFAULTS)
-    found = read_tasks(file, defaults=DEFAULTS, on_error=OnError.SKIP)
-    assert (len(found), found.skipped.total()) == (1, 1)
+        read(file)
+    found, skipped = read_tasks(file, defaults=DEFAULTS, on_error=OnError.SKIP)
+    assert (len(found), skipped.total()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt", "responses"),
+    [
+        ({"prompt": "Q", "responses": ["a", "b", "c"]}, "Q", ("a", "b", "c")),
+        ({"prompt": "Q", "responses": ["a", "b"], "ranking": [2, 1]}, "Q", ("a", "b")),
+        ({"prompt": "Q", "responses": ["a", "b"], "comparisons": [{"left": 1, "right": 0}]}, "Q", ("a", "b")),
+        ({"prompt": "Q", "chosen": "a", "rejected": "b", "source": "ai"}, "Q", ("a", "b")),
+        ({"prompt": "Q", "responses": ["", "b"], "allow_empty": True}, "Q", ("", "b")),
+        (
+            {"prompt": [USER], "responses": ["7", [{"role": "assistant", "content": "9"}]]},
+            (Message(**USER),),
+            (answer("7"), answer("9")),
+        ),
+        (
+            {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": "\n\nHuman: Q\n\nAssistant: b"},
+            "\n\nHuman: Q\n\nAssistant:",
+            (" a", " b"),
+        ),
+    ],
+)
+def test_a_row_is_a_task_whatever_was_judged(tmp_path, row, prompt, responses):
+    (task,) = read(written(tmp_path, row))
+    assert (task.prompt, task.responses) == (prompt, responses)
+    assert Task.of_texts(task.id, task.texts()) == task
+
+
+def test_the_id_is_the_row_s_own_or_follows_from_the_texts_alone(tmp_path):
+    rows = [
+        {"prompt": "Q", "responses": ["a", "b"], "id": "seven"},
+        {"prompt": "Q", "responses": ["a", "b"], "id": 7},
+        {"prompt": "Q", "responses": ["a", "b"]},
+        {"prompt": "Q", "responses": ["b", "a"]},
+    ]
+    first, second, third, fourth = read(written(tmp_path, *rows))
+    assert (first.id, second.id) == ("seven", "7")
+    assert third.id != fourth.id
+    (again,) = read(written(tmp_path, rows[2] | {"note": "ignored"}))
+    assert again.id == third.id
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"prompt": "Q", "responses": ["a", "b"], "id": ["x"]}], r"field 'id': wrong type"),
+        ([{"prompt": "Q", "responses": ["a", "b"], "id": ""}], r"field 'id': bad id"),
+        ([{"prompt": "Q", "responses": ["a", "b"], "id": "gold:1"}], r"field 'id': bad id"),
+        ([{"prompt": "Q", "responses": ["a", "b"], "rewards": [1.0]}], r"field 'rewards': wrong length"),
+        ([{"prompt": "Q", "responses": ["a", "b"], "rewards": [1.0, "x"]}], r"field 'rewards\[1\]': wrong type"),
+    ],
+)
+def test_a_row_that_is_no_task_is_an_error_with_its_place(tmp_path, rows, message):
+    with pytest.raises(RowError, match=message):
+        read(written(tmp_path, *rows))
+
+
+def test_bad_transcripts_are_skipped_and_counted(tmp_path):
+    bad = {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": "\n\nHuman: Q\n\nAssistant: a"}
+    good = {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": "\n\nHuman: Q\n\nAssistant: b"}
+    found, skipped = read_tasks(written(tmp_path, bad, good), defaults=DEFAULTS)
+    assert (len(found), skipped.total()) == (1, 1)
+
+
+def test_a_task_that_comes_twice_is_an_error_or_skipped_but_never_with_other_texts(tmp_path):
+    row = {"prompt": "Q", "responses": ["a", "b"]}
+    equal = read(written(tmp_path, row, row))
+    with pytest.raises(RowError, match=r"line 2: field 'id': task twice.*line 1"):
+        each_once(equal)
+    assert each_once(equal, OnError.SKIP) == equal[:1]
+    other = read(written(tmp_path, row | {"id": "x"}, row | {"id": "x", "prompt": "P"}))
+    with pytest.raises(RowError, match=r"line 2: field 'id': task twice"):
+        each_once(other, OnError.SKIP)
+
+
+def test_utilities_stay_with_their_dimension_and_no_other(tmp_path):
+    row = {"prompt": "p", "responses": ["a", "b"], "utilities": [1.0, 2.0], "dimension": "wit"}
+    (task,) = read(written(tmp_path, row | {"comparisons": [{"left": 0, "right": 1}]}))
+    assert task.to_judge(task.pairs(), "wit").utilities == (1.0, 2.0)
+    assert task.to_judge(task.pairs(), "honesty").utilities is None

@@ -14,9 +14,9 @@ from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.evaluation.spread import sureness
 from rmjax.labeling.pairing import PairRule, choose_pairs
-from rmjax.labeling.tasks import Task
 from rmjax.models import reward
 from rmjax.preferences.record import RowError
+from rmjax.preferences.tasks import Task
 from rmjax.scoring.best import best_of_n
 from rmjax.scoring.remote_scorer import open_scorer
 from rmjax.scoring.rows import parse_request

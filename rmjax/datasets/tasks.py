@@ -9,15 +9,15 @@ from rmjax.datasets.open import open_preferences
 from rmjax.datasets.spec import DataSpecError, FileSpec, parse_spec
 from rmjax.preferences.files import find_files
 from rmjax.preferences.groups import RowDefaults
-from rmjax.preferences.record import Preference
-from rmjax.preferences.tasks import read_tasks
+from rmjax.preferences.tasks import Task, read_tasks, task_of
 
 
-def open_tasks(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tuple[Preference, ...]:
-    """The preferences of all specs, in order, whose compared pairs are to be judged.
+def open_tasks(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tuple[Task, ...]:
+    """The tasks of all specs, in order.
 
     Args:
-      specs: data specs; the rows of a file may be ``{"prompt": …, "responses": […]}`` too.
+      specs: data specs, whose compared pairs are judged anew; the rows of a file may be ``{"prompt": …, "responses":
+        […]}`` too, of which every two responses are.
       data: where data sets lie, and what happens to rows that can't be used.
       dimension: of rows that don't say which they were judged on.
 
@@ -25,20 +25,21 @@ def open_tasks(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tup
       DataSpecError: if a spec can't be opened, holds nothing that can be used, or names a labeler of its own.
       RowError: for a row that can't be used, unless it's to be skipped.
     """
-    tasks: list[Preference] = []
+    tasks: list[Task] = []
     for spec in specs:
         parsed = parse_spec(spec)
         if parsed.labeler is not None:
             raise DataSpecError(spec, f"it names the labeler {parsed.labeler!r}", "the spec without it, to be judged")
         if isinstance(parsed, FileSpec):
-            found = read_tasks(parsed.path, defaults=RowDefaults(dimension), on_error=data.on_error)
-            if found.skipped:
-                logging.info("%s: %d rows skipped: %s", spec, found.skipped.total(), dict(found.skipped))
+            found, skipped = read_tasks(parsed.path, defaults=RowDefaults(dimension), on_error=data.on_error)
+            if skipped:
+                logging.info("%s: %d rows skipped: %s", spec, skipped.total(), dict(skipped))
         else:
-            found = open_preferences(spec, data, dimension=dimension)
-        if not found.preferences:
-            raise DataSpecError(spec, f"it holds no tasks (skipped: {dict(found.skipped)})", "at least one usable row")
-        tasks += found.preferences
+            opened = open_preferences(spec, data, dimension=dimension)
+            found, skipped = tuple(map(task_of, opened)), opened.skipped
+        if not found:
+            raise DataSpecError(spec, f"it holds no tasks (skipped: {dict(skipped)})", "at least one usable row")
+        tasks += found
     return tuple(tasks)
 
 

@@ -11,8 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from rmjax.intervals import Estimate, bootstrap, wilson_interval
-from rmjax.labeling.agreement import ratio
+from rmjax.intervals import Estimate, clustered_mean, wilson_interval
 from rmjax.labeling.judgments import Judgments, Votes, verdicts
 
 CYCLIC_BY_CHANCE = 0.25  # 2 of the 8 ways in which three pairs can be judged are a cycle (Kendall and Smith, 1940)
@@ -27,7 +26,7 @@ class Share:
     count: int
 
 
-def position_bias(judgments: Judgments) -> Share:
+def first_preferred(judgments: Judgments) -> Share:
     """How often the response shown first is preferred, of the judgments that prefer one and say what was shown first.
 
     Without a bias it is a half where the order was drawn at random; the interval is Wilson's over prompts.
@@ -36,16 +35,14 @@ def position_bias(judgments: Judgments) -> Share:
     return _share((judgments.probability > 0.5) == (judgments.first > 0), kept, judgments.prompt)
 
 
-def first_probability(judgments: Judgments, *, samples: int = 2000) -> Share:
-    """The mean probability given to the response shown first: soft labels and ties as they are; bootstrap bounds."""
+def first_probability(judgments: Judgments) -> Share:
+    """The mean probability given to the response shown first: soft labels and ties as they are.
+
+    The interval is that of ``clustered_mean`` over prompts.
+    """
     kept = judgments.where(judgments.first != 0)
     given = np.where(kept.first > 0, kept.probability, 1 - kept.probability)
-    sums = np.stack([given, np.ones_like(given)], axis=1)
-    return Share(estimate=bootstrap(sums, kept.prompt, _mean, samples=samples), count=len(kept))
-
-
-def _mean(sums: Float64[np.ndarray, "samples 2"]) -> Float64[np.ndarray, "samples"]:
-    return ratio(sums[:, 0], sums[:, 1])
+    return Share(estimate=clustered_mean(given, kept.prompt), count=len(kept))
 
 
 def length_bias(judgments: Judgments) -> Share:

@@ -12,8 +12,7 @@ from rmjax.errors import UserError
 Value = TypeVar("Value")
 JUDGE = flags.DEFINE_enum("judge", "people", ["people", "openai", "rule"], "Who judges.")
 TASKS = flags.DEFINE_multi_string(
-    "tasks", [], "What is judged: rows {prompt, responses} or preferences. One file or glob for people; a judge takes "
-    "any data specs, and the flag several times.",
+    "tasks", [], "What is judged: rows {prompt, responses} or preferences; any data specs. May be repeated.",
 )  # fmt: skip
 DIMENSION = flags.DEFINE_string("dimension", None, "On what, as helpfulness, harmlessness, honesty or brevity.")
 OUTPUT = flags.DEFINE_string("output", None, "The .jsonl or .jsonl.gz file of the judgments.")
@@ -44,12 +43,12 @@ class Job(enum.Enum):
 
 _OPENED = ("on_error", "data_dir", "manual_dir")  # of what opens data specs
 _JUDGED = ("judge", "tasks", "dimension", "output")
-_HEEDED = {  # of the flags that are named, and of which module all
-    Job.PEOPLE: ((*_JUDGED, "store", "gold"), "people_flags"),
-    Job.EXPORT: (("judge", "output", "store", "export"), None),
-    Job.AI: ((*_JUDGED, "store", *_OPENED), "judge_flags"),
-    Job.RULE: ((*_JUDGED, *_OPENED), "rule_flags"),
-    Job.REPORT: (("dimension", "gold", *_OPENED), "report_flags"),
+_HEEDED = {  # of the flags that are named, and of which modules all
+    Job.PEOPLE: ((*_JUDGED, "store", "gold", *_OPENED), ("people_flags", "pair_flags")),
+    Job.EXPORT: (("judge", "output", "store", "export"), ()),
+    Job.AI: ((*_JUDGED, "store", *_OPENED), ("judge_flags", "pair_flags")),
+    Job.RULE: ((*_JUDGED, *_OPENED), ("rule_flags", "pair_flags")),
+    Job.REPORT: (("dimension", "gold", *_OPENED), ("report_flags",)),
 }
 
 
@@ -75,9 +74,9 @@ def checked_job() -> Job:
 
 def _heeded(job: Job) -> set[str]:
     """The names of the flags that the job does something with."""
-    common, module = _HEEDED[job]
-    own = [] if module is None else flags.FLAGS.get_flags_for_module(f"{__package__}.{module}")
-    return {*common, *(flag.name for flag in own)}
+    common, modules = _HEEDED[job]
+    own = (flags.FLAGS.get_flags_for_module(f"{__package__}.{module}") for module in modules)
+    return {*common, *(flag.name for found in own for flag in found)}
 
 
 def given(flag: flags.FlagHolder[Value | None]) -> Value:

@@ -5,8 +5,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
+import numpy as np
+
+from rmjax.intervals import clustered_mean
 from rmjax.labeling.judge_answer import read_answer
 from rmjax.labeling.judge_question import Question, system_message
 from rmjax.labeling.judge_settings import JudgeSettings
@@ -22,8 +24,9 @@ class PositionBias:
     """The mean over pairs of the probability that the response shown first wins, less 1/2, with its interval.
 
     Each pair is judged in both orders, so a judge without bias has 0 whatever the responses are worth; 0.5 is a judge
-    who always takes the first. The interval, at 95 %, is the normal one with a variance that knows that pairs of one
-    prompt belong together (Liang and Zeger, 1986); None where there is only one prompt.
+    who always takes the first. The interval, at 95 %, is that of ``clustered_mean``, which knows that pairs of one
+    prompt belong together; None where there is only one prompt. It is ``first_probability`` of the report on labels,
+    less 1/2.
 
     Attributes:
       pairs: how many were judged in both orders.
@@ -41,18 +44,11 @@ def position_bias(orders: Sequence[tuple[int, float, float]]) -> PositionBias | 
     """The bias by each pair's (prompt, P(left) with left first, P(left) with right first); None for no pairs."""
     if not orders:
         return None
-    values = [(there - back) / 2 for _, there, back in orders]  # (P(left first wins) + P(right first wins) - 1) / 2
-    value = math.fsum(values) / len(values)
-    sums: dict[int, float] = {}
-    for (prompt, _, _), one in zip(orders, values, strict=True):
-        sums[prompt] = sums.get(prompt, 0.0) + one - value
-    low = high = None
-    if (groups := len(sums)) > 1:
-        variance = groups / (groups - 1) * math.fsum(one * one for one in sums.values()) / len(values) ** 2
-        half = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
-        low, high = value - half, value + half
+    prompts, there, back = (np.array(column) for column in zip(*orders, strict=True))
+    first = clustered_mean((1 + there - back) / 2, prompts)  # the mean of P(left first wins) and P(right first wins)
+    low, high = (None if math.isnan(bound) else bound - 0.5 for bound in (first.low, first.high))
     consistent = math.fsum(_agreement(there, back) for _, there, back in orders) / len(orders)
-    return PositionBias(value=value, low=low, high=high, pairs=len(orders), consistent=consistent)
+    return PositionBias(value=first.value - 0.5, low=low, high=high, pairs=len(orders), consistent=consistent)
 
 
 def _agreement(there: float, back: float) -> float:

@@ -1,5 +1,6 @@
 """From the store to preferences: what people said, as any reader of preferences takes it."""
 
+import dataclasses
 import sqlite3
 import statistics
 from collections import Counter
@@ -23,8 +24,9 @@ class Judged:
     """What stands in a store.
 
     Attributes:
-      preferences: one for each task that was judged, in the order of the tasks; every judgment is a comparison of
-        weight 1, in the order in which they were made.
+      preferences: one for each task that was judged, in the order of the tasks; every judgment is a comparison, in
+        the order in which they were made. With n pairs of the task judged, it weighs 1/n: a task counts once for each
+        annotator who judged them all, however many responses it has.
       gold_preferences: likewise of the gold pairs, which are in no task: what each annotator said of them first, also
         where it was taken back, since whoever finds out which pairs are gold could answer those again with more care.
       skipped: how many judgments were skips, which are left out.
@@ -97,12 +99,18 @@ def _preferences(store: Store, tasks: Sequence[Task], judged: Sequence[sqlite3.R
         comparisons.setdefault(row["task"], []).append(comparison)
     return tuple(
         Preference(
-            prompt=task.prompt, responses=task.responses, comparisons=tuple(comparisons[task.id]),
+            prompt=task.prompt, responses=task.responses, comparisons=_weighted(comparisons[task.id]),
             dimension=dimension, source=Source.HUMAN, origin=f"{store.path}, task {task.id!r}",
         )
         for task in tasks
         if task.id in comparisons
     )  # fmt: skip
+
+
+def _weighted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The judgments of one task, by the number of its pairs that have any."""
+    pairs = len({(comparison.left, comparison.right) for comparison in comparisons})
+    return tuple(dataclasses.replace(comparison, weight=1 / pairs) for comparison in comparisons)
 
 
 def gold_path(output: str) -> str:

@@ -2,7 +2,6 @@
 
 import enum
 import hashlib
-import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 
 from rmjax.config import ConfigError
 from rmjax.errors import UserError
-from rmjax.labeling.tasks import Task
+from rmjax.preferences.record import Preference
+from rmjax.preferences.tasks import Task
 
 Square = Sequence[Sequence[float]]
 Sureness = Callable[[Sequence[Task]], Sequence[Square]]
@@ -19,9 +19,9 @@ number for each other one, comparable over tasks and the same either way round."
 
 
 class PairRule(enum.Enum):
-    """Which pairs of a task's K responses are shown, and in which order.
+    """Which of a task's pairs (``Task.pairs``) are judged, and in which order.
 
-    ALL: all K(K-1)/2. ROUND_ROBIN: in rounds of which each has every response at most once (the circle method), so that
+    ALL: all of them. ROUND_ROBIN: in rounds of which each has every response at most once (the circle method), so that
     the responses come up about equally often wherever it ends. LEAST_SURE: first those of which a model
     is least sure which response is better, over all tasks; where there are rewards alone, those with the closest.
     """
@@ -71,14 +71,25 @@ def choose_pairs(
     return [pair for _, pair in sorted(ranked, key=lambda entry: entry[0])]  # equal keys keep the order of the tasks
 
 
+def to_judge(pairs: Sequence[Pair], dimension: str) -> tuple[Preference, ...]:
+    """The pairs as a labeler takes them: a preference for each task, in the order in which their first pairs stand.
+
+    Tasks count in training as they would with all their pairs (``Task.to_judge``).
+    """
+    chosen: dict[int, tuple[Task, list[tuple[int, int]]]] = {}  # by identity, since equal rows are judged each
+    for pair in pairs:
+        chosen.setdefault(id(pair.task), (pair.task, []))[1].append((pair.left, pair.right))
+    return tuple(task.to_judge(places, dimension) for task, places in chosen.values())
+
+
 def _ordered(task: Task, rule: PairRule, sure: Square) -> list[tuple[float, int, int]]:
     """The task's pairs, the first to be shown first, with the key by which those of all tasks are ordered."""
-    count = len(task.responses)
-    pairs = list(itertools.combinations(range(count), 2))
+    pairs = list(task.pairs())
     if rule is PairRule.LEAST_SURE:
         return sorted((sure[left][right], left, right) for left, right in pairs)
     if rule is PairRule.ROUND_ROBIN:
-        pairs = _rounds(task.id, count)
+        place = {pair: number for number, pair in enumerate(_rounds(task.id, len(task.responses)))}
+        pairs.sort(key=lambda pair: place[min(pair), max(pair)])
     return [(float(place), left, right) for place, (left, right) in enumerate(pairs)]
 
 

@@ -3,11 +3,12 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from absl import logging
 
-from rmjax.config import ConfigError
+from rmjax.config import ConfigError, OnError
 from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.handing import Rules
 from rmjax.labeling.judged import export_judged, gold_path
@@ -15,9 +16,10 @@ from rmjax.labeling.pairing import PairRule, Sureness, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import read_gold, read_tasks
+from rmjax.labeling.tasks import read_gold
 from rmjax.listening import bound
 from rmjax.preferences.files import find_files
+from rmjax.preferences.tasks import Task, each_once
 from rmjax.preferences.write import checked_name
 
 
@@ -27,8 +29,8 @@ class PeopleJob:
 
     output: str
     store: str | None = None
-    tasks: str | None = None
     dimension: str | None = None
+    on_error: OnError = OnError.DEFAULT
     question: str | None = None
     pairs: PairRule = PairRule.ALL
     pairs_per_task: int | None = None
@@ -56,8 +58,13 @@ def export(job: PeopleJob) -> None:
         export_judged(store, job.output)
 
 
-def serve(job: PeopleJob, sureness: Sureness | None = None) -> None:
+def serve(job: PeopleJob, tasks: Callable[[], Sequence[Task]], sureness: Sureness | None = None) -> None:
     """Serves the page until it is told to stop, then writes what was judged; goes on where it ended before.
+
+    Args:
+      job: what is asked, and how.
+      tasks: opens what is judged, once all else is known to fit.
+      sureness: of the model that chooses pairs by ``PairRule.LEAST_SURE``; None for the tasks' own rewards.
 
     Raises:
       UserError: for tasks, gold pairs, tokens or a store that can't be used, or that don't fit each other.
@@ -67,8 +74,8 @@ def serve(job: PeopleJob, sureness: Sureness | None = None) -> None:
     from rmjax.labeling.page import PageSettings, make_app  # here, since all else is done in less time than it loads
     from rmjax.labeling.page_process import allowed_hosts, serve_page
 
-    if job.tasks is None or job.dimension is None:
-        raise ConfigError(f"--tasks is {job.tasks!r} and --dimension {job.dimension!r}; the page needs both")
+    if job.dimension is None:
+        raise ConfigError("--dimension is missing; the page asks which response is better on one")
     check_bucket(checked_name(job.output))  # now, rather than when people have worked for it
     question = find_question(job.dimension, job.question)
     hosts = allowed_hosts(job.host, by_token=job.tokens is not None)
@@ -80,7 +87,7 @@ def serve(job: PeopleJob, sureness: Sureness | None = None) -> None:
     settings = PageSettings(question=question, rules=rules, strength=job.strength, tokens=tokens, hosts=hosts)
     with (
         bound(job.host, job.port) as listening,
-        contextlib.closing(_filled(job, job.tasks, job.dimension, sureness)) as store,
+        contextlib.closing(_filled(job, tasks(), job.dimension, sureness)) as store,
     ):
         serve_page(make_app(store, settings), listening=listening, ended=lambda: export_judged(store, job.output))
 
@@ -97,9 +104,9 @@ def _check_not_lost(job: PeopleJob) -> None:
         raise ConfigError(f"--gold: {lost.pop()} is where the judgments are written; right would be another --output")
 
 
-def _filled(job: PeopleJob, path: str, dimension: str, sureness: Sureness | None) -> Store:
+def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Sureness | None) -> Store:
     """The store with all tasks and gold pairs; nothing is written of tasks that can't be used."""
-    tasks = read_tasks(path)
+    tasks = each_once(opened, job.on_error)
     gold = () if job.gold is None else read_gold(job.gold, dimension)
     store = Store(job.store_path)
     budget = "all" if job.pairs_per_task is None else str(job.pairs_per_task)

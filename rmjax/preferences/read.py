@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from absl import logging
 
@@ -12,13 +13,11 @@ from rmjax.preferences.files import find_files, read_file
 from rmjax.preferences.record import Preference, PreferenceSet, RowError
 from rmjax.preferences.row_forms import RowDefaults, RowForm, find_form
 
+Made = TypeVar("Made")
+
 
 def read_preferences(
-    path: str | os.PathLike[str],
-    *,
-    defaults: RowDefaults,
-    on_error: OnError = OnError.DEFAULT,
-    forms: Sequence[RowForm] = (),
+    path: str | os.PathLike[str], *, defaults: RowDefaults, on_error: OnError = OnError.DEFAULT
 ) -> PreferenceSet:
     """The preferences of a file, or of all files that a glob matches, in sorted order.
 
@@ -28,26 +27,48 @@ def read_preferences(
       on_error: what happens to a bad row: an error, skipped and counted in ``PreferenceSet.skipped`` by kind of
         fault, or (by default) what its form says: HH transcripts and AlpacaEval annotations are skipped, all else is
         an error.
-      forms: of rows, of which the first that matches reads a row; ``ROW_FORMS`` if none are given.
 
     Raises:
       RowError: for a bad row that isn't to be skipped.
       FileError: where there is no such file, or it can't be read, or holds no rows.
     """
-    preferences: list[Preference] = []
+    preferences, skipped = read_rows(path, defaults=defaults, on_error=on_error, made=_as_it_is)
+    return PreferenceSet(spec=os.fspath(path), preferences=preferences, skipped=skipped)
+
+
+def _as_it_is(fields: Fields, preference: Preference) -> Preference:
+    return preference
+
+
+def read_rows(
+    path: str | os.PathLike[str],
+    *,
+    defaults: RowDefaults,
+    on_error: OnError,
+    made: Callable[[Fields, Preference], Made],
+    forms: Sequence[RowForm] = (),
+) -> tuple[tuple[Made, ...], Counter[str]]:
+    """What is made of each row that can be used, and how many were skipped, by kind of fault.
+
+    Args:
+      path, defaults, on_error: as ``read_preferences`` has them, errors too.
+      made: of a row's fields and its preference; a RowError of it is one of the row.
+      forms: of rows, of which the first that matches reads a row; ``ROW_FORMS`` if none are given.
+    """
+    found: list[Made] = []
     skipped: Counter[str] = Counter()
     for file in find_files(path):
-        good_before, skipped_here = len(preferences), Counter[str]()
+        good_before, skipped_here = len(found), Counter[str]()
         for origin, row in read_file(file):
-            preference = _parse(row, origin, defaults, on_error, forms, skipped_here)
-            if preference is not None:
-                preferences.append(preference)
+            parsed = _parse(row, origin, defaults, on_error, forms, made, skipped_here)
+            if parsed is not None:
+                found.append(parsed)
         if skipped_here:
-            total = len(preferences) - good_before + skipped_here.total()
+            total = len(found) - good_before + skipped_here.total()
             counts = ", ".join(f"{count} {kind}" for kind, count in skipped_here.most_common())
             logging.warning("%s: skipped %d of %d rows: %s", file, skipped_here.total(), total, counts)
         skipped += skipped_here
-    return PreferenceSet(spec=os.fspath(path), preferences=tuple(preferences), skipped=skipped)
+    return tuple(found), skipped
 
 
 def _parse(
@@ -56,9 +77,10 @@ def _parse(
     defaults: RowDefaults,
     on_error: OnError,
     forms: Sequence[RowForm],
+    made: Callable[[Fields, Preference], Made],
     skipped: Counter[str],
-) -> Preference | None:
-    """The row's preference, or None where it is bad and was counted in skipped."""
+) -> Made | None:
+    """What is made of the row, or None where it is bad and was counted in skipped."""
     skips = on_error is OnError.SKIP
     try:
         if isinstance(row, RowError):
@@ -66,7 +88,7 @@ def _parse(
         fields = Fields(row, origin)
         form = find_form(fields, forms)
         skips = skips or (on_error is OnError.DEFAULT and form.skips_by_default)
-        return form.parse(fields, defaults)
+        return made(fields, form.parse(fields, defaults))
     except RowError as error:
         if not skips:
             raise

@@ -1,21 +1,164 @@
-"""Rows of responses that nobody has compared yet, beside the forms that hold judgments."""
+"""What is to be judged: prompts with responses, whether anybody has compared them before or not."""
 
+import dataclasses
+import hashlib
 import itertools
+import json
 import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from absl import logging
 
 from rmjax.config import OnError
-from rmjax.preferences.fields import Fields
+from rmjax.preferences.fields import Fields, shown
 from rmjax.preferences.groups import RowDefaults
-from rmjax.preferences.read import read_preferences
-from rmjax.preferences.record import Preference, PreferenceSet
+from rmjax.preferences.read import read_rows
+from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source, Text
 from rmjax.preferences.row_forms import ROW_FORMS, RowForm, parse_comparisons
+from rmjax.preferences.write import plain
+
+GOLD = "gold:"  # begins the ids of pairs with a known answer, and no others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One prompt and K >= 2 different responses to it, some pairs of which are to be judged.
+
+    Attributes:
+      id: the row's own ``id``, or else a digest of the texts.
+      prompt, responses: as a ``Preference`` has them.
+      rewards: of each response, where the row has the field ``rewards``, as ``rmjax.score`` writes it.
+      compared: earlier judgments: their pairs are judged anew, and no others. Without any, every two responses are.
+      dimension, utilities: of the row, where the true utilities are known.
+      origin, fields: where the task came from, as ``Preference`` has them.
+    """
+
+    id: str
+    prompt: Text
+    responses: tuple[Text, ...]
+    rewards: tuple[float, ...] | None = field(default=None, compare=False)
+    compared: tuple[Comparison, ...] = field(default=(), compare=False)
+    dimension: str | None = field(default=None, compare=False)
+    utilities: tuple[float, ...] | None = field(default=None, compare=False)
+    origin: str = field(default="", compare=False)
+    fields: tuple[str, ...] = field(default=(), compare=False)
+
+    def pairs(self) -> dict[tuple[int, int], float]:
+        """The pairs to be judged, each once, as the first judgment of it has left and right; with its weight.
+
+        That is the sum over its earlier judgments, so that the task counts what it did; without any it is 1 over the
+        number of pairs.
+        """
+        if not self.compared:
+            every = list(itertools.combinations(range(len(self.responses)), 2))
+            return dict.fromkeys(every, 1 / len(every))
+        weights: dict[tuple[int, int], float] = {}
+        for one in self.compared:
+            turned = (one.right, one.left)
+            pair = turned if turned in weights else (one.left, one.right)
+            weights[pair] = weights.get(pair, 0.0) + one.weight
+        return weights
+
+    def to_judge(self, pairs: Iterable[tuple[int, int]], dimension: str) -> Preference:
+        """The task with some of its pairs, each with probability 0.5, for a labeler that judges that dimension.
+
+        Their weights are those of ``pairs()`` times one factor, so that they add up to those of all its pairs.
+        Utilities stay where they are of that dimension.
+        """
+        weights, chosen = self.pairs(), list(pairs)
+        factor = sum(weights.values()) / sum(weights[pair] for pair in chosen)
+        return Preference(
+            prompt=self.prompt, responses=self.responses, dimension=dimension, source=Source.HUMAN, origin=self.origin,
+            fields=self.fields, utilities=self.utilities if self.dimension == dimension else None,
+            comparisons=tuple(
+                Comparison(left=pair[0], right=pair[1], probability=0.5, weight=weights[pair] * factor)
+                for pair in chosen
+            ),
+        )  # fmt: skip
+
+    def texts(self) -> str:
+        """Prompt and responses as JSON; equal texts give equal JSON."""
+        row = {"prompt": plain(self.prompt), "responses": [plain(response) for response in self.responses]}
+        return json.dumps(row, ensure_ascii=False)
+
+    @classmethod
+    def of_texts(cls, task_id: str, texts: str) -> "Task":
+        """The task whose ``texts()`` these are."""
+        row = json.loads(texts)
+        return cls(
+            id=task_id,
+            prompt=_text(row["prompt"]),
+            responses=tuple(_text(response) for response in row["responses"]),
+        )
+
+
+def task_of(preference: Preference, *, name: str | None = None, rewards: tuple[float, ...] | None = None) -> Task:
+    """The task of judging a preference's pairs anew."""
+    task = Task(
+        id="", prompt=preference.prompt, responses=preference.responses, rewards=rewards,
+        compared=preference.comparisons, dimension=preference.dimension, utilities=preference.utilities,
+        origin=preference.origin, fields=preference.fields,
+    )  # fmt: skip
+    return dataclasses.replace(task, id=name or digest(task))
+
+
+def digest(task: Task) -> str:
+    """A name for the task's texts: 64 bits of their SHA-256, in hexadecimal."""
+    return hashlib.sha256(task.texts().encode()).hexdigest()[:16]
 
 
 def read_tasks(
     path: str | os.PathLike[str], *, defaults: RowDefaults, on_error: OnError = OnError.DEFAULT
-) -> PreferenceSet:
-    """As ``read_preferences``, and rows of ``{"prompt": …, "responses": […]}`` are read too, as pairs to be judged."""
-    return read_preferences(path, defaults=defaults, on_error=on_error, forms=TASK_FORMS)
+) -> tuple[tuple[Task, ...], Counter[str]]:
+    """The tasks of a file, or of all files that a glob matches, in order; and what was skipped, by kind of fault.
+
+    A row is ``{"prompt": TEXT or MESSAGES, "responses": [K >= 2 of them]}`` or any row that preferences are read from.
+    Text in reply to messages is the assistant's message. ``id`` (text or a whole number) and ``rewards`` (a number for
+    each response) are read where a row has them. Errors are those of ``read_preferences``.
+    """
+    return read_rows(path, defaults=defaults, on_error=on_error, forms=TASK_FORMS, made=_read_task)
+
+
+def _read_task(fields: Fields, preference: Preference) -> Task:
+    count = len(preference.responses)
+    rewards = fields.numbers("rewards", count) if fields.has("rewards") else None
+    return task_of(preference, name=_read_id(fields), rewards=rewards)
+
+
+def _read_id(fields: Fields) -> str | None:
+    if not fields.has("id"):
+        return None
+    value = fields.values["id"]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    name = fields.string("id", right="text or a whole number")
+    if not name or name.startswith(GOLD):
+        right = f"text that is not empty and doesn't begin with {GOLD!r}"
+        raise fields.error("id", "bad id", found=shown(name), right=right)
+    return name
+
+
+def each_once(tasks: Iterable[Task], on_error: OnError = OnError.DEFAULT) -> tuple[Task, ...]:
+    """The tasks, no two of one id: people are asked once.
+
+    Raises:
+      RowError: where an id comes again; with ``OnError.SKIP`` only where it comes with other texts.
+    """
+    found: dict[str, Task] = {}
+    again = 0
+    for task in tasks:
+        first = found.setdefault(task.id, task)
+        if first is task:
+            continue
+        if on_error is not OnError.SKIP or first != task:
+            right = f"another id or other texts than those of {first.origin}"
+            raise RowError(origin=task.origin, field="id", kind="task twice", found=shown(task.id), right=right)
+        again += 1
+    if again:
+        logging.warning("skipped %d tasks that had come before", again)
+    return tuple(found.values())
 
 
 def parse_unjudged(fields: Fields, defaults: RowDefaults) -> Preference:
@@ -40,6 +183,12 @@ def parse_unjudged(fields: Fields, defaults: RowDefaults) -> Preference:
 
 def _is_unjudged(fields: Fields) -> bool:
     return fields.has("responses") and not fields.has("comparisons") and not fields.has("ranking")
+
+
+def _text(value: str | list[dict[str, str]]) -> Text:
+    if isinstance(value, str):
+        return value
+    return tuple(Message(role=message["role"], content=message["content"]) for message in value)
 
 
 TASK_FORMS: tuple[RowForm, ...] = (RowForm("{prompt, responses}", _is_unjudged, parse_unjudged), *ROW_FORMS)

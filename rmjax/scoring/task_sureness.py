@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rmjax.labeling.pairing import Square, Sureness
-from rmjax.labeling.tasks import Task
+from rmjax.preferences.tasks import Task
 from rmjax.scoring.rows import Request
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.source import checked_head
