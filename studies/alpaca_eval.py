@@ -9,7 +9,7 @@ from etils import epath
 from jaxtyping import Float64
 from scipy.special import expit, logit
 
-from experiments import hh_base
+from experiments import hh_study_base
 from rmjax.config import ExperimentConfig, OnError
 from rmjax.errors import UserError
 from rmjax.evaluation.pairwise import accuracy_by_quartile
@@ -144,16 +144,15 @@ def split(answers: Answers, seed: int) -> tuple[list[Preference], list[Preferenc
 
 
 def is_short_prose(text: Text) -> bool:
-    """Whether a model with hh_base's limits can read it: not too long, and neither code nor a table of numbers."""
+    """Whether hh_study_base's model can read it: not too long, and neither code nor a table of numbers."""
     said = "".join(contents(text))
     prose = sum(character.isalpha() or character.isspace() for character in said)
     return 0 < len(said.encode()) <= LONGEST and prose >= LEAST_PROSE * len(said)
 
 
 def _config(study: Study) -> ExperimentConfig:
-    config = hh_base.get_config()
+    config = hh_study_base.get_config()
     config.seed = study.config.seed
-    config.batch.rows = 6  # a number that two devices can share
     return config
 
 
