@@ -2,11 +2,12 @@ r"""What does a reward model inherit from a judge that prefers what it reads fir
 
 python -m studies.rlhf_vs_rlaif --workdir=runs/rlhf_vs_rlaif --alpaca_eval=FOLDER
 
-Without ``--alpaca_eval`` the testbed's half runs alone. Hardware: two CPU cores. Measured
-(docs/studies/rlhf_vs_rlaif.md): a position bias is noise in random order (0.895 right; people: 0.910), a preference for
-length where the longer is shown first, and gone in both orders (0.920); a length bias stays in both. AlpacaEval's judge
-teaches mostly length: 0.638, and 0.567 where length is controlled. Time: 4 minutes of CPU, 6 in one go on cores shared
-with other work.
+Without ``--alpaca_eval`` the testbed's half runs alone; AlpacaEval's models have hh_study_base's settings, whatever
+is changed here. Hardware: two CPU cores. Measured (docs/studies/rlhf_vs_rlaif.md; two seeds): a position bias is
+noise in random order (0.904 and 0.912 right; people: 0.910 and 0.895) and a preference for length where the longer is
+shown first (0.870 and 0.880). Both orders have 0.922 and 0.915, asking twice in random order 0.917 and 0.912. A
+length bias stays in both. AlpacaEval's judge teaches mostly length: 0.599 and 0.604, and 0.547 and 0.543 where length
+is controlled. 5 minutes of CPU time.
 """
 
 from experiments import base
@@ -15,8 +16,9 @@ from rmjax.config import ExperimentConfig
 
 def get_config() -> ExperimentConfig:
     config = base.get_config()
-    config.steps = 400
+    config.steps = 300
     config.evaluate_every = 100
+    config.model.layers = 1  # half the time of two, which seeds are for
     config.dimension = "harmlessness"  # of the testbed's, the one that length says least of
     config.data.train = ("synthetic/harmlessness:train",)
     return config

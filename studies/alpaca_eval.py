@@ -8,8 +8,8 @@ import numpy as np
 from etils import epath
 from scipy.special import expit, logit
 
-from experiments import hh_base
-from rmjax.config import ExperimentConfig, OnError
+from experiments import hh_study_base
+from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.evaluation.pairwise import accuracy_by_quartile, correctness, length_controlled_accuracy
 from rmjax.intervals import wilson_interval
@@ -65,11 +65,16 @@ def read_answers(folder: epath.PathLike) -> Answers:
     return found
 
 
-def measure_alpaca_eval(study: Study, folder: epath.PathLike) -> None:
-    """Win rates as they are and at equal length, and a model that is trained on the judge's preferences."""
+def measure_alpaca_eval(study: Study, folder: epath.PathLike, seeds: Sequence[int]) -> None:
+    """Win rates as they are and at equal length, and models that are trained on what the judge's preferences imply.
+
+    Models have the settings of experiments/hh_study_base.py, whatever the study's are; a seed is that of the weights
+    and of which instructions are tested.
+    """
     answers = read_answers(folder)
     _win_rates(study, answers)
-    _model(study, answers)
+    for seed in seeds:
+        _model(study, answers, seed)
 
 
 def _win_rates(study: Study, answers: Answers) -> None:
@@ -141,26 +146,25 @@ def split(answers: Answers, seed: int) -> tuple[list[Preference], list[Preferenc
 
 
 def is_short_prose(text: Text) -> bool:
-    """Whether a model with hh_base's limits can read it: not too long, and neither code nor a table of numbers."""
+    """Whether hh_study_base's model can read it: not too long, and neither code nor a table of numbers."""
     said = "".join(contents(text))
     prose = sum(character.isalpha() or character.isspace() for character in said)
     return 0 < len(said.encode()) <= LONGEST and prose >= LEAST_PROSE * len(said)
 
 
-def _config(study: Study) -> ExperimentConfig:
-    config = hh_base.get_config()
-    config.seed = study.config.seed
-    config.batch.rows = 6  # a number that two devices can share
-    return config
-
-
-def _model(study: Study, answers: Answers) -> None:
-    train, test = split(answers, study.config.seed)
-    model = trained_on(train, _config(study), study.folder / "alpaca_eval")
+def _model(study: Study, answers: Answers, seed: int) -> None:
+    train, test = split(answers, seed)
+    config = hh_study_base.get_config()
+    config.seed = seed
+    model = trained_on(train, config, study.folder / f"alpaca_eval_{seed}")
     rewards = [found[:, 0].astype(np.float64) for found in model.rewards(test)]
     lengths = [np.array([float(characters(text)) for text in record.responses]) for record in test]
-    for name, values in (("the model", rewards), ("the longer wins", lengths)):
-        study.add(kind=MODEL, name=name, train=len(train), test=len(test), **accuracies(test, values, lengths))
+    pairs = {"train": len(train), "test": sum(len(record.comparisons) for record in test), "instructions": len(test)}
+    study.add(kind=MODEL, name="the model", seed=seed, **pairs, **accuracies(test, rewards, lengths))
+    by_length = accuracies(test, lengths, lengths)
+    # How often it prefers the longer, and what it has where length is controlled, are so by definition.
+    known = {name: by_length[name] for name in ("accuracy", "by_quarter")}
+    study.add(kind=MODEL, name="the longer wins", seed=seed, **pairs, **known)
 
 
 def accuracies(
