@@ -6,7 +6,6 @@ ranking are learned from, each with weight 1/(K(K-1)/2). See experiments/kwise.p
 
 import copy
 import json
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from rmjax.labeling.simulated_ranking import SimulatedRanker
 from rmjax.pictures import BLUE, GREY, INK, ORANGE, png, styled
 from rmjax.preferences.record import Preference
 from rmjax.training.metrics_writer import METRICS
+from studies.labeling_time import ranking_seconds
 from studies.models import Model, trained_on
 from studies.study import Row, Study, run_study
 from studies.testbed import judged_truly, unjudged
@@ -27,8 +27,6 @@ from studies.testbed import judged_truly, unjudged
 RANKED = (2, 4, 8)
 PAIRS = 2800  # what the budgets are counted from: so many pairs, and the time that they take
 SEEDS = (1, 2)  # of prompts, labels and weights
-READING = 10.0  # seconds that a text is assumed to take, the prompt being one
-DECIDING = 5.0  # seconds to decide which of two is better
 COMPARISONS, TIME = "as many comparisons", "as much labeling time"
 VALIDATION = 500  # pairs
 TEST = 1000  # prompts, with four responses each
@@ -47,18 +45,12 @@ def comparisons_of(responses: int) -> int:
     return responses * (responses - 1) // 2
 
 
-def seconds_of(responses: int) -> float:
-    """What a ranking is assumed to take: every text is read once, and sorting asks for at least log2(K!) decisions."""
-    decisions = math.ceil(math.log2(math.factorial(responses)))
-    return READING * (1 + responses) + DECIDING * decisions
-
-
 def arms() -> Iterator[Arm]:
     """The budgets of PAIRS pairs, spent on rankings of each length; pairs themselves are of both budgets."""
     for responses in RANKED:
         yield Arm(responses, COMPARISONS, PAIRS // comparisons_of(responses))
         if responses > 2:
-            yield Arm(responses, TIME, int(PAIRS * seconds_of(2) // seconds_of(responses)))
+            yield Arm(responses, TIME, int(PAIRS * ranking_seconds(2) // ranking_seconds(responses)))
 
 
 def measure(study: Study) -> None:
@@ -73,7 +65,7 @@ def measure(study: Study) -> None:
         for arm in arms():
             folder = study.folder / f"{arm.responses}_{arm.prompts}_{seed}"
             model = trained_on(_ranked(ranker, arm.responses, arm.prompts, seed), config, folder, held_out)
-            study.add(**arm._asdict(), seed=seed, **_counts(arm), **_found(model, truth), **_cost(folder / "run"))
+            study.add(**arm._asdict(), seed=seed, **_counts(arm), **_found(model, truth), **cost(folder / "run"))
 
 
 def _ranked(ranker: SimulatedRanker, responses: int, count: int, seed: int) -> list[Preference]:
@@ -83,16 +75,17 @@ def _ranked(ranker: SimulatedRanker, responses: int, count: int, seed: int) -> l
 def _counts(arm: Arm) -> Row:
     return {
         "comparisons": arm.prompts * comparisons_of(arm.responses),
-        "labeling_hours": arm.prompts * seconds_of(arm.responses) / 3600,
+        "labeling_hours": arm.prompts * ranking_seconds(arm.responses) / 3600,
     }
 
 
 def _found(model: Model, truth: Sequence[Preference]) -> Row:
     numbers = model.measured(truth)
-    return {name: numbers[name] for name in ("accuracy", "accuracy_low", "accuracy_high", "spearman")}
+    kept = ("accuracy", "accuracy_low", "accuracy_high", "spearman")
+    return {"best_step": model.trained.step} | {name: numbers[name] for name in kept}
 
 
-def _cost(run: epath.Path) -> Row:
+def cost(run: epath.Path) -> Row:
     """What the steps of a run laid down and took: of the time the quickest tenth, as other programs may run too."""
     lines = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
     steps = [line for line in lines if "comparisons_per_second" in line]
@@ -108,18 +101,23 @@ def _cost(run: epath.Path) -> Row:
 def picture(rows: Sequence[Row]) -> bytes:
     """Accuracy by length of the rankings for either budget, and the cost of a comparison."""
     with styled():
-        figure = Figure(figsize=(8.4, 3.4))
-        accuracy, tokens, seconds = figure.subplots(1, 3, width_ratios=(1.7, 1, 1))
-        for budget, colour in ((COMPARISONS, BLUE), (TIME, ORANGE)):
-            _line(accuracy, [row for row in rows if row["budget"] == budget or row["responses"] == 2], budget, colour)
-        accuracy.set_title("What do rankings teach?")
-        accuracy.set_ylabel("accuracy against the true utility")
-        accuracy.legend(loc="best")
-        _bars(tokens, rows, "tokens_per_comparison", "Tokens laid down\nfor a comparison")
-        _bars(seconds, rows, "milliseconds_per_comparison", "Milliseconds of training\nfor a comparison")
-        for axes in (accuracy, tokens, seconds):
-            axes.set_xlabel("responses ranked together")
-        return png(figure)
+        return png(drawn(rows))
+
+
+def drawn(rows: Sequence[Row]) -> Figure:
+    """The figure."""
+    figure = Figure(figsize=(8.4, 3.4))
+    accuracy, tokens, seconds = figure.subplots(1, 3, width_ratios=(1.7, 1, 1))
+    for budget, colour in ((COMPARISONS, BLUE), (TIME, ORANGE)):
+        _line(accuracy, [row for row in rows if row["budget"] == budget or row["responses"] == 2], budget, colour)
+    accuracy.set_title("What do rankings teach?")
+    accuracy.set_ylabel("accuracy against the true utility")
+    accuracy.legend(loc="best")
+    _bars(tokens, rows, "tokens_per_comparison", "Tokens laid down\nfor a comparison")
+    _bars(seconds, rows, "milliseconds_per_comparison", "Milliseconds of training\nfor a comparison")
+    for axes in (accuracy, tokens, seconds):
+        axes.set_xlabel("responses ranked together")
+    return figure
 
 
 def _line(axes: Axes, rows: Sequence[Row], label: str, colour: str) -> None:
@@ -146,4 +144,4 @@ def _bars(axes: Axes, rows: Sequence[Row], name: str, title: str) -> None:
 
 
 if __name__ == "__main__":
-    run_study("kwise", measure, picture)
+    run_study("kwise", measure, picture, sets=("seed",))

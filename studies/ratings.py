@@ -17,7 +17,7 @@ from studies.testbed import sign
 EYES = TEMPERATURE * math.pi / math.sqrt(6)
 
 
-def raters(dimension: str, *, count: int, spread: float) -> tuple[SimulatedRater, ...]:
+def raters(dimension: str, *, count: int, spread: float, seed: int = 0) -> tuple[SimulatedRater, ...]:
     """People who see a response as a labeler at the testbed's temperature does, and rate it.
 
     Args:
@@ -25,9 +25,10 @@ def raters(dimension: str, *, count: int, spread: float) -> tuple[SimulatedRater
       count: how many they are.
       spread: of their offsets, in points; a third of it is that of the logarithm of their scales, whose median is
         a point for a unit of utility. 0: they all have one scale.
+      seed: of who they are; the same people have more pronounced scales at a larger spread.
     """
     people = simulated_raters(
-        dimension=dimension, count=count, scale=1.0, scale_spread=spread / 3, offset_spread=spread
+        dimension=dimension, count=count, scale=1.0, scale_spread=spread / 3, offset_spread=spread, seed=seed
     )
     return tuple(dataclasses.replace(rater, noise=EYES * rater.scale) for rater in people)
 
@@ -55,7 +56,7 @@ def standardized(
 ) -> list[list[float]]:
     """Each rating less the mean of all that its rater gave, by their standard deviation.
 
-    ValueError for a rater who gave all responses one number, of whose scale nothing is known.
+    0 for a rater who gave all responses one number, so that the other rater of a pair decides.
     """
     names = [[rater.annotator for rater in assigned(people, entry, alone=alone)] for entry in preferences]
     given: dict[str | None, list[float]] = {}
@@ -63,11 +64,8 @@ def standardized(
         for name, value in zip(own_names, own, strict=True):
             given.setdefault(name, []).append(value)
     scales = {name: (float(np.mean(values)), float(np.std(values))) for name, values in given.items()}
-    for name, (_, deviation) in scales.items():
-        if deviation == 0:
-            raise ValueError(f"{name} gave all responses one rating; a scale needs two that differ")
     return [
-        [(value - scales[name][0]) / scales[name][1] for name, value in zip(own_names, own, strict=True)]
+        [(value - scales[name][0]) / (scales[name][1] or 1.0) for name, value in zip(own_names, own, strict=True)]
         for own_names, own in zip(names, ratings, strict=True)
     ]
 

@@ -1,25 +1,19 @@
 """What the rankings are counted at, and that the figure is drawn."""
 
-import math
+import json
 
 import pytest
+from matplotlib.colors import to_rgba
 
 from rmjax.labeling.simulated_ranking import SimulatedRanker
-from studies import kwise
-from studies.kwise import COMPARISONS, PAIRS, RANKED, TIME, Arm, arms, comparisons_of, picture, seconds_of
+from rmjax.pictures import BLUE, ORANGE
+from studies.kwise import COMPARISONS, PAIRS, RANKED, TIME, Arm, arms, comparisons_of, cost, drawn, picture
+from studies.labeling_time import ranking_seconds
 from studies.testbed import judged_truly, unjudged
 
 
-def test_a_ranking_of_two_is_a_pair_that_reads_three_texts_and_decides_once():
-    assert comparisons_of(2) == 1
-    assert seconds_of(2) == 3 * kwise.READING + kwise.DECIDING
+def test_a_ranking_has_all_pairs_of_its_responses():
     assert [comparisons_of(responses) for responses in RANKED] == [1, 6, 28]
-
-
-def test_no_sort_can_do_with_fewer_decisions():
-    for responses in RANKED:
-        decisions = (seconds_of(responses) - kwise.READING * (1 + responses)) / kwise.DECIDING
-        assert 2 ** (decisions - 1) < math.factorial(responses) <= 2**decisions
 
 
 def test_the_arms_of_a_budget_spend_the_same_to_within_one_ranking():
@@ -29,7 +23,7 @@ def test_the_arms_of_a_budget_spend_the_same_to_within_one_ranking():
         (responses, budget) for responses in (4, 8) for budget in (COMPARISONS, TIME)
     }
     for arm in found:
-        of_one = {COMPARISONS: comparisons_of, TIME: seconds_of}[arm.budget]
+        of_one = {COMPARISONS: comparisons_of, TIME: ranking_seconds}[arm.budget]
         assert PAIRS * of_one(2) - of_one(arm.responses) < arm.prompts * of_one(arm.responses) <= PAIRS * of_one(2)
 
 
@@ -54,17 +48,40 @@ def test_without_every_pair_only_the_first_two_are_compared():
     assert [(pair.left, pair.right, pair.weight) for pair in entry.comparisons] == [(0, 1, 1.0)]
 
 
-def test_the_figure_is_a_picture():
-    rows = [
+def test_the_cost_is_that_of_the_middle_step_in_tokens_and_of_the_quickest_tenth_in_time(tmp_path):
+    steps = [{"comparisons_per_second": float(rate), "tokens_per_second": 20.0 * rate} for rate in range(100, 201, 10)]
+    steps[0]["tokens_per_second"] = 1e6  # one odd step
+    lines = [{"step": 1, "loss": 0.7}, *steps, {"validation_accuracy": 0.8}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cost(tmp_path) == pytest.approx({"tokens_per_comparison": 20.0, "milliseconds_per_comparison": 1000 / 190})
+
+
+def rows_of(accuracy):
+    """Two seeds of each arm, the second with 0.02 more of it and twice the time."""
+    return [
         {
             **arm._asdict(),
-            "accuracy": 0.8 + 0.02 * seed,
-            "accuracy_low": 0.75,
-            "accuracy_high": 0.9,
+            "accuracy": accuracy[arm.responses, arm.budget] + 0.02 * (seed - 1),
+            "accuracy_low": 0.7,
+            "accuracy_high": 0.99,
             "tokens_per_comparison": 100 / arm.responses,
-            "milliseconds_per_comparison": 4 / arm.responses,
+            "milliseconds_per_comparison": 4 * seed / arm.responses,
         }
         for arm in arms()
         for seed in (1, 2)
     ]
+
+
+def test_the_figure_has_a_line_for_each_budget_which_begin_at_pairs_and_the_least_cost():
+    accuracy = {(2, COMPARISONS): 0.85, (4, COMPARISONS): 0.8, (8, COMPARISONS): 0.75, (4, TIME): 0.9, (8, TIME): 0.92}
+    rows = rows_of(accuracy)
+    lines, tokens, milliseconds = drawn(rows).axes
+    found = {line.get_label(): line for line in lines.get_lines() if line.get_label() in (COMPARISONS, TIME)}
+    assert found[COMPARISONS].get_ydata() == pytest.approx([0.86, 0.81, 0.76])
+    assert found[TIME].get_ydata() == pytest.approx([0.86, 0.91, 0.93])
+    assert [to_rgba(found[budget].get_color()) for budget in (COMPARISONS, TIME)] == [to_rgba(BLUE), to_rgba(ORANGE)]
+    assert {text.get_text() for text in lines.get_legend().get_texts()} == {COMPARISONS, TIME}
+    for axes, heights in ((tokens, [50, 25, 12.5]), (milliseconds, [2, 1, 0.5])):
+        assert [bar.get_height() for bar in axes.patches] == pytest.approx(heights)
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "8"]
     assert picture(rows).startswith(b"\x89PNG")

@@ -7,8 +7,25 @@ import numpy as np
 import pytest
 
 from rmjax.preferences.record import Comparison
-from studies import pairwise_vs_absolute
-from studies.pairwise_vs_absolute import APART, COMPARED, COUNT, FOUR, TIME, cases
+from studies.labeling_time import DECIDING, PROMPT, RESPONSE
+from studies.pairwise_vs_absolute import (
+    ALONE,
+    APART,
+    COMPARED,
+    COMPARISONS,
+    COUNT,
+    FOUR,
+    MODELS,
+    SEEDS,
+    SPREADS,
+    STANDARDIZED,
+    Case,
+    compared,
+    drawn,
+    judged,
+    labeled_only,
+    picture,
+)
 from studies.ratings import EYES, assigned, label_quality, rated, raters, standardized
 from studies.testbed import compared_by, unjudged
 
@@ -75,30 +92,93 @@ def test_standardized_ratings_have_no_scale_of_their_own():
         assert np.std(own) == pytest.approx(1)
 
 
-def test_one_number_for_all_is_no_scale():
-    people = raters(DIMENSION, count=2, spread=0.0)
-    with pytest.raises(ValueError, match=r"annotator_\d gave all responses one rating"):
-        standardized(people, PAIRS, [[4.0, 4.0]] * len(PAIRS), alone=False)
+def test_who_gives_all_responses_one_number_says_nothing_of_any():
+    constant, other = raters(DIMENSION, count=2, spread=0.0)
+    people = (dataclasses.replace(constant, offset=30.0), other)
+    ratings = rated(people, PAIRS, alone=False)
+    for entry, before, after in zip(PAIRS, ratings, standardized(people, PAIRS, ratings, alone=False), strict=True):
+        place = [who is people[0] for who in assigned(people, entry, alone=False)].index(True)
+        assert before[place] == 7
+        assert after[place] == 0
+        assert after[1 - place] != 0
+
+
+def read_and_decided(case):
+    """The seconds of all judgments, text by text: who judges several responses to a prompt reads it once."""
+    prompts_read, responses, decisions = {
+        COMPARED: (1, 2, 1),
+        ALONE: (1, 2, 2),
+        APART: (2, 2, 2),
+        STANDARDIZED: (2, 2, 2),
+        FOUR: (1, 4, 4),
+    }[case.arm]
+    return case.prompts * (prompts_read * PROMPT + responses * RESPONSE + decisions * DECIDING)
 
 
 def test_budgets_are_equal():
-    found = list(cases(10.0, 25.0))
-    assert len(set(found)) == len(found)
-    compared = next(case for case in found if case.arm == COMPARED)
-    for case in found:
+    cases = {*MODELS, *labeled_only()}
+    budget = Case(arm=COMPARED).seconds
+    assert {case.arm for case in cases} == {COMPARED, ALONE, APART, STANDARDIZED, FOUR}
+    for case in cases:
+        seconds = read_and_decided(case)
+        assert case.seconds == pytest.approx(seconds)
         if case.budget == COUNT:
-            assert case.judgments == compared.judgments
+            assert case.judgments == COMPARISONS
         else:
-            assert case.budget == TIME
-            assert case.judgments * 10.0 == pytest.approx(compared.judgments * 25.0)
-    assert {case.prompts * 2 for case in found if case.arm == APART} == {
-        compared.judgments,
-        compared.judgments * 5 // 2,
-    }
-    assert {case.prompts * 4 for case in found if case.arm == FOUR} == {compared.judgments * 5 // 2}
+            assert budget - seconds / case.prompts < seconds <= budget + 1e-6
+    assert len(set(MODELS)) == len(MODELS)
 
 
-def test_the_figure_is_drawn_of_rows():
-    numbers = {"right": 0.9, "accuracy": 0.85, "accuracy_low": 0.83, "accuracy_high": 0.87, "spearman": 0.8}
-    rows = [{"arm": case.arm, "budget": case.budget, "spread": case.spread} | numbers for case in cases(16.0, 22.0)]
-    assert pairwise_vs_absolute.picture(rows).startswith(PNG)
+def test_those_that_differ_least_have_a_model_of_each_seed():
+    for case in (Case(arm=COMPARED), Case(arm=ALONE, spread=2.0), *(Case(arm=FOUR, spread=2.0 * n) for n in range(2))):
+        assert MODELS[case] == SEEDS
+    assert all(set(seeds) <= set(SEEDS) and seeds for seeds in MODELS.values())
+
+
+def test_a_seed_is_of_prompts_people_and_labels(monkeypatch):
+    monkeypatch.setattr("studies.pairwise_vs_absolute.COMPARISONS", 30)
+    for case in MODELS:
+        first, again, other = (judged(case, DIMENSION, seed) for seed in (1, 1, 2))
+        assert first == again
+        assert {entry.prompt for entry in first}.isdisjoint(entry.prompt for entry in other)
+        assert {len(entry.responses) for entry in first} == {case.responses}
+    of_two = [[entry.prompt for entry in judged(case, DIMENSION, 1)] for case in MODELS if case.responses == 2]
+    longest = max(of_two, key=len)
+    assert all(prompts == longest[: len(prompts)] for prompts in of_two)
+    one, other = (raters(DIMENSION, count=8, spread=2.0, seed=seed) for seed in (1, 2))
+    assert not {rater.offset for rater in one} & {rater.offset for rater in other}
+
+
+def test_those_who_choose_the_checkpoint_judge_other_pairs_than_are_learned_from():
+    learned, held_out = (compared(DIMENSION, count=30, seed=1, scenes=scenes) for scenes in (1, 101))
+    assert {entry.prompt for entry in learned}.isdisjoint(entry.prompt for entry in held_out)
+    assert {pair.annotator for entry in held_out for pair in entry.comparisons} <= {f"annotator_{i}" for i in range(8)}
+
+
+def test_the_figure_has_a_line_for_those_who_label_and_a_dot_for_each_seed_of_a_model():
+    right = {ALONE: 0.9, APART: 0.8, STANDARDIZED: 0.85}
+    rows = [
+        {"arm": case.arm, "spread": case.spread, "trained": False, "right": right[case.arm] - 0.01 * case.spread * seed}
+        for case in labeled_only()
+        for seed in SEEDS
+    ]
+    for place, case in enumerate(MODELS):
+        made = {"arm": case.arm, "budget": case.budget, "spread": case.spread, "trained": True, "right": 0.94}
+        rows += [made | {"accuracy": 0.8 + 0.01 * place, "spearman": 0.7 + 0.001 * seed} for seed in MODELS[case]]
+    labels, accuracy, spearman = drawn(rows).axes
+    lines = {line.get_label(): np.array(line.get_ydata()).tolist() for line in labels.get_lines()}
+    assert lines["comparison"] == pytest.approx([0.94, 0.94])
+    for arm, value in right.items():
+        assert lines[arm] == pytest.approx([value - 0.02 * spread for spread in SPREADS])
+    assert labels.get_legend_handles_labels()[1] == [COMPARED, ALONE, APART, STANDARDIZED]
+    for place, (dots, mean) in enumerate(zip(accuracy.get_lines()[::2], accuracy.get_lines()[1::2], strict=True)):
+        assert np.array(dots.get_xdata()).tolist() == pytest.approx(
+            [0.8 + 0.01 * place] * len(list(MODELS.values())[place])
+        )
+        assert np.array(mean.get_xdata()).tolist() == pytest.approx([0.8 + 0.01 * place])
+        assert {*np.array(dots.get_ydata()), *np.array(mean.get_ydata())} == {place}
+    assert np.array(spearman.get_lines()[0].get_xdata()).tolist() == pytest.approx([0.701, 0.702, 0.703])
+    names = [label.get_text() for label in accuracy.get_yticklabels()]
+    assert names[:2] == ["comparison", "one rater, four responses,\nequal time, spread 2"]
+    assert len(set(names)) == len(MODELS)
+    assert picture(rows).startswith(PNG)
