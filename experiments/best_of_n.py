@@ -7,13 +7,12 @@ the compared responses. Among candidates that repeat themselves one of six setti
 with 1000 pairs, by 0.13 (0.01 to 0.25); the pessimistic score loses no less there.
 """
 
-from experiments import base
+from experiments import harmlessness
 from rmjax.config import ExperimentConfig
 
 
 def get_config() -> ExperimentConfig:
-    config = base.get_config()
-    config.dimension = "harmlessness"
+    config = harmlessness.get_config()
     config.steps = 200
     config.evaluate_every = 50
     config.model.ensemble = 8

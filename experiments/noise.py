@@ -8,14 +8,12 @@ probabilities it stays at 0.893 to 0.919. Five votes for a fifth of the pairs lo
 0.054 to 0.086; smoothing by the error rate gains 0.013 to 0.104. 6 minutes of CPU time.
 """
 
-from experiments import base
+from experiments import harmlessness
 from rmjax.config import ExperimentConfig
 
 
 def get_config() -> ExperimentConfig:
-    config = base.get_config()
-    config.dimension = "harmlessness"
-    config.data.train = ("synthetic/harmlessness:train",)
+    config = harmlessness.get_config()
     config.steps = 250
     config.evaluate_every = 50
     config.model.layers = 1  # half the time of two, which seeds are for

@@ -1,6 +1,6 @@
 r"""What does a reward model inherit from a judge that prefers what it reads first, and what is longer?
 
-python -m studies.rlhf_vs_rlaif --workdir=runs/rlhf_vs_rlaif --alpaca_eval=FOLDER
+    python -m studies.rlhf_vs_rlaif --workdir=runs/rlhf_vs_rlaif --alpaca_eval=FOLDER
 
 Without ``--alpaca_eval`` the testbed's half runs alone; AlpacaEval's models have hh_study_base's settings, whatever
 is changed here. Hardware: two CPU cores. Measured (docs/studies/rlhf_vs_rlaif.md; two seeds): a position bias is
@@ -10,15 +10,13 @@ length bias stays in both. AlpacaEval's judge teaches mostly length: 0.599 and 0
 is controlled. 5 minutes of CPU time.
 """
 
-from experiments import base
+from experiments import harmlessness
 from rmjax.config import ExperimentConfig
 
 
 def get_config() -> ExperimentConfig:
-    config = base.get_config()
+    config = harmlessness.get_config()  # of the testbed's dimensions, the one that length says least of
     config.steps = 300
     config.evaluate_every = 100
     config.model.layers = 1  # half the time of two, which seeds are for
-    config.dimension = "harmlessness"  # of the testbed's, the one that length says least of
-    config.data.train = ("synthetic/harmlessness:train",)
     return config
