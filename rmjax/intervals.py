@@ -6,7 +6,6 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
-from scipy.special import stdtrit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +101,8 @@ def clustered_mean(
         z = NormalDist().inv_cdf(0.5 + level / 2)
         unseen = z * z / (groups + z * z)
         return Estimate(value=mean, low=mean * (1 - unseen), high=mean + (1 - mean) * unseen)
+    from scipy.special import stdtrit  # here, because training, which has no use for it, would wait for it
+
     half = float(stdtrit(groups - 1, 0.5 + level / 2) * error)
     return Estimate(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half))
 

@@ -64,7 +64,7 @@ def test_a_package_imports_only_those_before_it(package):
         ("jinja2", ["batches/jinja_template.py", "labeling/page.py"]),
         ("markdown_it", ["labeling/rendering.py"]),
         ("nh3", ["labeling/rendering.py"]),
-        ("sqlite3", ["labeling/store.py", "labeling/handing.py", "labeling/judge_store.py"]),
+        ("sqlite3", ["labeling/sqlite_file.py", "labeling/store.py", "labeling/handing.py", "labeling/judged.py"]),
         ("prometheus_client", ["scoring/serving_metrics.py"]),
         ("openai", ["labeling/judge_client.py"]),
         ("safetensors", ["models/huggingface.py", "models/huggingface_export.py", "models/peft_format.py"]),

@@ -141,3 +141,18 @@ def test_a_shape_has_every_field_of_the_config_and_does_not_follow_it():
     config.width = 99
     assert shape.width == 16
     assert model_shape(config) != shape
+
+
+def test_layers_are_traced_once_for_all_of_them():
+    """A model starts sooner for it; most of the time until a first small step goes to tracing."""
+    traced = []
+
+    def counting(*inputs, **settings):
+        traced.append(inputs)
+        return dense_attention(*inputs, **settings)
+
+    model, batch = Backbone(model_shape(small_model_config(layers=5)), 32, counting), random_batch(0)
+    params = jax.eval_shape(lambda: model.init(jax.random.PRNGKey(0), *rows_of(batch)))
+    traced.clear()
+    jax.eval_shape(lambda params: model.apply(params, *rows_of(batch)), params)
+    assert len(traced) == 1

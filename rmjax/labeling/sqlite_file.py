@@ -6,6 +6,7 @@ A transaction is on the disk when it ends: the files are in WAL mode with ``sync
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 
 from rmjax.errors import UserError
@@ -45,7 +46,7 @@ def opened(
             if exclusive:
                 connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             _is_new(connection, path, application, version)  # before the first write
-            _prepare(connection, path, exclusive=exclusive)
+            _prepare(connection, path, exclusive=exclusive, wait_s=wait_s)
             if _is_new(connection, path, application, version):  # it may have been made meanwhile
                 for statement in _statements(schema):
                     connection.execute(statement)
@@ -74,10 +75,11 @@ def explained(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _is_new(connection: sqlite3.Connection, path: str | os.PathLike[str], application: int, version: int) -> bool:
     """Whether nothing is in the file yet; UserError where it is somebody else's."""
-    (kind,), (found,), (tables,) = (
-        connection.execute(query).fetchone()
-        for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    )
+    # In one statement, so that all three are read before somebody else makes the tables, or all after it.
+    kind, found, tables = connection.execute(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "
+        "(SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
     if (kind, found) == (application, version):
         return False
     if kind or found or tables:
@@ -88,14 +90,26 @@ def _is_new(connection: sqlite3.Connection, path: str | os.PathLike[str], applic
     return True
 
 
-def _prepare(connection: sqlite3.Connection, path: str | os.PathLike[str], *, exclusive: bool) -> None:
+def _prepare(connection: sqlite3.Connection, path: str | os.PathLike[str], *, exclusive: bool, wait_s: float) -> None:
     """Makes what is written durable, and begins a transaction."""
-    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    mode = _write_ahead(connection, wait_s)
     if mode != "wal":
         raise UserError(f"{path}: SQLite has no write-ahead log there; right would be a file in a local folder")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("BEGIN EXCLUSIVE" if exclusive else "BEGIN IMMEDIATE")
+
+
+def _write_ahead(connection: sqlite3.Connection, wait_s: float) -> str:
+    """The mode after asking for a write-ahead log, for which SQLite waits for nobody's lock by itself."""
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= end:
+                raise
+            time.sleep(0.01)
 
 
 def _statements(script: str) -> Iterator[str]:

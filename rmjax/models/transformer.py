@@ -49,7 +49,9 @@ class Backbone(nn.Module):
             length=shape.layers,
             unroll=min(shape.unroll, shape.layers),
             metadata_params=LAYERS,
-            check_constancy_invariants=False,  # else each layer is traced twice
+            # The check traces each layer a second time, and keys that layers draw are those of the second time: where
+            # none is drawn it is left out, and where some are, parameters and dropout are the same for a seed as ever.
+            check_constancy_invariants=self.is_initializing() or self.has_rng("dropout"),
         )
         places = Places(_rotations(shape, positions), positions, visible_until)
         hidden, _ = layers(shape, self.attention, name="layers")(hidden, places, jnp.array(shape.sees_all))
