@@ -68,16 +68,20 @@ def effective_count(correct: Float[np.ndarray, "comparisons"], prompts: Int[np.n
     return min(count * independent / variance, float(count))
 
 
+_ALIKE = 0.01  # probabilities that differ by less are taken for the same, as those of saturated logprobs
+
+
 def clustered_mean(
     values: Float[np.ndarray, "items"], prompts: Int[np.ndarray, "items"], *, level: float = 0.95
 ) -> Estimate:
     """The mean of values between 0 and 1, as probabilities are, with an interval that counts prompts.
 
     The interval is that of Student's t with G - 1 degrees of freedom for G prompts, and the cluster-robust variance of
-    ``effective_count``, cut off at 0 and 1. Where all prompts say the same that variance is zero, which doesn't mean
-    that others would say it too. Then, as none of G differed, a share of up to ``z**2 / (G + z**2)`` may (Wilson's
-    bound for 0 of G), and may say anything from 0 to 1; for values all 0 or all 1 that is Wilson's interval for G.
-    ``wilson_interval`` takes every value for a coin's, as is right of 0 and 1, but is too wide for what lies between.
+    ``effective_count``, cut off at 0 and 1. Where no prompt's mean is further than 0.01 from that of all, the variance
+    is next to nothing, which doesn't mean that other prompts would say the same. Then, as none of G differed, a share
+    of up to ``z**2 / (G + z**2)`` may (Wilson's bound for 0 of G), and may say anything from 0 to 1; for values all 0
+    or all 1 that is Wilson's interval for G. ``wilson_interval`` itself takes every value for a coin's, as is right of
+    0 and 1, but is too wide for what lies between.
 
     Args:
       values: from 0 to 1.
@@ -87,6 +91,8 @@ def clustered_mean(
     Returns:
       The estimate. The bounds are NaN for one prompt, which says nothing of others; all three for no values.
     """
+    from scipy.special import stdtrit  # here, because training, which has no use for it, would wait for it
+
     missing = float("nan")
     if not values.size:
         return Estimate(value=missing, low=missing, high=missing)
@@ -97,12 +103,10 @@ def clustered_mean(
         return Estimate(value=mean, low=missing, high=missing)
     sums = np.bincount(cluster, weights=values - mean)
     error = np.sqrt(groups / (groups - 1) * float(np.sum(sums**2))) / values.size
-    if error < 1e-9:  # but for rounding
+    if np.abs(sums / np.bincount(cluster)).max() < _ALIKE:
         z = NormalDist().inv_cdf(0.5 + level / 2)
         unseen = z * z / (groups + z * z)
         return Estimate(value=mean, low=mean * (1 - unseen), high=mean + (1 - mean) * unseen)
-    from scipy.special import stdtrit  # here, because training, which has no use for it, would wait for it
-
     half = float(stdtrit(groups - 1, 0.5 + level / 2) * error)
     return Estimate(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half))
 

@@ -19,6 +19,7 @@ from rmjax.training.machine import use_machine
 
 RESULTS, FIGURE = "results.jsonl", "figure.png"
 Row = dict[str, Any]
+_MADE = ("data.train", "data.validation", "logging.tensorboard")  # studies.models sets them for every model
 _EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
@@ -55,7 +56,7 @@ def run_study(
 ) -> None:
     """The command of a study: flags in, then ``measure`` fills its rows and ``picture`` draws them, as PNG.
 
-    UserError for a flag of one of the config's fields that the study ``sets`` itself, such as ``model.width``.
+    UserError for a flag of one of the config's fields that all studies set, as ``data.train``, or this one ``sets``.
 
     Both lie in the workdir at the end, ``results.jsonl`` and ``figure.png``. The same command takes models that were
     trained before as they are; ``--draw`` draws the results again without measuring.
@@ -84,7 +85,7 @@ def run_study(
 
 
 def _check_unset(sets: Collection[str]) -> None:
-    for field_name in sets:
+    for field_name in (*_MADE, *sets):
         flag = f"config.{field_name}"
         if flag in flags.FLAGS and flags.FLAGS[flag].present:
             raise UserError(f"--{flag} is given; right would be none, since this study sets it for each model")

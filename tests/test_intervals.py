@@ -101,6 +101,15 @@ def test_the_interval_of_a_mean_mirrors_and_has_a_width_inside_0_and_1(seed):
         assert (other.value, other.low, other.high) == pytest.approx((1 - found.value, 1 - found.high, 1 - found.low))
 
 
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_what_differs_by_next_to_nothing_has_next_to_the_same_interval(value):
+    alike = np.full(100, value)
+    nearly = np.where(np.arange(100) == 7, abs(value - 1e-6), alike)
+    found, other = (clustered_mean(values, np.arange(100)) for values in (alike, nearly))
+    assert (other.low, other.high) == pytest.approx((found.low, found.high), abs=1e-5)
+    assert found.high - found.low > 0.03
+
+
 @pytest.mark.parametrize("groups", [3, 6, 40])
 def test_the_mean_is_covered_also_with_few_prompts(groups):
     rng = np.random.default_rng(groups)

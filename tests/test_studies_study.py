@@ -94,9 +94,10 @@ run_study(
 
 
 def test_the_command_leaves_results_and_a_figure_and_draws_them_again(server, tmp_path):
-    refused = server.run("-c", CODE, f"--workdir={tmp_path}", "--config.model.width=8")
-    assert refused.returncode == 2
-    assert "--config.model.width is given; right would be none" in refused.stderr
+    for name, value in (("model.width", "8"), ("data.train", "mine.jsonl")):
+        refused = server.run("-c", CODE, f"--workdir={tmp_path}", f"--config.{name}={value}")
+        assert refused.returncode == 2
+        assert f"--config.{name} is given; right would be none" in refused.stderr
     assert not list(tmp_path.iterdir())
     for more in ("--config.steps=7", "--draw"):
         done = server.run("-c", CODE, f"--workdir={tmp_path}", more)
