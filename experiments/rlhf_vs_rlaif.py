@@ -7,7 +7,7 @@ is changed here. Hardware: two CPU cores. Measured (docs/studies/rlhf_vs_rlaif.m
 noise in random order (0.904 and 0.912 right; people: 0.910 and 0.895) and a preference for length where the longer is
 shown first (0.870 and 0.880). Both orders have 0.922 and 0.915, asking twice in random order 0.917 and 0.912. A
 length bias stays in both. AlpacaEval's judge teaches mostly length: 0.599 and 0.604, and 0.547 and 0.543 where length
-is controlled. 5 minutes of CPU time.
+is controlled. 3 minutes.
 """
 
 from experiments import harmlessness
