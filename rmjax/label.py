@@ -38,7 +38,7 @@ def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
         labeled.label_with(labeler, label_tasks.chosen(), output)
         return
     with results_alone() as tell:
-        ai.label_with_ai(label_tasks.chosen(), settings, tell=tell)
+        ai.label_with_ai(label_tasks.chosen(limit=judge_flags.LIMIT.value), settings, tell=tell)
 
 
 def _report() -> None:

@@ -24,6 +24,6 @@ def sureness(workdir: str, head: str | None) -> Sureness:
     return task_sureness(workdir, head)
 
 
-def chosen() -> tuple[Preference, ...]:
-    """The pairs that the flags choose of all tasks, for a labeler that is no person."""
-    return pair_flags.chosen(opened(), given(DIMENSION), sureness)
+def chosen(*, limit: int | None = None) -> tuple[Preference, ...]:
+    """The pairs that the flags choose of all tasks, for a labeler that is no person; with a limit so many of them."""
+    return pair_flags.chosen(opened(), given(DIMENSION), sureness, limit=limit)

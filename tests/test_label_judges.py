@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+from local_judge import LocalJudge
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rmjax.config import ConfigError
@@ -73,6 +74,41 @@ def test_machines_judge_the_pairs_that_the_rule_of_people_chooses(tmp_path, serv
         return
     for one in read_preferences(tmp_path / "out.jsonl", defaults=RowDefaults("x")):
         assert [(pair.left, pair.right, pair.weight) for pair in one.comparisons] == [(1, 2, 0.5), (0, 1, 0.5)]
+
+
+RULES = ["--pairs=least_sure", "--pairs=round_robin", "--pairs=all"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_limit_takes_the_first_pairs_in_the_rule_s_order_and_a_higher_one_goes_on(tmp_path, server, rule):
+    worths = [(0.0, 9.0, 20.0, 20.5), (0.0, 1.0, 8.5, 30.0), (0.0, 0.25, 7.0, 50.0)]
+    rows = [{"prompt": f"p{place}", "responses": [f"worth={worth}" for worth in each], "rewards": each}
+            for place, each in enumerate(worths)]  # fmt: skip
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def judged(limit: int) -> list[tuple[int, float]]:
+        """The prompt of each pair, and how far its rewards are apart."""
+        done = server.run("-m", "rmjax.label", "--judge=openai", "--model=m", f"--base_url={judge.url}", rule,
+                          f"--limit={limit}", f"--tasks={tmp_path}/tasks.jsonl", "--dimension=brevity",
+                          f"--output={tmp_path}/out.jsonl")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[0])["estimate"]["pairs"] == limit
+        found = read_preferences(tmp_path / "out.jsonl", defaults=RowDefaults("x")).preferences
+        for one in found:
+            assert sum(pair.weight for pair in one.comparisons) == pytest.approx(1)
+        known = [(int(one.prompt[1:]), pair) for one in found for pair in one.comparisons]
+        return [(place, abs(worths[place][pair.left] - worths[place][pair.right])) for place, pair in known]
+
+    with LocalJudge() as judge:
+        few, many = judged(3), judged(5)
+        assert len(judge.requests) == 10
+    assert set(few) < set(many)
+    if rule == RULES[0]:
+        assert sorted(few) == [(0, 0.5), (1, 1.0), (2, 0.25)]
+        assert set(many) - set(few) == {(2, 6.75), (2, 7.0)}
+    else:
+        assert [place for place, _ in few] == [0, 1, 2]
+        assert [place for place, _ in many] == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(("flags", "message"), [

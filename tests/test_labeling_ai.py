@@ -173,8 +173,7 @@ def test_a_pair_without_an_answer_is_left_out_and_told_of(tmp_path, caplog):
 
     hopeless: set[str] = set()
     with LocalJudge(fault=fault) as judge:
-        chosen = settings(judge, tmp_path, limit=1)
-        label(tasks, chosen)
+        label(tasks[:1], settings(judge, tmp_path))
         hopeless = set(list(judge.asked)[:1])
         chosen = settings(judge, tmp_path, model="other", constitution="The higher worth is better.")
         with caplog.at_level("WARNING"):
@@ -230,14 +229,14 @@ def test_several_judgments_of_a_pair_are_one_question_with_their_weights(tmp_pat
     assert comparison.probability == pytest.approx(1 - expected(task, 0.0), abs=1e-9)
 
 
-def test_a_limit_is_a_run_of_its_own_that_a_longer_one_goes_on_from(tmp_path):
+def test_fewer_pairs_are_a_run_of_its_own_that_a_longer_one_goes_on_from(tmp_path):
     tasks = pairs(10)
     with LocalJudge() as judge:
-        chosen = settings(judge, tmp_path, limit=4)
-        assert label(tasks, chosen)["pairs"] == 4
+        chosen = settings(judge, tmp_path)
+        assert label(tasks[:4], chosen)["pairs"] == 4
         assert len(labels(chosen)) == 4
         assert len(judge.requests) == 8
-        label(tasks, settings(judge, tmp_path))
+        label(tasks, chosen)
         assert len(judge.requests) == 20
 
 

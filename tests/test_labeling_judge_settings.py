@@ -12,7 +12,7 @@ GOOD = {"model": "m", "dimension": "d", "constitution": "c", "output": "runs/lab
 @pytest.mark.parametrize(("changes", "message"), [
     ({"model": " "}, "model is empty"), ({"constitution": ""}, "constitution is empty"),
     ({"votes": 0}, "votes is 0; it must be at least 1"), ({"concurrency": 0}, "concurrency is 0"),
-    ({"tries": 0}, "tries is 0"), ({"limit": 0}, "limit is 0"), ({"max_tokens": 0}, "max_tokens is 0"),
+    ({"tries": 0}, "tries is 0"), ({"max_tokens": 0}, "max_tokens is 0"),
     ({"nonsense_tries": 0}, "nonsense_tries is 0"), ({"timeout_s": 0.0}, "timeout_s is 0.0"),
     ({"timeout_s": float("inf")}, "timeout_s is inf"), ({"price_in": 1.0}, "price_in and price_out go together"),
     ({"price_in": -1.0, "price_out": 1.0}, "price_in is -1.0"), ({"output": "x.csv"}, r"must end in \.jsonl"),

@@ -16,7 +16,8 @@ from rmjax.preferences.tasks import Task
 
 def task(count: int, name: str = "t", rewards=None) -> Task:
     responses = tuple(f"response {place}" for place in range(count))
-    return Task(id=name, prompt="q", responses=responses, rewards=rewards, origin=f"tasks.jsonl, {name}")
+    return Task(id=name, prompt="q", responses=responses, origin=f"tasks.jsonl, {name}",
+                rewards=list(rewards) if isinstance(rewards, tuple) else rewards)  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", PairRule)
@@ -78,9 +79,21 @@ def test_what_cannot_be_chosen_is_an_error():
         choose_pairs([task(3)], PairRule.ALL, per_task=2)
     with pytest.raises(UserError, match=r"tasks.jsonl, t: --pairs=least_sure needs a reward"):
         choose_pairs([task(3)], PairRule.LEAST_SURE)
-    for rewards in ((1.0, float("nan"), 2.0), (1.0, 2.0)):
-        with pytest.raises(UserError, match="right would be 3 finite numbers"):
-            choose_pairs([task(3, rewards=rewards)], PairRule.LEAST_SURE)
+
+
+@pytest.mark.parametrize(("rewards", "message"), [
+    ((1.0, float("nan"), 2.0), r"'rewards\[1\]': not finite: found nan"),
+    ((1.0, 2.0), r"'rewards': wrong length: found 2 values; right would be 3 finite numbers"),
+    ((1.0, None, 2.0), r"'rewards\[1\]': wrong type: found null"),
+    (({"h": 1.0},) * 3, r"'rewards\[0\]': wrong type: found \{'h': 1.0\}"),
+    ("high", r"'rewards': wrong type: found 'high'"),
+])  # fmt: skip
+def test_rewards_that_are_no_numbers_are_an_error_where_they_alone_choose_and_nowhere_else(rewards, message):
+    one, sure = task(3, rewards=rewards), [[0.0] * 3] * 3
+    with pytest.raises(UserError, match=f"tasks.jsonl, t: field {message}"):
+        choose_pairs([one], PairRule.LEAST_SURE)
+    assert len(choose_pairs([one], PairRule.LEAST_SURE, sureness=lambda tasks: [sure])) == 3
+    assert len(choose_pairs([one], PairRule.ALL)) == len(choose_pairs([one], PairRule.ROUND_ROBIN)) == 3
 
 
 @pytest.mark.parametrize("rule", PairRule)

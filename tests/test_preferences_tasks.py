@@ -127,19 +127,24 @@ def test_the_id_is_the_row_s_own_or_follows_from_the_texts_alone(tmp_path):
     assert again.id == third.id
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([{"prompt": "Q", "responses": ["a", "b"], "id": ["x"]}], r"field 'id': wrong type"),
-        ([{"prompt": "Q", "responses": ["a", "b"], "id": ""}], r"field 'id': bad id"),
-        ([{"prompt": "Q", "responses": ["a", "b"], "id": "gold:1"}], r"field 'id': bad id"),
-        ([{"prompt": "Q", "responses": ["a", "b"], "rewards": [1.0]}], r"field 'rewards': wrong length"),
-        ([{"prompt": "Q", "responses": ["a", "b"], "rewards": [1.0, "x"]}], r"field 'rewards\[1\]': wrong type"),
-    ],
-)
-def test_a_row_that_is_no_task_is_an_error_with_its_place(tmp_path, rows, message):
-    with pytest.raises(RowError, match=message):
-        read(written(tmp_path, *rows))
+@pytest.mark.parametrize(("name", "message"), [
+    (["x"], "wrong type"), (1.5, "wrong type"), (True, "wrong type"), ("", "bad id"), ("gold:1", "bad id"),
+])  # fmt: skip
+def test_a_bad_id_is_nothing_to_machines_and_an_error_with_its_place_to_people(tmp_path, name, message):
+    row, good = {"prompt": "Q", "responses": ["a", "b"]}, {"prompt": "P", "responses": ["a", "b"]}
+    plain, tasks = read(written(tmp_path, row)), read(written(tmp_path, row | {"id": name}, good))
+    assert [task.id for task in tasks[:1]] == [task.id for task in plain]
+    with pytest.raises(RowError, match=rf"line 1: field 'id': {message}"):
+        each_once(tasks)
+    assert each_once(tasks, OnError.SKIP) == tasks[1:]
+    with pytest.raises(RowError, match=rf"line 1: field 'id': {message}"):
+        each_once(tasks[:1], OnError.SKIP)
+
+
+@pytest.mark.parametrize("rewards", [[1.0, None], [{"h": 1.0}, {"h": 2.0}], [1.0], "high", [1.0, "x"]])
+def test_rewards_of_any_kind_are_read_as_they_are(tmp_path, rewards):
+    (task,) = read(written(tmp_path, {"prompt": "Q", "responses": ["a", "b"], "rewards": rewards}))
+    assert task.rewards == rewards
 
 
 def test_bad_transcripts_are_skipped_and_counted(tmp_path):

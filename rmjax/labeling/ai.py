@@ -96,14 +96,12 @@ def _check_outputs(settings: JudgeSettings) -> None:
 
 
 def _planned(preferences: Sequence[Preference], settings: JudgeSettings) -> tuple[list[_Task], dict[str, Question]]:
-    """The pairs up to the limit, and their questions by key; a pair that comes twice has the same questions."""
+    """The pairs, and their questions by key; a pair that comes twice has the same questions."""
     system = system_message(settings.constitution, ties=settings.ties)
     tasks: list[_Task] = []
     questions: dict[str, Question] = {}
     for place, preference in enumerate(preferences):
         for pair in pairs_of(preference):
-            if settings.limit is not None and len(tasks) == settings.limit:
-                return tasks, questions
             asked = {side: pair.question(preference, side) for side in Side}
             keys = {
                 side: question_key(question, model=settings.model, system=system, logprobs=settings.logprobs)

@@ -21,15 +21,18 @@ _OF_JUDGE = {
     "timeout_s": (flags.DEFINE_float, "How long a try waits for its answer, in seconds."),
     "max_tokens": (flags.DEFINE_integer, "The most tokens of an answer."),
     "max_tokens_name": (flags.DEFINE_string, "What the endpoint calls that: max_tokens or max_completion_tokens."),
-    "limit": (flags.DEFINE_integer, "The most pairs that are judged; all."),
     "price_in": (flags.DEFINE_float, "What a million tokens of prompts cost."),
     "price_out": (flags.DEFINE_float, "What a million tokens of answers cost."),
     "dry_run": (flags.DEFINE_bool, "Whether to estimate the cost alone, and ask nothing."),
 }  # fmt: skip
 
+LIMIT = flags.DEFINE_integer(
+    "limit", None, "The most pairs that are judged, the first in the order of --pairs; all.", lower_bound=1
+)
+
 
 def define() -> None:
-    """Defines the flags, with the defaults of JudgeSettings."""
+    """Defines the other flags, with the defaults of JudgeSettings."""
     flags.DEFINE_string("model", None, "The judge's model, as the endpoint names it.")
     flags.DEFINE_string("constitution", None, "A file to judge by in the place of the dimension's own text.")
     for name, (kind, text) in _OF_JUDGE.items():

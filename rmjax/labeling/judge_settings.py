@@ -29,7 +29,6 @@ class JudgeSettings:
       timeout_s: how long a try waits for its whole answer.
       max_tokens: of an answer.
       max_tokens_name: what the endpoint calls it.
-      limit: the most pairs; None: all.
       price_in, price_out: of a million tokens, in any currency.
       dry_run: estimate alone, and ask nothing.
     """
@@ -49,7 +48,6 @@ class JudgeSettings:
     timeout_s: float = 60.0
     max_tokens: int = 8
     max_tokens_name: str = "max_tokens"
-    limit: int | None = None
     price_in: float | None = None
     price_out: float | None = None
     dry_run: bool = False
@@ -58,8 +56,8 @@ class JudgeSettings:
         for name in ("model", "dimension", "constitution", "output"):
             if not getattr(self, name).strip():
                 raise UserError(f"{name} is empty; it must be given")
-        for name in ("votes", "concurrency", "tries", "nonsense_tries", "max_tokens", "limit"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
+        for name in ("votes", "concurrency", "tries", "nonsense_tries", "max_tokens"):
+            if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 < self.timeout_s < math.inf:
             raise UserError(f"timeout_s is {self.timeout_s}; it must be a finite number above 0")

@@ -40,7 +40,9 @@ def sureness(make: MakeSureness) -> Sureness | None:
     return loaded
 
 
-def chosen(tasks: Sequence[Task], dimension: str, make: MakeSureness) -> tuple[Preference, ...]:
-    """The pairs that the flags choose, for a labeler that is no person."""
+def chosen(
+    tasks: Sequence[Task], dimension: str, make: MakeSureness, *, limit: int | None = None
+) -> tuple[Preference, ...]:
+    """The pairs that the flags choose, for a labeler that is no person; with a limit so many of them, the first."""
     pairs = choose_pairs(tasks, PAIRS.value, per_task=PAIRS_PER_TASK.value, sureness=sureness(make))
-    return to_judge(pairs, dimension)
+    return to_judge(pairs[:limit], dimension)

@@ -2,13 +2,13 @@
 
 import enum
 import hashlib
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rmjax.config import ConfigError
 from rmjax.errors import UserError
+from rmjax.preferences.fields import Fields
 from rmjax.preferences.record import Preference
 from rmjax.preferences.tasks import Task
 
@@ -55,7 +55,8 @@ def choose_pairs(
 
     Raises:
       ConfigError: for a budget beside ALL, or one below 1.
-      UserError: where LEAST_SURE has no rewards for a task, or not a finite one for each response.
+      UserError: where LEAST_SURE has neither a model nor rewards of a task.
+      RowError: where it has no model, and a task's rewards aren't a finite number for each response.
     """
     if per_task is not None and (rule is PairRule.ALL or per_task < 1):
         right = "left out with --pairs=all" if rule is PairRule.ALL else "at least 1"
@@ -95,15 +96,12 @@ def _ordered(task: Task, rule: PairRule, sure: Square) -> list[tuple[float, int,
 
 def _of_rewards(task: Task) -> Square:
     """How far the task's own rewards are apart."""
-    known = task.rewards
-    if known is None:
+    if task.rewards is None:
         raise UserError(
             f"{task.origin}: --pairs=least_sure needs a reward for each response; give --scorer_workdir, or rows with "
             "the field 'rewards' (python -m rmjax.score writes it)"
         )
-    if len(known) != len(task.responses) or not all(math.isfinite(reward) for reward in known):
-        right = f"{len(task.responses)} finite numbers"
-        raise UserError(f"{task.origin}: the rewards of the responses are {list(known)}; right would be {right}")
+    known = Fields({"rewards": task.rewards}, task.origin).numbers("rewards", len(task.responses))
     return [[abs(one - other) for other in known] for one in known]
 
 

@@ -28,8 +28,10 @@ class Task:
 
     Attributes:
       id: the row's own ``id``, or else a digest of the texts.
+      id_error: where the row has an ``id`` that can't be one: then the digest stands for it, except where people are
+        asked (``each_once``).
       prompt, responses: as a ``Preference`` has them.
-      rewards: of each response, where the row has the field ``rewards``, as ``rmjax.score`` writes it.
+      rewards: the row's field ``rewards`` as it is: whoever chooses by it checks it.
       compared: earlier judgments: their pairs are judged anew, and no others. Without any, every two responses are.
       dimension, utilities: of the row, where the true utilities are known.
       origin, fields: where the task came from, as ``Preference`` has them.
@@ -38,7 +40,8 @@ class Task:
     id: str
     prompt: Text
     responses: tuple[Text, ...]
-    rewards: tuple[float, ...] | None = field(default=None, compare=False)
+    id_error: RowError | None = field(default=None, compare=False)
+    rewards: object = field(default=None, compare=False)
     compared: tuple[Comparison, ...] = field(default=(), compare=False)
     dimension: str | None = field(default=None, compare=False)
     utilities: tuple[float, ...] | None = field(default=None, compare=False)
@@ -94,14 +97,14 @@ class Task:
         )
 
 
-def task_of(preference: Preference, *, name: str | None = None, rewards: tuple[float, ...] | None = None) -> Task:
+def task_of(preference: Preference) -> Task:
     """The task of judging a preference's pairs anew."""
     task = Task(
-        id="", prompt=preference.prompt, responses=preference.responses, rewards=rewards,
-        compared=preference.comparisons, dimension=preference.dimension, utilities=preference.utilities,
-        origin=preference.origin, fields=preference.fields,
+        id="", prompt=preference.prompt, responses=preference.responses, compared=preference.comparisons,
+        dimension=preference.dimension, utilities=preference.utilities, origin=preference.origin,
+        fields=preference.fields,
     )  # fmt: skip
-    return dataclasses.replace(task, id=name or digest(task))
+    return dataclasses.replace(task, id=digest(task))
 
 
 def digest(task: Task) -> str:
@@ -115,16 +118,19 @@ def read_tasks(
     """The tasks of a file, or of all files that a glob matches, in order; and what was skipped, by kind of fault.
 
     A row is ``{"prompt": TEXT or MESSAGES, "responses": [K >= 2 of them]}`` or any row that preferences are read from.
-    Text in reply to messages is the assistant's message. ``id`` (text or a whole number) and ``rewards`` (a number for
-    each response) are read where a row has them. Errors are those of ``read_preferences``.
+    Text in reply to messages is the assistant's message. ``id`` (text or a whole number) and ``rewards`` are read where
+    a row has them; what is wrong with them is an error only where they are needed. Other errors are those of
+    ``read_preferences``.
     """
     return read_rows(path, defaults=defaults, on_error=on_error, forms=TASK_FORMS, made=_read_task)
 
 
 def _read_task(fields: Fields, preference: Preference) -> Task:
-    count = len(preference.responses)
-    rewards = fields.numbers("rewards", count) if fields.has("rewards") else None
-    return task_of(preference, name=_read_id(fields), rewards=rewards)
+    task = dataclasses.replace(task_of(preference), rewards=fields.values.get("rewards"))
+    try:
+        return dataclasses.replace(task, id=_read_id(fields) or task.id)
+    except RowError as error:
+        return dataclasses.replace(task, id_error=error)
 
 
 def _read_id(fields: Fields) -> str | None:
@@ -144,11 +150,16 @@ def each_once(tasks: Iterable[Task], on_error: OnError = OnError.DEFAULT) -> tup
     """The tasks, no two of one id: people are asked once.
 
     Raises:
-      RowError: where an id comes again; with ``OnError.SKIP`` only where it comes with other texts.
+      RowError: where an id comes again, or can't be one; with ``OnError.SKIP`` only where it comes with other texts, or
+        no task has one that can be.
     """
     found: dict[str, Task] = {}
+    bad: list[RowError] = []
     again = 0
     for task in tasks:
+        if task.id_error is not None:
+            bad.append(task.id_error)
+            continue
         first = found.setdefault(task.id, task)
         if first is task:
             continue
@@ -156,8 +167,10 @@ def each_once(tasks: Iterable[Task], on_error: OnError = OnError.DEFAULT) -> tup
             right = f"another id or other texts than those of {first.origin}"
             raise RowError(origin=task.origin, field="id", kind="task twice", found=shown(task.id), right=right)
         again += 1
-    if again:
-        logging.warning("skipped %d tasks that had come before", again)
+    if bad and not (on_error is OnError.SKIP and found):
+        raise bad[0]
+    if again or bad:
+        logging.warning("skipped %d tasks that had come before, and %d with an id that can't be one", again, len(bad))
     return tuple(found.values())
 
 
