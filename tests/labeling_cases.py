@@ -5,10 +5,11 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from rmjax.labeling.gold import GoldPair
 from rmjax.labeling.page import PageSettings, make_app
 from rmjax.labeling.pairing import PairRule, choose_pairs
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import GoldPair, Task
+from rmjax.preferences.tasks import Task
 
 
 class Clock:

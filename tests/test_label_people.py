@@ -185,6 +185,17 @@ def test_a_file_that_the_job_has_not_written_is_never_written_over(tmp_path):
             serve(dataclasses.replace(job, gold=path), opened(tasks))
 
 
+def test_what_people_judge_is_never_replaced(tmp_path):
+    """Not even where it was exported before, and the store is there."""
+    row = rows(1)[0] | {"source": "human", "comparisons": [{"left": 0, "right": 1, "judged_at": "now"}]}
+    tasks = write_tasks(tmp_path / "tasks.jsonl", [row])
+    before = tasks.read_bytes()
+    Store(f"{tmp_path}/job.sqlite").close()
+    said = run(f"--tasks={tasks}", f"--output={tasks}", f"--store={tmp_path}/job.sqlite", "--dimension=brevity", code=2)
+    assert "tasks.jsonl, which is judged; right would be another file" in said
+    assert tasks.read_bytes() == before
+
+
 def test_the_pairs_that_a_run_is_least_sure_of_come_first(tmp_path):
     workdir = write_run(tmp_path / "run", untrained_config())
     rng = np.random.default_rng(0)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from labeling_cases import Clock, make_store, make_tasks
 
+from rmjax.labeling.gold import GoldPair
 from rmjax.labeling.handing import Answer, Rules, Taken, enter, find_progress, hand_out, judge, release, undo
 from rmjax.labeling.judged import export_judged, read_judged
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import GoldPair, Task
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Side, Source, Strength
+from rmjax.preferences.tasks import Task
 
 NAMES = ("mia", "ben", "zoë")
 GOLD = tuple(

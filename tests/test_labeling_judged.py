@@ -6,15 +6,17 @@ import pytest
 from labeling_cases import Annotator, Clock, make_store, make_tasks
 from live_labeling import write_tasks
 
+from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
+from rmjax.labeling.gold import GoldPair, read_gold
 from rmjax.labeling.handing import Answer, Rules, enter, find_progress, hand_out, judge, undo
 from rmjax.labeling.judged import export_judged, gold_path, read_judged
 from rmjax.labeling.label_report import report_labels
 from rmjax.labeling.page import PageSettings
-from rmjax.labeling.tasks import GoldPair, Task, read_gold
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Side, Source
+from rmjax.preferences.tasks import Task
 
 HELPFULNESS = RowDefaults("helpfulness")
 GOLD = [{"prompt": f"Question {n}?", "chosen": f"Answer {n}.1", "rejected": f"Answer {n}.2"} for n in range(100, 104)]
@@ -90,3 +92,24 @@ def test_judgments_that_were_all_taken_back_do_not_stay_in_the_export_unsaid(tmp
     with pytest.raises(ReportedError, match=r"out.jsonl has judgments, but none stands in .*job.sqlite"):
         export_judged(store, str(output))
     assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("there", [
+    {"source": "ai"}, {"source": "human"}, {},
+    {"source": "human", "comparisons": [{"left": 0, "right": 1, "probability": 1.0}]},
+])  # fmt: skip
+def test_an_export_replaces_nothing_but_what_people_judged(tmp_path, clock, there):
+    store = make_store(tmp_path / "job.sqlite", make_tasks(2))
+    annotator = Annotator(store, PageSettings(question="Which?", rules=Rules()), clock, "mia")
+    annotator.judge("first")
+    output = tmp_path / "out.jsonl"
+    export_judged(store, str(output))
+    annotator.judge("second")
+    export_judged(store, str(output))  # its own it does replace
+    kept = output.read_bytes()
+    for file in (output, tmp_path / "out.gold.jsonl"):
+        file.write_text(json.dumps(there) + "\n")
+        with pytest.raises(ConfigError, match=rf"--output: {file} is there already, and .*line 1 has "):
+            export_judged(store, str(output))
+        assert json.loads(file.read_text()) == there
+        output.write_bytes(kept)

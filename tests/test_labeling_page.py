@@ -15,8 +15,8 @@ from rmjax.labeling.page import PageSettings, make_app
 from rmjax.labeling.page_guard import MOST_FORM_BYTES
 from rmjax.labeling.page_process import allowed_hosts
 from rmjax.labeling.people import read_tokens
-from rmjax.labeling.tasks import Task
 from rmjax.preferences.record import FileError, Message, Strength
+from rmjax.preferences.tasks import Task
 
 SETTINGS = PageSettings(question="Which is kinder?")
 TOKEN, OTHER = "0123456789abcdef", "fedcba9876543210"

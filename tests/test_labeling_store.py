@@ -7,7 +7,7 @@ from rmjax.errors import UserError
 from rmjax.labeling.handing import Rules, find_progress
 from rmjax.labeling.pairing import PairRule, choose_pairs
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import Task
+from rmjax.preferences.tasks import Task
 
 
 def test_a_store_goes_on_and_takes_new_tasks_but_no_others(tmp_path):

@@ -13,8 +13,8 @@ import statistics
 from dataclasses import dataclass
 
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import Task
 from rmjax.preferences.record import Side, Strength, Text
+from rmjax.preferences.tasks import Task
 
 
 class Answer(enum.Enum):

@@ -11,9 +11,10 @@ from absl import logging
 from etils import epath
 
 from rmjax.errors import ReportedError
+from rmjax.labeling.replaced import check_replaced
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import Task
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Strength
+from rmjax.preferences.tasks import Task
 from rmjax.preferences.write import write_preferences
 
 _PROBABILITY = {"left": 1.0, "tie": 0.5, "right": 0.0}
@@ -124,8 +125,11 @@ def export_judged(store: Store, output: str) -> None:
     one beside it (``gold_path``); no file where it would be empty.
 
     Raises:
+      ConfigError: where one of the files holds anything but what people judged; both then stay as they were.
       ReportedError: where no judgment stands any more, but ``output`` has some of before.
     """
+    for file in (output, gold_path(output)):
+        check_replaced(file, Source.HUMAN)
     judged = read_judged(store)
     if judged.gold_preferences:
         write_preferences(gold_path(output), judged.gold_preferences)

@@ -75,7 +75,7 @@ def choose_pairs(
 def to_judge(pairs: Sequence[Pair], dimension: str) -> tuple[Preference, ...]:
     """The pairs as a labeler takes them: a preference for each task, in the order in which their first pairs stand.
 
-    Tasks count in training as they would with all their pairs (``Task.to_judge``).
+    The pairs of a task share a weight of 1 (``Task.to_judge``).
     """
     chosen: dict[int, tuple[Task, list[tuple[int, int]]]] = {}  # by identity, since equal rows are judged each
     for pair in pairs:

@@ -10,15 +10,17 @@ from absl import logging
 
 from rmjax.config import ConfigError, OnError
 from rmjax.files import check_bucket, in_bucket
+from rmjax.labeling.gold import read_gold
 from rmjax.labeling.handing import Rules
 from rmjax.labeling.judged import export_judged, gold_path
 from rmjax.labeling.pairing import PairRule, Sureness, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
+from rmjax.labeling.replaced import check_of_store, check_replaced
 from rmjax.labeling.store import Store
-from rmjax.labeling.tasks import read_gold
 from rmjax.listening import bound
 from rmjax.preferences.files import find_files
+from rmjax.preferences.record import Source
 from rmjax.preferences.tasks import Task, each_once
 from rmjax.preferences.write import checked_name
 
@@ -96,12 +98,12 @@ def _check_not_lost(job: PeopleJob) -> None:
     """ConfigError where the job would write over a file that it hasn't written."""
     files = (job.output, gold_path(job.output))
     for file in files:
-        if os.path.exists(file) and not os.path.exists(job.store_path):
-            raise ConfigError(f"--output: {file} is there, but no store {job.store_path} from which it was written; "
-                              "right would be a new file, or the --store that belongs to it")  # fmt: skip
+        check_of_store(file, job.store_path)
     known = [] if job.gold is None else find_files(job.gold)
     if lost := {os.path.realpath(file) for file in known} & {os.path.realpath(file) for file in files}:
         raise ConfigError(f"--gold: {lost.pop()} is where the judgments are written; right would be another --output")
+    for file in files:
+        check_replaced(file, Source.HUMAN)
 
 
 def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Sureness | None) -> Store:

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from rmjax.errors import UserError
+from rmjax.labeling.gold import GoldPair
 from rmjax.labeling.pairing import Pair
-from rmjax.labeling.sqlite_file import opened
-from rmjax.labeling.tasks import GoldPair, Task
+from rmjax.labeling.sqlite_file import explained, opened
+from rmjax.preferences.tasks import Task
 
 _APPLICATION = 0x726D6C62  # "rmlb", by which SQLite files of other programs are told apart
 _VERSION = 1
@@ -88,8 +89,11 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block or nothing, and nobody else's writing within it; on the disk when the block ends."""
-        with self._lock:
+        """All of the block or nothing, and nobody else's writing within it; on the disk when the block ends.
+
+        UserError where somebody else holds the file for too long, or its disk is full.
+        """
+        with self._lock, explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -148,13 +152,14 @@ class Store:
         return [task for task in tasks if task.id not in known]
 
     def add(self, pairs: Sequence[Pair]) -> None:
-        """Adds pairs of new tasks, after those that are there."""
+        """Adds pairs of new tasks, after those that are there; those that another start has added since stay."""
         with self.transaction() as database:
             for pair in pairs:
                 row = (pair.task.id, pair.task.texts())
                 database.execute("INSERT INTO tasks VALUES (?, ?) ON CONFLICT DO NOTHING", row)
                 database.execute(
-                    "INSERT INTO pairs (task, left, right) VALUES (?, ?, ?)", (pair.task.id, pair.left, pair.right)
+                    "INSERT INTO pairs (task, left, right) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (pair.task.id, pair.left, pair.right),
                 )
 
     def add_gold(self, pairs: Sequence[GoldPair]) -> None:

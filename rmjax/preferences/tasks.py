@@ -48,36 +48,28 @@ class Task:
     origin: str = field(default="", compare=False)
     fields: tuple[str, ...] = field(default=(), compare=False)
 
-    def pairs(self) -> dict[tuple[int, int], float]:
-        """The pairs to be judged, each once, as the first judgment of it has left and right; with its weight.
-
-        That is the sum over its earlier judgments, so that the task counts what it did; without any it is 1 over the
-        number of pairs.
-        """
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The pairs to be judged, each once, as the first judgment of it has left and right."""
         if not self.compared:
-            every = list(itertools.combinations(range(len(self.responses)), 2))
-            return dict.fromkeys(every, 1 / len(every))
-        weights: dict[tuple[int, int], float] = {}
+            return tuple(itertools.combinations(range(len(self.responses)), 2))
+        found: dict[tuple[int, int], None] = {}
         for one in self.compared:
-            turned = (one.right, one.left)
-            pair = turned if turned in weights else (one.left, one.right)
-            weights[pair] = weights.get(pair, 0.0) + one.weight
-        return weights
+            if (one.right, one.left) not in found:
+                found[one.left, one.right] = None
+        return tuple(found)
 
     def to_judge(self, pairs: Iterable[tuple[int, int]], dimension: str) -> Preference:
         """The task with some of its pairs, each with probability 0.5, for a labeler that judges that dimension.
 
-        Their weights are those of ``pairs()`` times one factor, so that they add up to those of all its pairs.
-        Utilities stay where they are of that dimension.
+        With n pairs each weighs 1/n, as in what people judged, so that no prompt counts more than another. Utilities
+        stay where they are of that dimension.
         """
-        weights, chosen = self.pairs(), list(pairs)
-        factor = sum(weights.values()) / sum(weights[pair] for pair in chosen)
+        chosen = list(pairs)
         return Preference(
             prompt=self.prompt, responses=self.responses, dimension=dimension, source=Source.HUMAN, origin=self.origin,
             fields=self.fields, utilities=self.utilities if self.dimension == dimension else None,
             comparisons=tuple(
-                Comparison(left=pair[0], right=pair[1], probability=0.5, weight=weights[pair] * factor)
-                for pair in chosen
+                Comparison(left=left, right=right, probability=0.5, weight=1 / len(chosen)) for left, right in chosen
             ),
         )  # fmt: skip
 

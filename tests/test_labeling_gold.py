@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rmjax.labeling.tasks import read_gold
+from rmjax.labeling.gold import read_gold
 from rmjax.preferences.record import RowError, Side
 
 
