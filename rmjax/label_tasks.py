@@ -17,6 +17,13 @@ def opened() -> tuple[Task, ...]:
     return open_tasks(given(TASKS), data(), dimension=given(DIMENSION))
 
 
+def files() -> list[str]:
+    """The files among --tasks, which no judgments may replace."""
+    from rmjax.datasets.tasks import task_files
+
+    return task_files(given(TASKS))
+
+
 def sureness(workdir: str, head: str | None) -> Sureness:
     """How sure the model of a run is, by one of its heads."""
     from rmjax.scoring.task_sureness import task_sureness

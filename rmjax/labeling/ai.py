@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from absl import logging
-from etils import epath
 
-from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
 from rmjax.labeling.judge_client import FIRST_WAIT_S, PERHAPS_PAID
 from rmjax.labeling.judge_question import Pair, Question, pairs_of, question_key, system_message
@@ -16,7 +14,7 @@ from rmjax.labeling.judge_report import CostEstimate, JudgeReport, Usage, estima
 from rmjax.labeling.judge_run import Asked, Verdict, ask_all, settled
 from rmjax.labeling.judge_settings import JudgeSettings
 from rmjax.labeling.judge_store import AnswerStore
-from rmjax.labeling.replaced import check_replaced
+from rmjax.labeling.replaced import check_replaced, check_store
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
 from rmjax.preferences.write import write_preferences
 
@@ -86,13 +84,10 @@ def label_with_ai(
 
 def _check_outputs(settings: JudgeSettings) -> None:
     """ConfigError where the labels would replace what isn't theirs."""
-    for output in (settings.output, settings.orders_path):
+    outputs = (settings.output, settings.orders_path)
+    for output in outputs:
         check_replaced(output, Source.AI)
-        if epath.Path(output).exists() and not os.path.exists(settings.store_path):
-            raise ConfigError(
-                f"--output: {output} is there, but no store {settings.store_path} from which it was written; right "
-                "would be a new file, or the --store that belongs to it"
-            )
+    check_store(outputs, settings.store_path)
 
 
 def _planned(preferences: Sequence[Preference], settings: JudgeSettings) -> tuple[list[_Task], dict[str, Question]]:

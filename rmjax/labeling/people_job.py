@@ -11,10 +11,11 @@ from absl import logging
 from rmjax.config import ConfigError, OnError
 from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.handing import Rules
-from rmjax.labeling.judged import export_judged, gold_path
+from rmjax.labeling.judged import check_exported, export_judged, gold_path
 from rmjax.labeling.pairing import PairRule, Sureness, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
+from rmjax.labeling.replaced import check_store
 from rmjax.labeling.store import Store
 from rmjax.labeling.tasks import read_gold
 from rmjax.listening import bound
@@ -76,7 +77,7 @@ def serve(job: PeopleJob, tasks: Callable[[], Sequence[Task]], sureness: Surenes
 
     if job.dimension is None:
         raise ConfigError("--dimension is missing; the page asks which response is better on one")
-    check_bucket(checked_name(job.output))  # now, rather than when people have worked for it
+    check_bucket(checked_name(job.output))  # this and what would be replaced: now, not when people have worked for it
     question = find_question(job.dimension, job.question)
     hosts = allowed_hosts(job.host, by_token=job.tokens is not None)
     tokens = None if job.tokens is None else read_tokens(job.tokens)
@@ -95,13 +96,13 @@ def serve(job: PeopleJob, tasks: Callable[[], Sequence[Task]], sureness: Surenes
 def _check_not_lost(job: PeopleJob) -> None:
     """ConfigError where the job would write over a file that it hasn't written."""
     files = (job.output, gold_path(job.output))
-    for file in files:
-        if os.path.exists(file) and not os.path.exists(job.store_path):
-            raise ConfigError(f"--output: {file} is there, but no store {job.store_path} from which it was written; "
-                              "right would be a new file, or the --store that belongs to it")  # fmt: skip
+    check_store(files, job.store_path)
     known = [] if job.gold is None else find_files(job.gold)
     if lost := {os.path.realpath(file) for file in known} & {os.path.realpath(file) for file in files}:
         raise ConfigError(f"--gold: {lost.pop()} is where the judgments are written; right would be another --output")
+    if os.path.exists(job.store_path):
+        with contextlib.closing(Store(job.store_path, create=False)) as store:
+            check_exported(store, job.output)
 
 
 def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Sureness | None) -> Store:

@@ -1,7 +1,7 @@
 """What the labels of a judge may replace: those that such a judge wrote, and never what is judged."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from etils import epath
 
@@ -14,6 +14,15 @@ from rmjax.preferences.record import FileError, Source
 
 def check_replaced(output: str, source: Source) -> None:
     """ConfigError where there is a file of that name that holds anything but labels of that source."""
+    for _ in rows_replaced(output, source):
+        pass
+
+
+def rows_replaced(output: str, source: Source) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yields (origin, row) for the rows of a file of that name, none where there is none or nothing is in it.
+
+    ConfigError at the first that is no label of that source, and for a file that can't be read.
+    """
     file = epath.Path(output)
     if not file.is_file() or not file.stat().length:
         return
@@ -25,8 +34,21 @@ def check_replaced(output: str, source: Source) -> None:
                     f"source {shown(row.get('source'))}" if isinstance(row, Mapping) and "source" in row else "no label"
                 )
                 raise ConfigError(f"--output: {output} is there already, and {origin} has {found}; {right}")
+            yield origin, row
     except FileError as error:
         raise ConfigError(f"--output: {output} is there already, and holds no labels ({error}); {right}") from None
+
+
+def check_store(outputs: Iterable[str], store: str) -> None:
+    """ConfigError where a file that is to be written is there already, but not the store that it would be from."""
+    if os.path.exists(store):  # it is always in a local folder
+        return
+    for output in outputs:
+        if epath.Path(output).exists():
+            raise ConfigError(
+                f"--output: {output} is there, but no store {store} from which it was written; right would be a new "
+                "file, or the --store that belongs to it"
+            )
 
 
 def check_unread(outputs: Iterable[str], read: Iterable[str]) -> None:
