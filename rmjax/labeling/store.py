@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rmjax.errors import UserError
 from rmjax.labeling.pairing import Pair
-from rmjax.labeling.sqlite_file import opened
+from rmjax.labeling.sqlite_file import explained, opened
 from rmjax.labeling.tasks import GoldPair, Task
 
 _APPLICATION = 0x726D6C62  # "rmlb", by which SQLite files of other programs are told apart
@@ -88,8 +88,11 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block or nothing, and nobody else's writing within it; on the disk when the block ends."""
-        with self._lock:
+        """All of the block or nothing, and nobody else's writing within it; on the disk when the block ends.
+
+        UserError, and nothing, where somebody else writes for longer than is waited, or the disk is full.
+        """
+        with self._lock, explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
