@@ -6,14 +6,18 @@ python -m rmjax.label --judge=rule --tasks=responses.jsonl --dimension=brevity -
 python -m rmjax.label --report=labels --data=people.jsonl,judge.jsonl
 """
 
+from absl import flags
+
 from rmjax import label_tasks
 from rmjax.command import results_alone, run
 from rmjax.files import check_bucket
-from rmjax.labeling import judge_flags, people_flags, report_flags, rule_flags
-from rmjax.labeling.job_flags import DIMENSION, OUTPUT, TASKS, Job, checked_job, data, given
+from rmjax.labeling import job_flags, judge_flags, pair_flags, people_flags, report_flags, rule_flags
+from rmjax.labeling.job_flags import DIMENSION, OUTPUT, Job, checked_job, data, given
 
 judge_flags.define()
 rule_flags.define()
+for module in (job_flags, people_flags, pair_flags, judge_flags, rule_flags, report_flags):
+    flags.adopt_module_key_flags(module)  # so that --help shows them
 
 
 def main() -> None:
@@ -21,18 +25,17 @@ def main() -> None:
     if job is Job.REPORT:
         _report()
     elif job in (Job.PEOPLE, Job.EXPORT):
-        people_flags.run(label_tasks.opened, label_tasks.sureness)
+        people_flags.run(label_tasks.opened, label_tasks.files, label_tasks.sureness)
     else:
         _by_machine(given(DIMENSION), given(OUTPUT), by_rule=job is Job.RULE)
 
 
 def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
-    from rmjax.datasets.tasks import task_files  # here, as all imports below: each job needs few of them
-    from rmjax.labeling import ai, labeled, replaced
+    from rmjax.labeling import ai, labeled, replaced  # here, as all imports below: each job needs few of them
 
     check_bucket(output)
     settings = None if by_rule else judge_flags.judge_settings(dimension=dimension, output=output)
-    replaced.check_unread([output, *([settings.orders_path] if settings else [])], task_files(given(TASKS)))
+    replaced.check_unread([output, *([settings.orders_path] if settings else [])], label_tasks.files())
     if settings is None:
         labeler = rule_flags.rule_labeler(dimension=dimension)
         labeled.label_with(labeler, label_tasks.chosen(), output)

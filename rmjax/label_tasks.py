@@ -4,20 +4,24 @@ Labeling comes before both, so it is given these as functions. Each of them is i
 """
 
 from rmjax.labeling import pair_flags
-from rmjax.labeling.job_flags import DIMENSION, OUTPUT, TASKS, data, given
+from rmjax.labeling.job_flags import DIMENSION, TASKS, data, given
 from rmjax.labeling.pairing import Sureness
 from rmjax.preferences.record import Preference
 from rmjax.preferences.tasks import Task
 
 
 def opened() -> tuple[Task, ...]:
-    """The tasks of --tasks; ConfigError where the judgments would be written over one of its files."""
-    from rmjax.datasets.tasks import open_tasks, task_files
-    from rmjax.labeling.judged import gold_path
-    from rmjax.labeling.replaced import check_unread
+    """The tasks of --tasks."""
+    from rmjax.datasets.tasks import open_tasks
 
-    check_unread([given(OUTPUT), gold_path(given(OUTPUT))], task_files(given(TASKS)))
     return open_tasks(given(TASKS), data(), dimension=given(DIMENSION))
+
+
+def files() -> list[str]:
+    """The files among --tasks, which no judgments may replace."""
+    from rmjax.datasets.tasks import task_files
+
+    return task_files(given(TASKS))
 
 
 def sureness(workdir: str, head: str | None) -> Sureness:

@@ -1,6 +1,8 @@
 """What is the same for all studies: the command, the file of results and the figure."""
 
 import json
+import re
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from rmjax.training.machine import use_machine
 RESULTS, FIGURE = "results.jsonl", "figure.png"
 Row = dict[str, Any]
 _MADE = ("data.train", "data.validation", "logging.tensorboard")  # studies.models sets them for every model
+_CONFIG = re.compile(r"--?config(=|$)")
 _EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
@@ -61,7 +64,9 @@ def run_study(
     Both lie in the workdir at the end, ``results.jsonl`` and ``figure.png``. The same command takes models that were
     trained before as they are; ``--draw`` draws the results again without measuring.
     """
-    config = config_flags.DEFINE_config_file("config", str(_EXPERIMENTS / f"{name}.py"), "What the models are.")
+    if not any(_CONFIG.match(argument) for argument in sys.argv[1:]):
+        sys.argv.insert(1, f"--config={_EXPERIMENTS / name}.py")  # a default would be read before errors are explained
+    config = config_flags.DEFINE_config_file("config", None, "What the models are.")
     workdir = flags.DEFINE_string("workdir", f"runs/{name}", "The folder of the study.")
     draw = flags.DEFINE_bool("draw", False, "Draw the figure of results that are there.")
 

@@ -15,9 +15,12 @@ from test_training_resume import read_lines
 from tiny_run import tiny_config, write_rows
 
 from rmjax.config import to_json
+from rmjax.errors import UserError
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.files import GrowingObject
+from rmjax.labeling.people_job import PeopleJob, serve
+from rmjax.labeling.store import Store
 from rmjax.scoring.scored_files import score_file
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.loop import train
@@ -180,3 +183,12 @@ def test_a_bucket_of_another_kind_is_refused():
     config = tiny_config("rows.jsonl")
     with pytest.raises(WorkdirError, match=re.escape("it must be a folder or gs://")):
         open_workdir("s3://bucket/run", config)
+
+
+def test_what_people_judge_is_not_written_over_a_file_of_another_store(buckets: Buckets, tmp_path: pathlib.Path):
+    job = PeopleJob(output="gs://bucket/out.jsonl", store=f"{tmp_path}/job.sqlite", dimension="brevity")
+    buckets.put("bucket", "out.gold.jsonl", SCORED.encode())
+    for message in ("is there, but no store", "is there already, and .*line 1 has no label"):
+        with pytest.raises(UserError, match=f"gs://bucket/out.gold.jsonl {message}"):
+            serve(job, lambda: pytest.fail("nothing may be opened"))
+        Store(f"{tmp_path}/job.sqlite").close()

@@ -55,7 +55,7 @@ def test_a_rule_judges_by_characters_tokens_or_a_pattern(tmp_path, tasks, server
         (("--pattern=please", "--unwanted"), [1.0, 0.0]),
     ]:
         output = tmp_path / "labels.jsonl"
-        done = server.run("-m", "rmjax.label", "--judge=rule", f"--tasks={tasks}", "--dimension=d",
+        done = server.run("-m", "rmjax.label", "--judge=rule", f"--tasks={tasks}", "--dimension=brevity",
                           f"--output={output}", *flags)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert probabilities(output) == wanted
@@ -117,6 +117,7 @@ def test_a_limit_takes_the_first_pairs_in_the_rule_s_order_and_a_higher_one_goes
     (["--judge=openai", "--model=m", "--votes=0"], "votes is 0"),
     (["--judge=openai", "--model=m", "--gold=g.jsonl"], "--gold does nothing with --judge=openai, only with"),
     (["--judge=rule", "--unwanted"], "--unwanted is given without the --pattern"),
+    (["--judge=rule", "--dimension=wit"], "--dimension is 'wit'; without --pattern the rule is that the briefer"),
     (["--judge=rule", "--pattern=("], r"'\(' is no regular expression"),
     (["--judge=rule", "--tie_margin=-1"], "tie_margin is -1.0"),
     (["--judge=rule", "--pattern=x", "--tokenizer=y"], "--pattern and --tokenizer are both given"),
@@ -206,3 +207,9 @@ def test_an_ai_judge_replaces_labels_of_its_store_and_nothing_else(tmp_path, peo
     store.unlink()
     with pytest.raises(ConfigError, match=r"out.jsonl is there, but no store .*out.answers.sqlite"):
         label_with_ai(mine, chosen, tell=told.append)
+
+
+def test_help_shows_the_flags_of_all_jobs(server):
+    said = server.run("-m", "rmjax.label", "--help").stdout
+    for flag in ("--tasks", "--annotators_per_pair", "--pairs", "--limit", "--pattern", "--data"):
+        assert f"{flag}:" in said or f"{flag[:2]}[no]{flag[2:]}:" in said

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import random
 import re
 import signal
@@ -185,15 +186,29 @@ def test_a_file_that_the_job_has_not_written_is_never_written_over(tmp_path):
             serve(dataclasses.replace(job, gold=path), opened(tasks))
 
 
+def test_nobody_works_for_an_output_that_could_not_be_written(tmp_path):
+    tasks = str(write_tasks(tmp_path / "tasks.jsonl", rows(2)))
+    job = PeopleJob(output=str(tmp_path / "out.jsonl"), dimension="brevity", store=str(tmp_path / "job.sqlite"))
+    Store(job.store_path).close()
+    for name in ("out.jsonl", "out.gold.jsonl"):
+        for source in ("ai", "human"):
+            row = {"prompt": "Q", "chosen": "a", "rejected": "b", "source": source}
+            file = write_tasks(tmp_path / name, [row])
+            with pytest.raises(ConfigError, match=f"{name} is there already, and .*right would be a new file"):
+                serve(job, opened(tasks))
+            assert json.loads(file.read_text()) == row
+            file.unlink()
+
+
 def test_what_people_judge_is_never_replaced(tmp_path):
-    """Not even where it was exported before, and the store is there."""
-    row = rows(1)[0] | {"source": "human", "comparisons": [{"left": 0, "right": 1, "judged_at": "now"}]}
-    tasks = write_tasks(tmp_path / "tasks.jsonl", [row])
-    before = tasks.read_bytes()
-    Store(f"{tmp_path}/job.sqlite").close()
-    said = run(f"--tasks={tasks}", f"--output={tasks}", f"--store={tmp_path}/job.sqlite", "--dimension=brevity", code=2)
-    assert "tasks.jsonl, which is judged; right would be another file" in said
-    assert tasks.read_bytes() == before
+    for name in ("tasks.jsonl", "pairs.gold.jsonl"):
+        tasks = write_tasks(tmp_path / name, rows(2))
+        before = tasks.read_bytes()
+        Store(f"{tmp_path}/job.sqlite").close()
+        output = f"--output={tmp_path}/{name.replace('.gold', '')}"
+        said = run(f"--tasks={tasks}", output, f"--store={tmp_path}/job.sqlite", "--dimension=brevity", code=2)
+        assert f"{name}, which is judged; right would be another file" in said
+        assert tasks.read_bytes() == before
 
 
 def test_the_pairs_that_a_run_is_least_sure_of_come_first(tmp_path):

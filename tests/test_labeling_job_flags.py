@@ -28,7 +28,7 @@ CODE = """if True:
         try:
             made.append(job_flags.checked_job().name)
             if "--run" in sys.argv:
-                people_flags.run(lambda: "tasks", make_sureness)
+                people_flags.run(lambda: "tasks", list, make_sureness)
         except UserError as error:
             made.append(str(error))
         print(json.dumps(made))

@@ -94,22 +94,52 @@ def test_judgments_that_were_all_taken_back_do_not_stay_in_the_export_unsaid(tmp
     assert output.read_bytes() == before
 
 
-@pytest.mark.parametrize("there", [
-    {"source": "ai"}, {"source": "human"}, {},
-    {"source": "human", "comparisons": [{"left": 0, "right": 1, "probability": 1.0}]},
-])  # fmt: skip
-def test_an_export_replaces_nothing_but_what_people_judged(tmp_path, clock, there):
-    store = make_store(tmp_path / "job.sqlite", make_tasks(2))
-    annotator = Annotator(store, PageSettings(question="Which?", rules=Rules()), clock, "mia")
+def exported(folder, clock, name: str):
+    """A store with a gold pair of which, as of a task, a judgment was taken back; and where it was exported then."""
+    folder.mkdir()
+    task = Task(id="gold:0", prompt="q", responses=("good", "bad"))
+    store = make_store(folder / "job.sqlite", make_tasks(3), (GoldPair(task=task, answer=Side.LEFT),))
+    annotator = Annotator(store, PageSettings(question="Which?", rules=Rules(gold_rate=1.0)), clock, name)
     annotator.judge("first")
-    output = tmp_path / "out.jsonl"
-    export_judged(store, str(output))
     annotator.judge("second")
-    export_judged(store, str(output))  # its own it does replace
-    kept = output.read_bytes()
-    for file in (output, tmp_path / "out.gold.jsonl"):
-        file.write_text(json.dumps(there) + "\n")
-        with pytest.raises(ConfigError, match=rf"--output: {file} is there already, and .*line 1 has "):
-            export_judged(store, str(output))
-        assert json.loads(file.read_text()) == there
-        output.write_bytes(kept)
+    export_judged(store, str(folder / "out.jsonl"))
+    annotator.undo()
+    annotator.judge("tie")
+    return store, folder / "out.jsonl"
+
+
+def test_an_export_replaces_what_the_store_has_judged_and_nothing_else(tmp_path, clock):
+    store, output = exported(tmp_path / "mine", clock, "mia")
+    gold = tmp_path / "mine" / "out.gold.jsonl"
+    before = output.read_text()
+    export_judged(store, str(output))  # also what was taken back since
+    assert output.read_text() != before
+    kept = {file: file.read_text() for file in (output, gold)}
+    _, other = exported(tmp_path / "other", clock, "ben")
+    known = json.loads(kept[gold])
+    for comparison in known["comparisons"]:
+        for name in ("annotator", "judged_at", "shown_first"):
+            del comparison[name]
+    for wrong in (
+        json.dumps(GOLD[0] | {"source": "human"}) + "\n", json.dumps(known) + "\n", before + other.read_text(),
+        json.dumps(known | {"comparisons": [3]}) + "\n", kept[output].replace('"human"', '"ai"'), "{\n",
+    ):  # fmt: skip
+        for file in (output, gold):
+            file.write_text(wrong)
+            there = {path: path.read_text() for path in (output, gold)}
+            with pytest.raises(ConfigError, match=rf"--output: {file} is there already, and .*right would be a new f"):
+                export_judged(store, str(output))
+            assert {path: path.read_text() for path in (output, gold)} == there
+            file.write_text(kept[file])
+    export_judged(store, str(output))
+
+
+def test_known_answers_are_no_judgments_of_their_pairs(tmp_path, clock):
+    """With nothing else there, neither file is written."""
+    store, _ = exported(tmp_path / "mine", clock, "mia")
+    gold = write_tasks(tmp_path / "pairs.gold.jsonl", [GOLD[0] | {"source": "human"}])
+    before = gold.read_bytes()
+    with pytest.raises(ConfigError, match=r"pairs.gold.jsonl, line 1 has what was not judged in .*job.sqlite"):
+        export_judged(store, str(tmp_path / "pairs.jsonl"))
+    assert gold.read_bytes() == before
+    assert not (tmp_path / "pairs.jsonl").exists()

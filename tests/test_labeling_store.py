@@ -1,11 +1,16 @@
 """The store goes on with the job that it was begun with, and with no other."""
 
+import contextlib
+import sqlite3
+
 import pytest
-from labeling_cases import make_store, make_tasks
+from labeling_cases import Annotator, Clock, make_store, make_tasks
 
 from rmjax.errors import UserError
 from rmjax.labeling.handing import Rules, find_progress
-from rmjax.labeling.pairing import PairRule, choose_pairs
+from rmjax.labeling.judged import export_judged
+from rmjax.labeling.page import PageSettings
+from rmjax.labeling.pairing import Pair, PairRule, choose_pairs
 from rmjax.labeling.store import Store
 from rmjax.preferences.tasks import Task
 
@@ -42,3 +47,58 @@ def test_without_create_a_store_must_be_there(tmp_path):
     with pytest.raises(UserError, match="no such store"):
         Store(str(tmp_path / "none" / "at all"), create=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def held(tmp_path, monkeypatch):
+    """A store while another process writes to it for longer than is waited."""
+    monkeypatch.setattr("rmjax.labeling.store._WAIT_S", 0.05)
+    store = make_store(tmp_path / "job.sqlite", make_tasks(2))
+    with contextlib.closing(sqlite3.connect(tmp_path / "job.sqlite", isolation_level=None)) as other:
+        yield store, other
+
+
+def test_a_store_that_is_locked_for_long_is_told_of(tmp_path, held):
+    store, other = held
+    other.execute("BEGIN IMMEDIATE")
+    pairs = choose_pairs(make_tasks(3)[2:], PairRule.ALL)
+    for work in (lambda: store.add(pairs), lambda: export_judged(store, str(tmp_path / "out.jsonl"))):
+        with pytest.raises(UserError, match=r"job\.sqlite is open in another run; wait for its end"):
+            work()
+    other.execute("ROLLBACK")
+    store.add(pairs)
+
+
+def test_a_full_disk_is_told_of_and_leaves_all_as_it_was(tmp_path):
+    store = make_store(tmp_path / "job.sqlite", make_tasks(2))
+    with store.transaction() as database:
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(UserError, match=r"SQLite can't use it \(database or disk is full\); right would be .*space"):
+        store.add(choose_pairs(make_tasks(2000)[2:], PairRule.ALL))
+    assert find_progress(store, "mia", Rules()).wanted == 2
+
+
+def test_the_page_says_so_where_a_judgment_can_not_be_stored(held):
+    store, other = held
+    mia = Annotator(store, PageSettings(question="Which?"), Clock(), "mia")
+    lease, token = mia.field("lease"), mia.field("form_token")
+    other.execute("BEGIN IMMEDIATE")
+    assert mia.judge("first") == 503
+    assert "was not stored" in mia.page
+    assert "sqlite" not in mia.page  # where files lie is nothing for annotators
+    other.execute("ROLLBACK")
+    form = {"lease": lease, "form_token": token, "answer": "first"}
+    assert mia.client.post("/judge", data=form).status_code == 200
+    assert find_progress(store, "mia", Rules()).mine == 1
+
+
+def test_a_task_that_another_start_has_added_meanwhile_keeps_its_pairs(tmp_path):
+    first, second = (Store(str(tmp_path / "job.sqlite")) for _ in range(2))
+    tasks = [Task(id=name, prompt=name, responses=("a", "b", "c")) for name in ("one", "two")]
+    assert first.new_tasks(tasks) == second.new_tasks(tasks) == tasks
+    assert first.add([Pair(task=tasks[0], left=0, right=1)]) == 1
+    assert second.add([Pair(task=tasks[0], left=1, right=2), Pair(task=tasks[1], left=0, right=2)]) == 1
+    with first.transaction() as database:
+        found = database.execute("SELECT task, left, right FROM pairs ORDER BY number").fetchall()
+    assert [tuple(row) for row in found] == [("one", 0, 1), ("two", 0, 2)]

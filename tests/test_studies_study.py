@@ -98,6 +98,11 @@ def test_the_command_leaves_results_and_a_figure_and_draws_them_again(server, tm
         refused = server.run("-c", CODE, f"--workdir={tmp_path}", f"--config.{name}={value}")
         assert refused.returncode == 2
         assert f"--config.{name} is given; right would be none" in refused.stderr
+    refused = server.run("-c", CODE, f"--workdir={tmp_path}", "--config.stepz=3")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
+        "error: --config.stepz=3: the config has no such field; did you mean --config.steps?"
+    )
     assert not list(tmp_path.iterdir())
     for more in ("--config.steps=7", "--draw"):
         done = server.run("-c", CODE, f"--workdir={tmp_path}", more)

@@ -14,7 +14,7 @@ from rmjax.labeling.judge_report import CostEstimate, JudgeReport, Usage, estima
 from rmjax.labeling.judge_run import Asked, Verdict, ask_all, settled
 from rmjax.labeling.judge_settings import JudgeSettings
 from rmjax.labeling.judge_store import AnswerStore
-from rmjax.labeling.replaced import check_of_store, check_replaced
+from rmjax.labeling.replaced import check_replaced, check_store
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
 from rmjax.preferences.write import write_preferences
 
@@ -84,9 +84,10 @@ def label_with_ai(
 
 def _check_outputs(settings: JudgeSettings) -> None:
     """ConfigError where the labels would replace what isn't theirs."""
-    for output in (settings.output, settings.orders_path):
+    outputs = (settings.output, settings.orders_path)
+    for output in outputs:
         check_replaced(output, Source.AI)
-        check_of_store(output, settings.store_path)
+    check_store(outputs, settings.store_path)
 
 
 def _planned(preferences: Sequence[Preference], settings: JudgeSettings) -> tuple[list[_Task], dict[str, Question]]:

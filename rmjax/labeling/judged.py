@@ -4,14 +4,15 @@ import dataclasses
 import sqlite3
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from absl import logging
 from etils import epath
 
+from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
-from rmjax.labeling.replaced import check_replaced
+from rmjax.labeling.replaced import rows_replaced
 from rmjax.labeling.store import Store
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Strength
 from rmjax.preferences.tasks import Task
@@ -120,16 +121,50 @@ def gold_path(output: str) -> str:
     return f"{stem}.gold{output[len(stem) :]}"
 
 
+def check_exported(store: Store, output: str) -> None:
+    """ConfigError where ``output`` or its ``gold_path`` is there and holds anything but judgments made in this store.
+
+    Source human doesn't tell: known answers and published preferences have it too, and other jobs' exports. But a
+    store never forgets a judgment: all that was ever exported from it is in it, by annotator, time and first side.
+    """
+    there = [
+        (file, origin, one)
+        for file in (output, gold_path(output))
+        for origin, row in rows_replaced(file, Source.HUMAN)
+        for one in _made(row)
+    ]
+    # Read after the files, which may be those of an export that has just ended, with judgments of a moment ago.
+    with store.transaction() as database:
+        made = {tuple(row) for row in database.execute("SELECT annotator, judged_at, shown_first FROM judgments")}
+    for file, origin, one in there:
+        if one not in made:
+            raise ConfigError(
+                f"--output: {file} is there already, and {origin} has what was not judged in {store.path}; right would "
+                "be a new file, or the --store that belongs to it"
+            )
+
+
+def _made(row: Mapping[str, object]) -> list[tuple[str, ...]]:
+    """By what the judgments of a row are known again; an empty tuple for what no export has written."""
+    comparisons = row.get("comparisons")
+    if not isinstance(comparisons, list) or not comparisons:
+        return [()]
+    found = []
+    for one in comparisons:
+        values = [one.get(name) for name in ("annotator", "judged_at", "shown_first")] if isinstance(one, dict) else []
+        found.append(tuple(values) if all(isinstance(value, str) for value in values) else ())
+    return found
+
+
 def export_judged(store: Store, output: str) -> None:
     """Writes the judgments that stand to a file of preferences, whole or not at all, and those of gold pairs to another
     one beside it (``gold_path``); no file where it would be empty.
 
     Raises:
-      ConfigError: where one of the files holds anything but what people judged; both then stay as they were.
+      ConfigError: as ``check_exported``; then neither is written.
       ReportedError: where no judgment stands any more, but ``output`` has some of before.
     """
-    for file in (output, gold_path(output)):
-        check_replaced(file, Source.HUMAN)
+    check_exported(store, output)
     judged = read_judged(store)
     if judged.gold_preferences:
         write_preferences(gold_path(output), judged.gold_preferences)

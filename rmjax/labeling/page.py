@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import jinja2
+from absl import logging
 from fastapi import Depends, FastAPI, HTTPException, Request
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from rmjax.errors import UserError
 from rmjax.labeling.handing import Answer, Rules, Taken, find_progress, hand_out, judge, release, undo
 from rmjax.labeling.page_guard import Guard, read_form
 from rmjax.labeling.people import SESSION_SECONDS, People, Session, SignInError
@@ -83,6 +85,7 @@ def make_app(store: Store, settings: PageSettings, clock: Callable[[], float] = 
     app.post("/undo")(page.undo)
     app.mount("/static", StaticFiles(directory=FILES / "static"))
     app.exception_handler(AnyHTTPException)(page.refuse)
+    app.exception_handler(UserError)(page.tell_of_store)
     app.add_middleware(Guard, hosts=settings.hosts)
     return app
 
@@ -164,6 +167,12 @@ class _Page:
     async def refuse(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, AnyHTTPException)
         return self._render("refused.html", error.status_code, message=error.detail)
+
+    async def tell_of_store(self, request: Request, error: Exception) -> Response:
+        """For the annotator that it wasn't stored; why, and which file, for whoever reads the log."""
+        logging.error("%s", error)
+        message = "What you did was not stored. Please try again; if that doesn't help, tell whoever runs this page."
+        return self._render("refused.html", 503, message=message)
 
     def _session(self, request: Request) -> Session | None:
         cookie = request.cookies.get(self._cookie)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from rmjax.labeling.job_flags import DIMENSION, GOLD, OUTPUT, STORE, TASKS, data, given, one_of
+from rmjax.labeling.judged import gold_path
 from rmjax.labeling.pair_flags import PAIRS, PAIRS_PER_TASK, MakeSureness, sureness
 from rmjax.labeling.people_job import PeopleJob, export, serve
+from rmjax.labeling.replaced import check_unread
 from rmjax.preferences.tasks import Task
 
 _QUESTION = flags.DEFINE_string("question", None, "What is asked; the four dimensions have a question of their own.")
@@ -20,13 +22,19 @@ _EXPORT = flags.DEFINE_bool("export", False, "Writes what people have judged so 
 _PORT = flags.DEFINE_integer("port", 8000, "The port; 0 for any that is free.", lower_bound=0, upper_bound=65535)
 
 
-def run(tasks: Callable[[], Sequence[Task]], make_sureness: MakeSureness) -> None:
-    """Does what the flags ask for; ``tasks`` opens what is judged."""
+def run(tasks: Callable[[], Sequence[Task]], files: Callable[[], Sequence[str]], make_sureness: MakeSureness) -> None:
+    """Does what the flags ask for; ``tasks`` opens what is judged, and ``files`` names those that it reads.
+
+    ConfigError where the judgments would replace one of them.
+    """
     if _EXPORT.value:
         export(_described_job())
     else:
         given(TASKS)
-        serve(_described_job(), tasks, sureness(make_sureness))
+        given(DIMENSION)
+        job = _described_job()
+        check_unread((job.output, gold_path(job.output)), files())
+        serve(job, tasks, sureness(make_sureness))
 
 
 def _described_job() -> PeopleJob:

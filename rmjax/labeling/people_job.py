@@ -12,15 +12,14 @@ from rmjax.config import ConfigError, OnError
 from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.gold import read_gold
 from rmjax.labeling.handing import Rules
-from rmjax.labeling.judged import export_judged, gold_path
+from rmjax.labeling.judged import check_exported, export_judged, gold_path
 from rmjax.labeling.pairing import PairRule, Sureness, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
-from rmjax.labeling.replaced import check_of_store, check_replaced
+from rmjax.labeling.replaced import check_store
 from rmjax.labeling.store import Store
 from rmjax.listening import bound
 from rmjax.preferences.files import find_files
-from rmjax.preferences.record import Source
 from rmjax.preferences.tasks import Task, each_once
 from rmjax.preferences.write import checked_name
 
@@ -78,7 +77,7 @@ def serve(job: PeopleJob, tasks: Callable[[], Sequence[Task]], sureness: Surenes
 
     if job.dimension is None:
         raise ConfigError("--dimension is missing; the page asks which response is better on one")
-    check_bucket(checked_name(job.output))  # now, rather than when people have worked for it
+    check_bucket(checked_name(job.output))  # this and what would be replaced: now, not when people have worked for it
     question = find_question(job.dimension, job.question)
     hosts = allowed_hosts(job.host, by_token=job.tokens is not None)
     tokens = None if job.tokens is None else read_tokens(job.tokens)
@@ -97,13 +96,13 @@ def serve(job: PeopleJob, tasks: Callable[[], Sequence[Task]], sureness: Surenes
 def _check_not_lost(job: PeopleJob) -> None:
     """ConfigError where the job would write over a file that it hasn't written."""
     files = (job.output, gold_path(job.output))
-    for file in files:
-        check_of_store(file, job.store_path)
+    check_store(files, job.store_path)
     known = [] if job.gold is None else find_files(job.gold)
     if lost := {os.path.realpath(file) for file in known} & {os.path.realpath(file) for file in files}:
         raise ConfigError(f"--gold: {lost.pop()} is where the judgments are written; right would be another --output")
-    for file in files:
-        check_replaced(file, Source.HUMAN)
+    if os.path.exists(job.store_path):
+        with contextlib.closing(Store(job.store_path, create=False)) as store:
+            check_exported(store, job.output)
 
 
 def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Sureness | None) -> Store:
@@ -117,8 +116,8 @@ def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Su
     store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
     # The name is in the page's cookies; by the secret nobody can tell when the next gold pair comes.
     store.keep({"store": secrets.token_hex(4), "secret": secrets.token_hex(16)})
-    store.add(pairs)
+    added = store.add(pairs)
     store.add_gold(gold)
     logging.info("%s: %d tasks, %d of them new with %d pairs; %d gold pairs", job.store_path, len(tasks), len(new),
-                 len(pairs), len(gold))  # fmt: skip
+                 added, len(gold))  # fmt: skip
     return store

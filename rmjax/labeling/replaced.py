@@ -1,7 +1,7 @@
 """What labels may replace: those that were written in the same way, and never what is judged."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from etils import epath
 
@@ -13,9 +13,15 @@ from rmjax.preferences.record import FileError, Source
 
 
 def check_replaced(output: str, source: Source) -> None:
-    """ConfigError where there is a file of that name that holds anything but labels of that source.
+    """ConfigError where there is a file of that name that holds anything but labels of that source."""
+    for _ in rows_replaced(output, source):
+        pass
 
-    Of people's each judgment must have its time, which known answers and data from elsewhere seldom have.
+
+def rows_replaced(output: str, source: Source) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yields (origin, row) for the rows of a file of that name, none where there is none or nothing is in it.
+
+    ConfigError at the first that is no label of that source, and for a file that can't be read.
     """
     file = epath.Path(output)
     if not file.is_file() or not file.stat().length:
@@ -23,28 +29,26 @@ def check_replaced(output: str, source: Source) -> None:
     right = f"right would be a new file, or one of labels of source {source.value}"
     try:
         for origin, row in read_file(output):
-            if found := _other(row, source):
+            if not isinstance(row, Mapping) or row.get("source") != source.value:
+                found = (
+                    f"source {shown(row.get('source'))}" if isinstance(row, Mapping) and "source" in row else "no label"
+                )
                 raise ConfigError(f"--output: {output} is there already, and {origin} has {found}; {right}")
+            yield origin, row
     except FileError as error:
         raise ConfigError(f"--output: {output} is there already, and holds no labels ({error}); {right}") from None
 
 
-def _other(row: object, source: Source) -> str | None:
-    """What the row is instead of labels of that source; None where it is these."""
-    if not isinstance(row, Mapping) or "source" not in row:
-        return "no label"
-    if row["source"] != source.value:
-        return f"source {shown(row['source'])}"
-    judgments = row.get("comparisons")
-    timed = isinstance(judgments, list) and all(isinstance(one, Mapping) and "judged_at" in one for one in judgments)
-    return "judgments without judged_at" if source is Source.HUMAN and not timed else None
-
-
-def check_of_store(output: str, store: str) -> None:
-    """ConfigError where there is a file of that name, but not the store that it would have been written from."""
-    if epath.Path(output).exists() and not os.path.exists(store):
-        right = "right would be a new file, or the --store that belongs to it"
-        raise ConfigError(f"--output: {output} is there, but no store {store} from which it was written; {right}")
+def check_store(outputs: Iterable[str], store: str) -> None:
+    """ConfigError where a file that is to be written is there already, but not the store that it would be from."""
+    if os.path.exists(store):  # it is always in a local folder
+        return
+    for output in outputs:
+        if epath.Path(output).exists():
+            raise ConfigError(
+                f"--output: {output} is there, but no store {store} from which it was written; right would be a new "
+                "file, or the --store that belongs to it"
+            )
 
 
 def check_unread(outputs: Iterable[str], read: Iterable[str]) -> None:

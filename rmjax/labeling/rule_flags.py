@@ -25,6 +25,11 @@ def rule_labeler(*, dimension: str) -> RuleLabeler:
     if pattern is None:
         if unwanted:
             raise UserError("--unwanted is given without the --pattern that is to be found less often")
+        if dimension != "brevity":
+            raise UserError(
+                f"--dimension is {dimension!r}; without --pattern the rule is that the briefer is better, so right "
+                "would be brevity"
+            )
         count = characters if file is None else tokens_by(file)
         return brevity(count=count, tie_margin=tie_margin, dimension=dimension)
     if file is not None:

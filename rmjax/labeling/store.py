@@ -91,7 +91,7 @@ class Store:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All of the block or nothing, and nobody else's writing within it; on the disk when the block ends.
 
-        UserError where somebody else holds the file for too long, or its disk is full.
+        UserError, and nothing, where somebody else writes for longer than is waited, or the disk is full.
         """
         with self._lock, explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
@@ -151,16 +151,19 @@ class Store:
             )
         return [task for task in tasks if task.id not in known]
 
-    def add(self, pairs: Sequence[Pair]) -> None:
-        """Adds pairs of new tasks, after those that are there; those that another start has added since stay."""
+    def add(self, pairs: Sequence[Pair]) -> int:
+        """Adds pairs of new tasks, after those that are there; how many. A task that another start has added since
+        keeps the pairs that it has."""
         with self.transaction() as database:
-            for pair in pairs:
+            known = {name for (name,) in database.execute("SELECT id FROM tasks")}
+            new = [pair for pair in pairs if pair.task.id not in known]
+            for pair in new:
                 row = (pair.task.id, pair.task.texts())
                 database.execute("INSERT INTO tasks VALUES (?, ?) ON CONFLICT DO NOTHING", row)
                 database.execute(
-                    "INSERT INTO pairs (task, left, right) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    (pair.task.id, pair.left, pair.right),
+                    "INSERT INTO pairs (task, left, right) VALUES (?, ?, ?)", (pair.task.id, pair.left, pair.right)
                 )
+        return len(new)
 
     def add_gold(self, pairs: Sequence[GoldPair]) -> None:
         """Adds the gold pairs that aren't there yet; UserError where one has another answer than in the store."""
