@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from untrained import random_text, untrained_config, write_run
+from test_evaluation_evaluate import pairs
+from untrained import untrained_config, write_run
 
 from rmjax.evaluation.evaluate import EvaluationError, evaluate
 from rmjax.models.reward import HEAD_KERNEL
@@ -13,25 +14,13 @@ from rmjax.training.trained import load_trained
 HEADS = ("helpfulness", "brevity")
 
 
-def pairs(path, dimension: str, *, seed: int, count: int = 40) -> str:
-    rng = np.random.default_rng(seed)
-    rows = [
-        {
-            "prompt": random_text(rng, 9),
-            "chosen": f" {random_text(rng, 9)}",
-            "rejected": f" {random_text(rng, 9)} no",
-            "dimension": dimension,
-        }
-        for _ in range(count)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def specs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    return [pairs(folder / f"{name}.jsonl", name, seed=seed) for seed, name in enumerate((*HEADS, "wit"))]
+    return [
+        pairs(folder / f"{name}.jsonl", dimension=name, seed=seed, count=40)
+        for seed, name in enumerate((*HEADS, "wit"))
+    ]
 
 
 @pytest.fixture(scope="module")
