@@ -7,7 +7,6 @@ import pytest
 from labeling_cases import Clock, make_store
 
 from rmjax.labeling.handing import Answer, Rules, enter, find_progress, hand_out, judge, undo
-from rmjax.labeling.judge_question import pairs_of
 from rmjax.labeling.judged import export_judged, read_judged
 from rmjax.labeling.pairing import PairRule, choose_pairs, to_judge
 from rmjax.labeling.rule import BREVITY
@@ -15,7 +14,7 @@ from rmjax.labeling.store import Store
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Preference, Text
-from rmjax.preferences.tasks import Task, read_tasks
+from rmjax.preferences.tasks import Task, compared_pairs, read_tasks
 
 SIZES = (2, 3, 4, 8)
 """Responses of the tasks, of which each has another prompt."""
@@ -75,7 +74,7 @@ def test_a_machine_s_labels_of_the_same_tasks_weigh_the_same(tmp_path):
     unjudged = to_judge(choose_pairs(opened, PairRule.ALL), "helpfulness")
     assert totals(people) == pytest.approx(totals(map(BREVITY.judge, unjudged)))
     for one, other in zip(people, unjudged, strict=True):
-        of_people, of_judge = ({(p.left, p.right): p.weight for p in pairs_of(source)} for source in (one, other))
+        of_people, of_judge = (compared_pairs(source.comparisons) for source in (one, other))
         assert of_people == pytest.approx(of_judge)
 
 

@@ -1,5 +1,6 @@
 """Responses that nobody has compared are read as all their pairs, beside every form that holds judgments."""
 
+import itertools
 import json
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from rmjax.config import OnError
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
-from rmjax.preferences.record import Message, RowError
-from rmjax.preferences.tasks import Task, each_once, read_tasks
+from rmjax.preferences.record import Comparison, Message, RowError
+from rmjax.preferences.tasks import Task, compared_pairs, each_once, read_tasks
 
 DEFAULTS = RowDefaults("helpfulness")
 USER = {"role": "user", "content": "Name a prime."}
@@ -171,3 +172,22 @@ def test_utilities_stay_with_their_dimension_and_no_other(tmp_path):
     (task,) = read(written(tmp_path, row | {"comparisons": [{"left": 0, "right": 1}]}))
     assert task.to_judge(task.pairs(), "wit").utilities == (1.0, 2.0)
     assert task.to_judge(task.pairs(), "honesty").utilities is None
+
+
+def test_each_pair_comes_once_with_all_its_weight_whichever_way_round():
+    for made in itertools.permutations([(0, 1, 0.5), (1, 0, 0.25), (2, 1, 1.0)]):
+        comparisons = [Comparison(left=left, right=right, weight=weight) for left, right, weight in made]
+        found = compared_pairs(comparisons)
+        assert len(found) == 2
+        assert {frozenset(pair): weight for pair, weight in found.items()} == {
+            frozenset((0, 1)): 0.75, frozenset((1, 2)): 1.0,
+        }  # fmt: skip
+        firsts = [(left, right) for left, right, _ in made if (left, right) in found]
+        assert firsts == list(found)
+        turned = [place for place, (left, right, _) in enumerate(made) if (left, right) not in found]
+        assert all((made[place][1], made[place][0]) in [one[:2] for one in made[:place]] for place in turned)
+
+
+def test_what_nobody_has_compared_has_no_comparisons(tmp_path):
+    (task,) = read(written(tmp_path, {"prompt": "p", "responses": ["a", "b", "c"]}))
+    assert task.compared == ()

@@ -89,7 +89,7 @@ class Preference:
       prompt: plain text, or the messages of a conversation.
       responses: plain texts (laid after the prompt as they are, without a separator), or the messages that follow.
         Prompt and responses are of one kind.
-      comparisons: at least one.
+      comparisons: at least one, but where a task is made of it (``rmjax.preferences.tasks``).
       dimension: what the labelers were asked to judge; a name of an open set.
       source: who judged.
       utilities: the true utility of each response on the dimension, where it is known (synthetic data).

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from absl import logging
 
 from rmjax.config import OnError
+from rmjax.preferences.conversations import read_text
 from rmjax.preferences.fields import Fields, shown
-from rmjax.preferences.groups import RowDefaults
+from rmjax.preferences.groups import RowDefaults, build, read_responses
 from rmjax.preferences.read import read_rows
 from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source, Text
-from rmjax.preferences.row_forms import ROW_FORMS, RowForm, parse_comparisons
+from rmjax.preferences.row_forms import ROW_FORMS, RowForm
 from rmjax.preferences.write import plain
 
 GOLD = "gold:"  # begins the ids of pairs with a known answer, and no others
@@ -52,11 +53,7 @@ class Task:
         """The pairs to be judged, each once, as the first judgment of it has left and right."""
         if not self.compared:
             return tuple(itertools.combinations(range(len(self.responses)), 2))
-        found: dict[tuple[int, int], None] = {}
-        for one in self.compared:
-            if (one.right, one.left) not in found:
-                found[one.left, one.right] = None
-        return tuple(found)
+        return tuple(compared_pairs(self.compared))
 
     def to_judge(self, pairs: Iterable[tuple[int, int]], dimension: str) -> Preference:
         """The task with some of its pairs, each with probability 0.5, for a labeler that judges that dimension.
@@ -89,8 +86,21 @@ class Task:
         )
 
 
+def compared_pairs(comparisons: Iterable[Comparison]) -> dict[tuple[int, int], float]:
+    """The pairs (left, right) that were compared, each once, in order, with the sum of its comparisons' weights.
+
+    Which response is left is as the first comparison of a pair has it.
+    """
+    weights: dict[tuple[int, int], float] = {}
+    for one in comparisons:
+        turned = (one.right, one.left)
+        pair = turned if turned in weights else (one.left, one.right)
+        weights[pair] = weights.get(pair, 0.0) + one.weight
+    return weights
+
+
 def task_of(preference: Preference) -> Task:
-    """The task of judging a preference's pairs anew."""
+    """The task of judging a preference's pairs anew, or every two responses where it compares none."""
     task = Task(
         id="", prompt=preference.prompt, responses=preference.responses, compared=preference.comparisons,
         dimension=preference.dimension, utilities=preference.utilities, origin=preference.origin,
@@ -167,23 +177,12 @@ def each_once(tasks: Iterable[Task], on_error: OnError = OnError.DEFAULT) -> tup
 
 
 def parse_unjudged(fields: Fields, defaults: RowDefaults) -> Preference:
-    """Responses to one prompt, of which every two are to be compared.
+    """Responses to one prompt that nobody has compared: a preference without comparisons, of which a task is made.
 
-        {"prompt": "Name a prime.", "responses": [" 7", " 9", " Eleven."]}
-
-    The comparisons of the K(K-1)/2 pairs say nothing yet: each has probability 0.5, and weight 1/(K(K-1)/2), so that no
-    prompt counts more than another.
+    {"prompt": "Name a prime.", "responses": [" 7", " 9", " Eleven."]}
     """
-    right = "a list of at least 2 responses"
-    responses = fields.sequence("responses", right=right)
-    if len(responses) < 2:
-        raise fields.error("responses", "too few responses", found=f"{len(responses)} of them", right=right)
-    pairs = list(itertools.combinations(range(len(responses)), 2))
-    comparisons = [
-        {"left": left, "right": right, "probability": 0.5, "weight": 1 / len(pairs)} for left, right in pairs
-    ]
-    row = {**fields.values, "comparisons": comparisons}
-    return parse_comparisons(Fields(row, fields.origin), defaults)
+    prompt = ("prompt", read_text(fields, "prompt"))
+    return build(fields, defaults, prompt=prompt, responses=read_responses(fields), comparisons=())
 
 
 def _is_unjudged(fields: Fields) -> bool:
