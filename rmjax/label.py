@@ -12,7 +12,8 @@ from rmjax import label_tasks
 from rmjax.command import results_alone, run
 from rmjax.files import check_bucket
 from rmjax.labeling import job_flags, judge_flags, pair_flags, people_flags, report_flags, rule_flags
-from rmjax.labeling.job_flags import DIMENSION, OUTPUT, Job, checked_job, data, given
+from rmjax.labeling.job_flags import DIMENSION, OUTPUT, data, given
+from rmjax.labeling.jobs import Job, checked_job
 
 judge_flags.define()
 rule_flags.define()

@@ -9,7 +9,7 @@ CODE = """if True:
     from absl import flags
     from rmjax import label
     from rmjax.errors import UserError
-    from rmjax.labeling import job_flags, people_flags
+    from rmjax.labeling import jobs, people_flags
 
     def serve(job, tasks, sureness):
         made.append("serves")
@@ -26,7 +26,7 @@ CODE = """if True:
         flags.FLAGS.unparse_flags()
         flags.FLAGS(["label", *arguments])
         try:
-            made.append(job_flags.checked_job().name)
+            made.append(jobs.checked_job().name)
             if "--run" in sys.argv:
                 people_flags.run(lambda: "tasks", list, make_sureness)
         except UserError as error:
@@ -34,7 +34,7 @@ CODE = """if True:
         print(json.dumps(made))
     here = [flag.name for module, defined in flags.FLAGS.flags_by_module_dict().items()
             if module.startswith("rmjax.labeling") for flag in defined]
-    heeded = set().union(*map(job_flags._heeded, job_flags.Job))
+    heeded = set().union(*map(jobs.heeded_by, jobs.Job))
     print(json.dumps([sorted(here), sorted(heeded)]))
 """
 
@@ -51,7 +51,7 @@ def made(server):
     return make
 
 
-COMMON = ["--tasks=t", "--dimension=d", "--output=o"]
+COMMON = ["--tasks=t", "--dimension=d", "--output=o.jsonl"]
 OPENED = ["--on_error=skip", "--data_dir=d", "--manual_dir=m"]
 SCORER = ["--pairs=least_sure", "--pairs_per_task=2", "--scorer_workdir=w", "--scorer_head=h"]
 
@@ -91,12 +91,15 @@ def test_a_job_takes_its_own_flags_and_names_those_that_it_would_ignore(made):
     assert len(here) > 40
 
 
-def test_a_model_is_loaded_only_to_choose_pairs_of_new_tasks(made):
+def test_a_model_is_loaded_only_to_choose_pairs_of_new_tasks_and_flags_that_do_not_fit_are_told(made):
     *found, _ = made(
         [*COMMON, *SCORER],
         ["--tasks=t", "--dimension=d", "--output=new.jsonl", *SCORER],
         [*COMMON, "--scorer_workdir=w"],
         [*COMMON, "--pairs=least_sure", "--scorer_head=h"],
+        [*COMMON, "--gold_rate=0.2", "--gold=g"],
+        [*COMMON, "--gold_rate=0.2"],
+        ["--export", "--output=o.txt"],
         run=True,
     )
     assert found == [
@@ -104,4 +107,7 @@ def test_a_model_is_loaded_only_to_choose_pairs_of_new_tasks(made):
         ["PEOPLE", "serves", "loads w h", "sure of tasks"],
         ["PEOPLE", "--scorer_workdir is 'w'; only --pairs=least_sure chooses by a model"],
         ["PEOPLE", "--scorer_head is 'h'; it names a head of the model of --scorer_workdir, which is missing"],
+        ["PEOPLE", "serves"],
+        ["PEOPLE", "--gold_rate is given without the --gold whose pairs come at that rate"],
+        ["EXPORT", "o.txt: found the suffix of another format; right would be .jsonl or .jsonl.gz"],
     ]

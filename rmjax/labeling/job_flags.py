@@ -1,6 +1,5 @@
-"""The jobs of ``python -m rmjax.label``, which flags each of them heeds, and those that several have in common."""
+"""The flags that several jobs of ``python -m rmjax.label`` have in common; ``rmjax.labeling.jobs`` says which."""
 
-import enum
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -29,54 +28,8 @@ _ON_ERROR = flags.DEFINE_enum_class(
 )  # fmt: skip
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where prepared data sets lie; TFDS's folder if not given.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "A folder of files that are read, not downloaded.")
-
-
-class Job(enum.Enum):
-    """What the command does, by the flag that asks for it."""
-
-    PEOPLE = "--judge=people"
-    EXPORT = "--export"
-    AI = "--judge=openai"
-    RULE = "--judge=rule"
-    REPORT = "--report"
-
-
-_OPENED = ("on_error", "data_dir", "manual_dir")  # of what opens data specs
-_JUDGED = ("judge", "tasks", "dimension", "output")
-_HEEDED = {  # of the flags that are named, and of which modules all
-    Job.PEOPLE: ((*_JUDGED, "store", "gold", *_OPENED), ("people_flags", "pair_flags")),
-    Job.EXPORT: (("judge", "output", "store", "export"), ()),
-    Job.AI: ((*_JUDGED, "store", *_OPENED), ("judge_flags", "pair_flags")),
-    Job.RULE: ((*_JUDGED, *_OPENED), ("rule_flags", "pair_flags")),
-    Job.REPORT: (("dimension", "gold", *_OPENED), ("report_flags",)),
-}
-
-
-def checked_job() -> Job:
-    """The job that the flags ask for; UserError where one of those that are given does nothing in it."""
-    if flags.FLAGS["report"].value is not None:
-        job = Job.REPORT
-    elif JUDGE.value == "people" and flags.FLAGS["export"].value:
-        job = Job.EXPORT
-    else:
-        job = Job(f"--judge={JUDGE.value}")
-    heeded = {each: _heeded(each) for each in Job}
-    others = set().union(*heeded.values()) - heeded[job]
-    wrong = []
-    for name in sorted(others):
-        if flags.FLAGS[name].present:
-            where = " or ".join(each.value for each in Job if name in heeded[each])
-            wrong.append(f"--{name} does nothing with {job.value}, only with {where}")
-    if wrong:
-        raise UserError("; ".join(wrong))
-    return job
-
-
-def _heeded(job: Job) -> set[str]:
-    """The names of the flags that the job does something with."""
-    common, modules = _HEEDED[job]
-    own = (flags.FLAGS.get_flags_for_module(f"{__package__}.{module}") for module in modules)
-    return {*common, *(flag.name for found in own for flag in found)}
+OPENED = (_ON_ERROR, _DATA_DIR, _MANUAL_DIR)
+"""Those that say how data specs are opened."""
 
 
 def given(flag: flags.FlagHolder[Value | None]) -> Value:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rmjax.labeling.labeler import Labeler
 from rmjax.labeling.replaced import check_replaced
 from rmjax.preferences.record import Preference
-from rmjax.preferences.write import checked_name, write_preferences
+from rmjax.preferences.write import checked_output, write_preferences
 
 
 def label_with(labeler: Labeler, preferences: Iterable[Preference], output: str) -> None:
@@ -13,5 +13,5 @@ def label_with(labeler: Labeler, preferences: Iterable[Preference], output: str)
 
     UserError for an output of another suffix, or one that holds anything but labels of this labeler's source.
     """
-    check_replaced(checked_name(output), labeler.source)
+    check_replaced(checked_output(output), labeler.source)
     write_preferences(output, (labeler.judge(preference) for preference in preferences))

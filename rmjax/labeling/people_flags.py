@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from rmjax.errors import UserError
 from rmjax.labeling.job_flags import DIMENSION, GOLD, OUTPUT, STORE, TASKS, data, given, one_of
 from rmjax.labeling.judged import gold_path
 from rmjax.labeling.pair_flags import PAIRS, PAIRS_PER_TASK, MakeSureness, sureness
 from rmjax.labeling.people_job import PeopleJob, export, serve
 from rmjax.labeling.replaced import check_unread
 from rmjax.preferences.tasks import Task
+from rmjax.preferences.write import checked_output
 
 _QUESTION = flags.DEFINE_string("question", None, "What is asked; the four dimensions have a question of their own.")
 _ANNOTATORS = flags.DEFINE_integer("annotators_per_pair", 1, "How many judge each pair.", lower_bound=1)
@@ -18,7 +20,7 @@ _LEASE = flags.DEFINE_float("lease_minutes", 10.0, "For how long a pair that is 
 _STRENGTH = flags.DEFINE_bool("strength", False, "Asks how much better: slightly, clearly or much.")
 _TOKENS = flags.DEFINE_string("tokens", None, "A file of lines NAME TOKEN; only with a token can one judge then.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "The address to listen on; other machines need --tokens.")
-_EXPORT = flags.DEFINE_bool("export", False, "Writes what people have judged so far, and serves nothing.")
+EXPORT = flags.DEFINE_bool("export", False, "Writes what people have judged so far, and serves nothing.")
 _PORT = flags.DEFINE_integer("port", 8000, "The port; 0 for any that is free.", lower_bound=0, upper_bound=65535)
 
 
@@ -27,7 +29,7 @@ def run(tasks: Callable[[], Sequence[Task]], files: Callable[[], Sequence[str]],
 
     ConfigError where the judgments would replace one of them.
     """
-    if _EXPORT.value:
+    if EXPORT.value:
         export(_described_job())
     else:
         given(TASKS)
@@ -39,8 +41,10 @@ def run(tasks: Callable[[], Sequence[Task]], files: Callable[[], Sequence[str]],
 
 def _described_job() -> PeopleJob:
     """The job that the flags describe; UserError where it can't be."""
+    if flags.FLAGS[_GOLD_RATE.name].present and not GOLD.value:
+        raise UserError("--gold_rate is given without the --gold whose pairs come at that rate")
     return PeopleJob(
-        output=given(OUTPUT), store=STORE.value, dimension=DIMENSION.value, on_error=data().on_error,
+        output=checked_output(given(OUTPUT)), store=STORE.value, dimension=DIMENSION.value, on_error=data().on_error,
         question=_QUESTION.value, pairs=PAIRS.value, pairs_per_task=PAIRS_PER_TASK.value,
         annotators_per_pair=_ANNOTATORS.value, gold=one_of(GOLD), gold_rate=_GOLD_RATE.value,
         lease_minutes=_LEASE.value, strength=_STRENGTH.value, tokens=_TOKENS.value, host=_HOST.value, port=_PORT.value,

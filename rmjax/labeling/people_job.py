@@ -21,7 +21,7 @@ from rmjax.labeling.store import Store
 from rmjax.listening import bound
 from rmjax.preferences.files import find_files
 from rmjax.preferences.tasks import Task, each_once
-from rmjax.preferences.write import checked_name
+from rmjax.preferences.write import checked_output
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ def serve(job: PeopleJob, tasks: Callable[[], Sequence[Task]], sureness: Surenes
 
     if job.dimension is None:
         raise ConfigError("--dimension is missing; the page asks which response is better on one")
-    check_bucket(checked_name(job.output))  # this and what would be replaced: now, not when people have worked for it
+    check_bucket(checked_output(job.output))  # this and what would be replaced: now, not when people have worked for it
     question = find_question(job.dimension, job.question)
     hosts = allowed_hosts(job.host, by_token=job.tokens is not None)
     tokens = None if job.tokens is None else read_tokens(job.tokens)

@@ -59,7 +59,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return row | {name: value for name, value in known.items() if value is not None}
 
 
-def checked_name(path: str | os.PathLike[str]) -> str:
+def checked_output(path: str | os.PathLike[str]) -> str:
     """The name of a file that ``write_preferences`` can write; FileError for another suffix than its two."""
     name = os.fspath(path)
     if not name.endswith((".jsonl", ".jsonl.gz")):
@@ -77,7 +77,7 @@ def write_preferences(path: str | os.PathLike[str], preferences: Iterable[Prefer
     # Imported here for etils, so that turning records into rows needs the standard library alone.
     from rmjax.files import written_whole
 
-    name = checked_name(path)
+    name = checked_output(path)
     lines = to_lines(preferences)
     first = next(lines, None)
     if first is None:
