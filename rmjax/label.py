@@ -37,12 +37,12 @@ def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
     check_bucket(output)
     settings = None if by_rule else judge_flags.judge_settings(dimension=dimension, output=output)
     replaced.check_unread([output, *([settings.orders_path] if settings else [])], label_tasks.files())
-    if settings is None:
-        labeler = rule_flags.rule_labeler(dimension=dimension)
-        labeled.label_with(labeler, label_tasks.chosen(), output)
-        return
     with results_alone() as tell:
-        ai.label_with_ai(label_tasks.chosen(limit=judge_flags.LIMIT.value), settings, tell=tell)
+        if settings is None:
+            labeler = rule_flags.rule_labeler(dimension=dimension)
+            tell(labeled.label_with(labeler, label_tasks.chosen(), output))
+        else:
+            ai.label_with_ai(label_tasks.chosen(limit=judge_flags.LIMIT.value), settings, tell=tell)
 
 
 def _report() -> None:

@@ -67,6 +67,7 @@ def test_a_package_imports_only_those_before_it(package):
         ("sqlite3", ["labeling/sqlite_file.py", "labeling/store.py", "labeling/handing.py", "labeling/judged.py"]),
         ("prometheus_client", ["scoring/serving_metrics.py"]),
         ("openai", ["labeling/judge_client.py"]),
+        ("httpx2", ["labeling/judge_client.py"]),
         ("safetensors", ["models/huggingface.py", "models/huggingface_export.py", "models/peft_format.py"]),
     ],
 )  # fmt: skip

@@ -59,6 +59,8 @@ def test_a_rule_judges_by_characters_tokens_or_a_pattern(tmp_path, tasks, server
                           f"--output={output}", *flags)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert probabilities(output) == wanted
+        counts = {"left": wanted.count(1.0), "right": wanted.count(0.0), "ties": wanted.count(0.5)}
+        assert json.loads(done.stdout) == {"tasks": 2, "pairs": 2, **counts, "output": str(output)}
 
 
 @pytest.mark.parametrize("judge", [["--judge=rule"], ["--judge=openai", "--model=m", "--dry_run"]])
@@ -188,9 +190,16 @@ def test_a_rule_replaces_what_a_rule_wrote_and_nothing_else(tmp_path, people):
     output.write_text("")
     label_with(rule, [mine], str(output))
     assert output.read_text() == rows
+    message = (
+        rf"out.jsonl is there already, and {output}, line 1 has labels of dimension 'd', not 'wit'; right would be"
+    )
+    with pytest.raises(ConfigError, match=message):
+        label_with(brevity(dimension="wit"), [mine], str(output))
+    assert output.read_text() == rows
 
 
-def test_an_ai_judge_replaces_labels_of_its_store_and_nothing_else(tmp_path, people):
+def test_an_ai_judge_replaces_labels_of_its_store_and_nothing_else(tmp_path, people, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     mine = read_preferences(people, defaults=RowDefaults("d")).preferences
     output, store = tmp_path / "out.jsonl", tmp_path / "out.answers.sqlite"
     chosen = JudgeSettings(model="m", dimension="d", constitution="c", output=str(output), dry_run=True)
@@ -200,10 +209,30 @@ def test_an_ai_judge_replaces_labels_of_its_store_and_nothing_else(tmp_path, peo
         with pytest.raises(ConfigError, match=rf"{path.name} is there already, and .*line 1 has source 'human'"):
             label_with_ai(mine, chosen, tell=lambda _: None)
         path.unlink()
-    write_preferences(output, [dataclasses.replace(one, source=Source.AI) for one in mine])
     told = []
-    label_with_ai(mine, chosen, tell=told.append)
-    assert told[0].pairs == 1
+    mine = [dataclasses.replace(one, responses=("worth=1", "worth=2")) for one in mine]
+    with LocalJudge() as judge:
+        running = dataclasses.replace(chosen, base_url=judge.url, dry_run=False)
+        for _ in range(2):
+            label_with_ai(mine, running, tell=told.append)
+        assert len(judge.requests) == 2
+    before = output.read_bytes()
+    for changes, found in [
+        ({"dimension": "wit"}, "labels of dimension 'd', not 'wit'; right would be another --output"),
+        ({"model": "n"}, "labels by 'm', not 'n'; right would be another --output"),
+        (
+            {"store": str(tmp_path / "other.sqlite")},
+            f"labels that are not from {tmp_path}/other.sqlite; right would be ",
+        ),
+    ]:
+        AnswerStore(tmp_path / "other.sqlite").__exit__(None, None, None)
+        with pytest.raises(ConfigError, match=f"out.jsonl is there already, and {output}, line 1 has {found}"):
+            label_with_ai(mine, dataclasses.replace(running, **changes), tell=told.append)
+        assert output.read_bytes() == before
+    write_preferences(output, [dataclasses.replace(one, source=Source.AI) for one in mine])
+    with pytest.raises(ConfigError, match="line 1 has labels by another labeler, not 'm'"):
+        label_with_ai(mine, chosen, tell=told.append)
+    output.write_bytes(before)
     store.unlink()
     with pytest.raises(ConfigError, match=r"out.jsonl is there, but no store .*out.answers.sqlite"):
         label_with_ai(mine, chosen, tell=told.append)

@@ -119,9 +119,9 @@ def test_with_every_failure_each_pair_is_judged_in_both_orders_exactly_once(tmp_
         assert {"status 429", "status 500", "status 503", "timeout", "connection", "malformed answer"} == set(
             report["failed_tries"]
         )
-        assert report["nonsense"] > 0
+        assert report["this_run"]["nonsense"] > 0
         assert (report["pairs"], report["judged"], report["left_out"]) == (250, 250, 0)
-        assert report["calls"] == 500 + report["nonsense"]
+        assert report["this_run"]["answers"] == 500 + report["this_run"]["nonsense"]
         found = report["position_bias"]
         assert found["value"] == pytest.approx(planted(tasks, bias), abs=1e-9)
         assert 0 < found["low"] < found["value"] < found["high"]
@@ -158,7 +158,7 @@ def test_a_run_over_what_is_settled_asks_nothing_and_writes_the_same_bytes(tmp_p
         first = Path(chosen.output).read_bytes()
         asked = len(judge.requests)
         Path(chosen.output).unlink()
-        assert label(tasks, chosen)["calls"] == 0
+        assert label(tasks, chosen)["this_run"]["answers"] == 0
         assert len(judge.requests) == asked
         assert Path(chosen.output).read_bytes() == first
         label(tasks, settings(judge, tmp_path, constitution="The lower worth is better."))
@@ -175,16 +175,17 @@ def test_a_pair_without_an_answer_is_left_out_and_told_of(tmp_path, caplog):
     with LocalJudge(fault=fault) as judge:
         label(tasks[:1], settings(judge, tmp_path))
         hopeless = set(list(judge.asked)[:1])
-        chosen = settings(judge, tmp_path, model="other", constitution="The higher worth is better.")
+        others = {"model": "other", "output": str(tmp_path / "others.jsonl")}
+        chosen = settings(judge, tmp_path, **others)
         with caplog.at_level("WARNING"):
             report = label(tasks, chosen)
-        assert (report["pairs"], report["judged"], report["left_out"], report["nonsense"]) == (6, 5, 1, 3)
+        assert (report["pairs"], report["judged"], report["left_out"], report["this_run"]["nonsense"]) == (6, 5, 1, 3)
         assert [one.prompt for one in labels(chosen)] == [one.prompt for one in tasks[1:]]
         assert "tasks, line 1: responses 0 and 1 left out: no letter in 3 answers" in caplog.text
         asked = len(judge.requests)
-        assert label(tasks, chosen)["calls"] == 0
+        assert label(tasks, chosen)["this_run"]["answers"] == 0
         assert len(judge.requests) == asked
-        label(tasks, settings(judge, tmp_path, model="other", nonsense_tries=5))
+        label(tasks, settings(judge, tmp_path, **others, nonsense_tries=5))
         assert len(judge.requests) == asked + 2
 
 
@@ -198,11 +199,11 @@ def test_more_tokens_ask_again_where_answers_were_cut_off_and_nowhere_else(tmp_p
         for max_tokens, calls, left_out in [(8, 20, 4), (8, 0, 4), (16, 2, 2), (16, 0, 2), (8, 0, 2)]:
             chosen = settings(judge, tmp_path, max_tokens=max_tokens, concurrency=1)
             report = label(pairs(6), chosen)
-            assert (report["calls"], report["left_out"]) == (calls, left_out)
+            assert (report["this_run"]["answers"], report["left_out"]) == (calls, left_out)
         assert (
             "no letter in 3 answers (--nonsense_tries), the last, cut off after 8 tokens (--max_tokens)" in caplog.text
         )
-        assert report["usage"]["answers"] == 22
+        assert report["all_runs"]["answers"] == 22
 
 
 def test_where_no_pair_can_be_judged_it_is_an_error(tmp_path):
@@ -223,8 +224,9 @@ def test_several_judgments_of_a_pair_are_one_question_with_their_weights(tmp_pat
         label([task], chosen)
         (comparison,) = labels(chosen)[0].comparisons
         assert labels(chosen)[0].utilities == (1.0, 2.0)
-        label([task], settings(judge, tmp_path, dimension="honesty"))
-        assert labels(chosen)[0].utilities is None
+        other = settings(judge, tmp_path, dimension="honesty", output=str(tmp_path / "honest.jsonl"))
+        label([task], other)
+        assert labels(other)[0].utilities is None
     assert (comparison.left, comparison.right, comparison.weight, comparison.margin) == (1, 0, 0.75, 0.0)
     assert comparison.probability == pytest.approx(1 - expected(task, 0.0), abs=1e-9)
 

@@ -13,7 +13,7 @@ import pytest
 from local_judge import SLOW, LocalJudge
 from test_labeling_ai import label, pairs, settings
 
-from rmjax.errors import UserError
+from rmjax.errors import ReportedError, UserError
 from rmjax.labeling import judge_client
 from rmjax.labeling.ai import label_with_ai
 from rmjax.labeling.judge_client import EndpointError, JudgeClient, UnansweredError
@@ -102,8 +102,8 @@ def test_the_wait_doubles_and_is_drawn(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("status", "message"), [
-    ("401", r"127.0.0.1 answered with status 401; look at the key"),
-    ("403", r"status 403 \(.*\); look at the key, or what it may do"),
+    ("401", r"127.0.0.1 answered with status 401; look at the key in the environment variable OPENAI_API_KEY$"),
+    ("403", r"status 403 \(.*\); look at the key in the environment variable OPENAI_API_KEY, or what it may do"),
     ("404", r"status 404 \(.*\); look at --base_url and --model"),
     ("402", r"the account can't pay"),
 ])  # fmt: skip
@@ -116,6 +116,14 @@ def test_what_holds_for_every_question_ends_the_run_at_once(tmp_path, monkeypatc
     assert "sk-secret" not in str(raised.value)
     assert isinstance(raised.value, UserError)
     assert len(judge.requests) <= 4
+
+
+@pytest.mark.parametrize("status", ["401", "403"])
+def test_an_endpoint_that_wants_a_key_where_there_is_none_is_told_where_it_goes(tmp_path, status):
+    with LocalJudge(fault=lambda name, tries: status) as judge:
+        message = f"status {status}.*; the environment variable OPENAI_API_KEY is not set; right would be the endpoint"
+        with pytest.raises(EndpointError, match=message):
+            label(pairs(1), settings(judge, tmp_path))
 
 
 def ended(tasks, chosen: JudgeSettings, error: type[BaseException], first_wait_s: float = 0.01):
@@ -133,15 +141,12 @@ def test_what_was_under_way_when_a_run_ends_is_kept_and_counted(tmp_path):
             tasks, settings(judge, tmp_path, concurrency=6, price_in=2e4, price_out=0.0), EndpointError
         )
         answered = sum(judge.answered.values())
-        assert (report["calls"], report["usage"]["answers"], report["usage"]["cost"]) == (
-            answered,
-            answered,
-            2 * answered,
-        )
+        found = (report["this_run"]["answers"], report["all_runs"]["answers"], report["all_runs"]["cost"])
+        assert found == (answered, answered, 2 * answered)
         assert report["output"] is None
         assert not (tmp_path / "labels.jsonl").exists()
         judge.fault = lambda name, tries: None
-        assert label(tasks, settings(judge, tmp_path))["calls"] == 6 - answered
+        assert label(tasks, settings(judge, tmp_path))["this_run"]["answers"] == 6 - answered
     assert set(judge.answered.values()) == {1}
 
 
@@ -170,8 +175,9 @@ def test_a_signal_ends_a_run_when_what_is_under_way_is_kept(tmp_path, number, co
         assert handlers == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
         answered = sum(judge.answered.values())
         assert 12 <= answered < 40
-        assert (report["calls"], report["usage"]["answers"], report["output"]) == (answered, answered, None)
-        assert label(pairs(20), settings(judge, tmp_path))["calls"] == 40 - answered
+        assert report["this_run"] == report["all_runs"]
+        assert (report["this_run"]["answers"], report["output"]) == (answered, None)
+        assert label(pairs(20), settings(judge, tmp_path))["this_run"]["answers"] == 40 - answered
         assert set(judge.answered.values()) == {1}
 
 
@@ -210,7 +216,14 @@ def test_what_may_be_paid_though_it_brought_nothing_is_counted(tmp_path):
         judge.timeout_s = 3.0
         report = label(pairs(1), settings(judge, tmp_path, concurrency=1, timeout_s=2.0))
     assert report["failed_tries"] == {"malformed answer": 2, "timeout": 1, "connection": 1, "status 503": 1}
-    assert (report["perhaps_paid"], report["usage"]["answers"]) == (4, 2)
+    assert (report["perhaps_paid"], report["all_runs"]["answers"]) == (4, 2)
+
+
+def test_where_no_connection_was_made_nothing_may_be_paid(tmp_path):
+    with LocalJudge() as judge:
+        chosen = settings(judge, tmp_path, tries=2, concurrency=1)
+    _, (_, report) = ended(pairs(1), chosen, ReportedError)
+    assert (report["failed_tries"], report["perhaps_paid"]) == ({"no connection": 4}, 0)
 
 
 def test_an_endpoint_that_goes_down_ends_the_run_and_leaves_what_was_paid(tmp_path):
@@ -220,16 +233,16 @@ def test_an_endpoint_that_goes_down_ends_the_run_and_leaves_what_was_paid(tmp_pa
             label(pairs(50), chosen)
         assert len(judge.requests) <= 20 + 2 * (10 + 4)
         judge.fault = lambda name, tries: None
-        assert label(pairs(50), chosen)["calls"] == 80
+        assert label(pairs(50), chosen)["this_run"]["answers"] == 80
 
 
 def test_a_question_that_is_refused_is_left_out_and_the_others_are_not(tmp_path):
     with LocalJudge(fault=lambda name, tries: "400" if len(judge.requests) == 1 else None) as judge:
         chosen = settings(judge, tmp_path, concurrency=1)
         report = label(pairs(3), chosen)
-        assert (report["judged"], report["left_out"], report["calls"]) == (2, 1, 5)
+        assert (report["judged"], report["left_out"], report["this_run"]["answers"]) == (2, 1, 5)
         report = label(pairs(3), chosen)
-    assert (report["judged"], report["left_out"], report["calls"]) == (3, 0, 1)
+    assert (report["judged"], report["left_out"], report["this_run"]["answers"]) == (3, 0, 1)
 
 
 def test_openai_itself_needs_a_key(tmp_path):

@@ -85,8 +85,9 @@ def test_500_pairs_with_failures_and_a_kill_are_each_judged_in_both_orders_once(
         assert one.comparisons[0].probability == pytest.approx(expected(task, BIAS), abs=1e-9)
     estimate, report = (json.loads(line) for line in done.stdout.splitlines())
     assert estimate["estimate"]["settled"] == len(settled)
-    assert report["calls"] == 1000 - len(settled) + report["nonsense"] == len(after) - len(before)
-    assert (report["usage"]["answers"], report["usage"]["prompt_tokens"]) == (len(after), 100 * len(after))
+    this, every = report["this_run"], report["all_runs"]
+    assert this["answers"] == 1000 - len(settled) + this["nonsense"] == len(after) - len(before)
+    assert (every["answers"], every["prompt_tokens"]) == (len(after), 100 * len(after))
     assert {"status 500", "status 503", "connection", "malformed answer"} == set(report["failed_tries"])
     assert report["position_bias"]["low"] < planted(tasks, BIAS) < report["position_bias"]["high"]
     written = "".join(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())

@@ -1,12 +1,11 @@
 """A question shows all that it is about, each text between tags of its own, and its key tells all questions apart."""
 
-import itertools
 import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmjax.labeling.judge_question import Pair, Question, pairs_of, question_key, system_message
+from rmjax.labeling.judge_question import Question, in_both_orders, question_key, system_message
 from rmjax.preferences.record import Comparison, Message, Preference, Side, Source
 
 SYSTEM = system_message("rules", ties=False)
@@ -64,23 +63,10 @@ def test_the_constitution_and_the_letters_are_said():
     assert "C if neither" in system_message("rules", ties=True)
 
 
-def test_each_pair_comes_once_with_all_its_weight():
-    for made in itertools.permutations([(0, 1, 0.5), (1, 0, 0.25), (2, 1, 1.0)]):
-        preference = Preference(
-            prompt="p", responses=("x", "y", "z"), dimension="d", source=Source.HUMAN,
-            comparisons=tuple(Comparison(left=left, right=right, weight=weight) for left, right, weight in made),
-        )  # fmt: skip
-        found = list(pairs_of(preference))
-        assert {(frozenset((one.left, one.right)), one.weight) for one in found} == {
-            (frozenset((0, 1)), 0.75), (frozenset((1, 2)), 1.0),
-        }  # fmt: skip
-        assert len(found) == 2
-
-
 def test_the_side_shown_first_is_response_a():
     preference = Preference(
         prompt="p", responses=("x", "y"), dimension="d", source=Source.HUMAN, comparisons=(Comparison(left=1, right=0),)
     )
-    pair = Pair(left=1, right=0, weight=1.0)
-    assert pair.question(preference, Side.LEFT) == Question(prompt="p", first="y", second="x")
-    assert pair.question(preference, Side.RIGHT) == Question(prompt="p", first="x", second="y")
+    assert in_both_orders(preference, 1, 0) == {
+        Side.LEFT: Question(prompt="p", first="y", second="x"), Side.RIGHT: Question(prompt="p", first="x", second="y"),
+    }  # fmt: skip

@@ -15,7 +15,7 @@ from rmjax.labeling.label_report import report_labels
 from rmjax.labeling.page import PageSettings
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
-from rmjax.preferences.record import Side, Source
+from rmjax.preferences.record import FileError, Side, Source
 from rmjax.preferences.tasks import Task
 
 HELPFULNESS = RowDefaults("helpfulness")
@@ -143,3 +143,11 @@ def test_known_answers_are_no_judgments_of_their_pairs(tmp_path, clock):
         export_judged(store, str(tmp_path / "pairs.jsonl"))
     assert gold.read_bytes() == before
     assert not (tmp_path / "pairs.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out", "out.json"])
+def test_an_output_of_another_format_is_named_as_it_was_given(tmp_path, clock, name):
+    store, _ = exported(tmp_path / "mine", clock, "mia")
+    with pytest.raises(FileError, match=rf"^{tmp_path}/{name}: found the suffix of another format; right would be"):
+        export_judged(store, f"{tmp_path}/{name}")
+    assert not list(tmp_path.glob("out*"))

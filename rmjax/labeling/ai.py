@@ -2,20 +2,23 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from absl import logging
 
 from rmjax.errors import ReportedError
+from rmjax.labeling.judge_answer import read_answer
 from rmjax.labeling.judge_client import FIRST_WAIT_S, PERHAPS_PAID
-from rmjax.labeling.judge_question import Pair, Question, pairs_of, question_key, system_message
+from rmjax.labeling.judge_question import Question, in_both_orders, question_key, system_message
 from rmjax.labeling.judge_report import CostEstimate, JudgeReport, Usage, estimate, position_bias, used
-from rmjax.labeling.judge_run import Asked, Verdict, ask_all, settled
+from rmjax.labeling.judge_run import Asked, ask_all
 from rmjax.labeling.judge_settings import JudgeSettings
 from rmjax.labeling.judge_store import AnswerStore
-from rmjax.labeling.replaced import check_replaced, check_store
+from rmjax.labeling.judge_votes import Verdict, given_up, settled
+from rmjax.labeling.replaced import check_store, judgments, labels_replaced, not_replaced
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
+from rmjax.preferences.tasks import compared_pairs
 from rmjax.preferences.write import write_preferences
 
 _SHOWN = 20  # pairs left out that are told of one by one
@@ -23,10 +26,13 @@ _SHOWN = 20  # pairs left out that are told of one by one
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Task:
-    """One pair to judge: of which preference, and the keys of its two questions by the side shown first."""
+    """One pair to judge: of which preference, with what weight, and the keys of its two questions by the side shown
+    first."""
 
     place: int
-    pair: Pair
+    left: int
+    right: int
+    weight: float
     keys: dict[Side, str]
 
 
@@ -56,38 +62,61 @@ def label_with_ai(
 
     Raises:
       UserError: for a store that can't be used, and for what the endpoint would say to every question.
-      ConfigError: for an output that holds other labels, or whose store is missing.
+      ConfigError: for an output that holds anything but this model's labels of this dimension from this store.
       ReportedError: when the endpoint stopped answering, a signal ended the run, or no pair could be judged.
     """
-    _check_outputs(settings)
+    there = _replaced(settings)
     tasks, questions = _planned(preferences, settings)
     if settings.dry_run and not os.path.exists(settings.store_path):
-        tell(estimate(questions, 0, len(tasks), settings))
+        tell(estimate(questions.values(), pairs=len(tasks), settings=settings))
         return
     with AnswerStore(settings.store_path) as store:
-        missing = {key: question for key, question in questions.items() if settled(key, store, settings) is None}
-        tell(estimate(missing, len(questions) - len(missing), len(tasks), settings))
+        _check_own(there, store, settings)
+        unsettled = [key for key in questions if settled(key, store, settings) is None]
+        hopeless = {key: reason for key in unsettled if (reason := given_up(key, store, settings)) is not None}
+        missing = {key: questions[key] for key in unsettled if key not in hopeless}
+        others = {"settled": len(questions) - len(unsettled), "given_up": len(hopeless)}
+        tell(estimate(missing.values(), **others, pairs=len(tasks), settings=settings))
         if settings.dry_run:
             return
         asked = ask_all(missing, store, settings, first_wait_s=first_wait_s) if missing else Asked()
+        asked.unanswered |= hopeless
         verdicts = {key: settled(key, store, settings) for key in questions}
         made = _labels(preferences, tasks, verdicts, settings)
         if asked.ended_by is None:
             _tell_of_left_out(preferences, tasks, asked)
             _write(preferences, made, settings)
-        tell(_report(made, len(tasks), verdicts, asked, used(verdicts, store, settings), settings))
+        every = [read_answer(body, ties=settings.ties) for key in questions for body in store.bodies(key)]
+        tell(_report(made, tasks, verdicts, asked, used(every, settings), settings))
     if asked.ended_by is not None:
         raise asked.ended_by
     if not made.averaged:
         raise ReportedError(f"none of {len(tasks)} pairs could be judged; the first: {_first_reason(asked)}")
 
 
-def _check_outputs(settings: JudgeSettings) -> None:
-    """ConfigError where the labels would replace what isn't theirs."""
+def _replaced(settings: JudgeSettings) -> dict[str, tuple[str, str]]:
+    """The file and the place of labels that would be replaced, by the time at which they were made.
+
+    ConfigError where they are not of this dimension or not by this model, or their store is missing.
+    """
     outputs = (settings.output, settings.orders_path)
+    there: dict[str, tuple[str, str]] = {}
     for output in outputs:
-        check_replaced(output, Source.AI)
+        for origin, row in labels_replaced(output, Source.AI, dimension=settings.dimension):
+            for made in judgments(row, ("annotator", "judged_at")):
+                if made[:1] != (settings.model,):
+                    who = repr(made[0]) if made else "another labeler"
+                    raise not_replaced(output, origin, f"labels by {who}, not {settings.model!r}")
+                there.setdefault(made[1], (output, origin))
     check_store(outputs, settings.store_path)
+    return there
+
+
+def _check_own(there: Mapping[str, tuple[str, str]], store: AnswerStore, settings: JudgeSettings) -> None:
+    """ConfigError where labels that would be replaced were not made from this store's answers."""
+    for time in there.keys() - store.times(settings.model) if there else ():
+        right = "another --output, or the --store that belongs to it"
+        raise not_replaced(*there[time], f"labels that are not from {settings.store_path}", right)
 
 
 def _planned(preferences: Sequence[Preference], settings: JudgeSettings) -> tuple[list[_Task], dict[str, Question]]:
@@ -96,14 +125,14 @@ def _planned(preferences: Sequence[Preference], settings: JudgeSettings) -> tupl
     tasks: list[_Task] = []
     questions: dict[str, Question] = {}
     for place, preference in enumerate(preferences):
-        for pair in pairs_of(preference):
-            asked = {side: pair.question(preference, side) for side in Side}
+        for (left, right), weight in compared_pairs(preference.comparisons).items():
+            asked = in_both_orders(preference, left, right)
             keys = {
                 side: question_key(question, model=settings.model, system=system, logprobs=settings.logprobs)
                 for side, question in asked.items()
             }
             questions |= {keys[side]: question for side, question in asked.items()}
-            tasks.append(_Task(place=place, pair=pair, keys=keys))
+            tasks.append(_Task(place=place, left=left, right=right, weight=weight, keys=keys))
     return tasks, questions
 
 
@@ -132,7 +161,7 @@ def _labels(
         there, back = (verdicts[task.keys[side]] for side in (Side.LEFT, Side.RIGHT))
         if there is None or back is None:
             continue
-        each = (_label(task.pair, there, Side.LEFT, settings), _label(task.pair, back, Side.RIGHT, settings))
+        each = (_label(task, there, Side.LEFT, settings), _label(task, back, Side.RIGHT, settings))
         made.orders.setdefault(task.place, []).extend(each)
         made.averaged.setdefault(task.place, []).append(_averaged(*each))
         prompt = prompts.setdefault(preferences[task.place].prompt, len(prompts))
@@ -148,38 +177,40 @@ def _write(preferences: Sequence[Preference], made: _Labels, settings: JudgeSett
 
 def _report(
     made: _Labels,
-    pairs: int,
+    tasks: Sequence[_Task],
     verdicts: dict[str, Verdict | None],
     asked: Asked,
-    usage: Usage,
+    all_runs: Usage,
     settings: JudgeSettings,
 ) -> JudgeReport:
     """What was done, and what the labels come to."""
+    judged = len(made.probabilities)
+    left_out = sum(any(key in asked.unanswered for key in task.keys.values()) for task in tasks)
     found = [verdict for verdict in verdicts.values() if verdict is not None]
     by_logprobs = sum(verdict.by_logprobs for verdict in found)
     return JudgeReport(
-        pairs=pairs,
-        judged=len(made.probabilities),
-        left_out=pairs - len(made.probabilities),
-        calls=asked.calls,
-        nonsense=asked.nonsense,
+        pairs=len(tasks),
+        judged=judged,
+        left_out=left_out,
+        unfinished=len(tasks) - judged - left_out,
+        this_run=used(asked.answers, settings),
+        all_runs=all_runs,
         failed_tries=dict(asked.failures),
         perhaps_paid=sum(asked.failures[kind] for kind in PERHAPS_PAID),
         by_logprobs=by_logprobs,
         by_votes=len(found) - by_logprobs,
         position_bias=position_bias(made.probabilities),
-        usage=usage,
         output=settings.output if made.averaged and asked.ended_by is None else None,
     )
 
 
-def _label(pair: Pair, verdict: Verdict, first: Side, settings: JudgeSettings) -> Comparison:
+def _label(task: _Task, verdict: Verdict, first: Side, settings: JudgeSettings) -> Comparison:
     """One order of a pair as a judgment."""
     return Comparison(
-        left=pair.left,
-        right=pair.right,
+        left=task.left,
+        right=task.right,
         probability=verdict.first if first is Side.LEFT else 1 - verdict.first,
-        weight=pair.weight / 2,
+        weight=task.weight / 2,
         annotator=settings.model,
         shown_first=first,
         seconds=verdict.seconds,
@@ -221,7 +252,7 @@ def _tell_of_left_out(preferences: Sequence[Preference], tasks: Iterable[_Task],
         if reasons:
             told += 1
             if told <= _SHOWN:
-                pair = f"responses {task.pair.left} and {task.pair.right}"
+                pair = f"responses {task.left} and {task.right}"
                 logging.warning("%s: %s left out: %s", preferences[task.place].origin, pair, reasons[0])
     if told > _SHOWN:
         logging.warning("%d more pairs were left out", told - _SHOWN)

@@ -29,7 +29,7 @@ class MalformedAnswerError(ReportedError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class JudgeAnswer:
     """What an endpoint answered to a question.
 
     Attributes:
@@ -52,7 +52,7 @@ class Answer:
     cut_off_after: int | None
 
 
-def read_answer(body: object, *, ties: bool) -> Answer:
+def read_answer(body: object, *, ties: bool) -> JudgeAnswer:
     """The answer in a body; MalformedAnswerError where it has not the form of one."""
     choice = _mapping(_first(_mapping(body, "the body").get("choices")), "choices[0]")
     content = _mapping(choice.get("message"), "choices[0].message").get("content")
@@ -69,7 +69,7 @@ def read_answer(body: object, *, ties: bool) -> Answer:
         first = _WORTHS[letter] if probability is None else probability
     usage = body.get("usage") if isinstance(body, Mapping) else None
     prompt_tokens, completion_tokens = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
-    return Answer(
+    return JudgeAnswer(
         text=text,
         letter=letter,
         first=first,

@@ -22,13 +22,15 @@ API_KEY = "OPENAI_API_KEY"
 TOP_LOGPROBS = 10  # alternatives of a token: enough for each letter in several spellings
 FIRST_WAIT_S = 0.5  # at most, between two tries; it doubles
 LONGEST_WAIT_S = 60.0
-PERHAPS_PAID = (
-    "timeout",
-    "connection",
-    "malformed answer",
-)  # kinds of failures before which an endpoint may have worked
+# Kinds of failures before which an endpoint may have worked; where there was "no connection" it was asked nothing.
+PERHAPS_PAID = ("timeout", "connection", "malformed answer")
 _LATER = (408, 409, 429)  # and 500 and above
-_NEVER = {401: "the key", 403: "the key, or what it may do", 404: "--base_url and --model"}  # and what to look at
+_NEVER = {  # and what to look at
+    401: f"the key in the environment variable {API_KEY}",
+    403: f"the key in the environment variable {API_KEY}, or what it may do",
+    404: "--base_url and --model",
+}
+_NO_KEY = f"the environment variable {API_KEY} is not set; right would be the endpoint's key there"
 
 
 class EndpointError(UserError):
@@ -50,16 +52,17 @@ class _NotNowError(Exception):
 class JudgeClient:
     """Asks by the ``openai`` client, whose own tries are turned off: here they are counted, and wait for each other.
 
-    Tried again are status 408, 409, 429 and 500 and above, time-outs, connections that break, and bodies that are no
-    chat completion. The wait is a random one between half and all of a time that doubles, and at least what
-    ``Retry-After`` says; that one holds for all requests. The key is read from ``OPENAI_API_KEY``; where an own
-    ``base_url`` is given there need not be one.
+    Tried again are status 408, 409, 429 and 500 and above, time-outs, connections that break or can't be made, and
+    bodies that are no chat completion. The wait is a random one between half and all of a time that doubles, and at
+    least what ``Retry-After`` says; that one holds for all requests. The key is read from ``OPENAI_API_KEY``; where an
+    own ``base_url`` is given there need not be one.
 
     Attributes:
       failures: how many tries failed, by kind.
     """
 
     def __init__(self, settings: JudgeSettings, *, first_wait_s: float = FIRST_WAIT_S):
+        import httpx2  # with which openai asks
         import openai  # takes a second, which nobody but an AI judge should wait for
 
         key = os.environ.get(API_KEY, "").strip()
@@ -67,7 +70,7 @@ class JudgeClient:
             raise UserError(f"the environment variable {API_KEY} is not set; OpenAI's endpoint needs a key there")
         if not (key.isascii() and key.isprintable()):  # what the client would say of it has the key in it
             raise UserError(f"the environment variable {API_KEY} holds what can't be in a header; right would be ASCII")
-        self._openai = openai
+        self._openai, self._never_connected = openai, httpx2.ConnectError
         self._client = openai.AsyncOpenAI(
             api_key=key or "none", base_url=settings.base_url, timeout=settings.timeout_s, max_retries=0
         )
@@ -137,7 +140,8 @@ class JudgeClient:
         except (openai.APITimeoutError, TimeoutError):
             raise _NotNowError("timeout", f"no answer in {settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
-            raise _NotNowError("connection", f"the connection failed ({error.__cause__ or error})") from None
+            kind = "no connection" if isinstance(error.__cause__, self._never_connected) else "connection"
+            raise _NotNowError(kind, f"the connection failed ({error.__cause__ or error})") from None
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
         except (MalformedAnswerError, ValueError) as error:  # ValueError: broken JSON, or no UTF-8
@@ -152,7 +156,8 @@ class JudgeClient:
         if status in _NEVER:
             host = self._client.base_url.host
             detail = "" if status == 401 else f" ({said})"  # some endpoints repeat a part of the key
-            return EndpointError(f"{host} answered with status {status}{detail}; look at {_NEVER[status]}")
+            look = f"look at {_NEVER[status]}" if self._key or status == 404 else _NO_KEY
+            return EndpointError(f"{host} answered with status {status}{detail}; {look}")
         if status == 402 or error.code == "insufficient_quota":
             return EndpointError(f"{self._client.base_url.host}: the account can't pay ({said})")
         if status in _LATER or status >= 500:

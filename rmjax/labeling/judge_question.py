@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rmjax.preferences.record import Preference, Side, Text
@@ -35,6 +34,15 @@ class Question:
         return "\n\n".join(f"<{name}-{mark}>\n{text}\n</{name}-{mark}>" for name, text in parts)
 
 
+def in_both_orders(preference: Preference, left: int, right: int) -> dict[Side, Question]:
+    """The questions about two of the responses, by the side that is shown first."""
+    one, other = preference.responses[left], preference.responses[right]
+    return {
+        Side.LEFT: Question(prompt=preference.prompt, first=one, second=other),
+        Side.RIGHT: Question(prompt=preference.prompt, first=other, second=one),
+    }
+
+
 def system_message(constitution: str, *, ties: bool) -> str:
     """The constitution, and how to answer; with ``ties`` a third letter says that neither response is better."""
     tie = f", {TIE} if neither is better than the other" if ties else ""
@@ -45,38 +53,6 @@ def question_key(question: Question, *, model: str, system: str, logprobs: bool)
     """The name of a question in the store: a digest of the model, of all that it is shown, and of what is asked for."""
     said = json.dumps([model, system, question.user_message(), logprobs])
     return hashlib.sha256(said.encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """Two responses that are compared once, whatever the number of judgments that they had before.
-
-    Attributes:
-      left, right: indices into the responses, as the first of the earlier comparisons has them.
-      weight: the sum of the weights of the earlier comparisons, so that the prompt counts what it did.
-    """
-
-    left: int
-    right: int
-    weight: float
-
-    def question(self, preference: Preference, shown_first: Side) -> Question:
-        """The pair with that side first."""
-        left, right = preference.responses[self.left], preference.responses[self.right]
-        first, second = (left, right) if shown_first is Side.LEFT else (right, left)
-        return Question(prompt=preference.prompt, first=first, second=second)
-
-
-def pairs_of(preference: Preference) -> Iterator[Pair]:
-    """Yields the pairs that were compared, each once whichever way round."""
-    places: dict[frozenset[int], tuple[int, int]] = {}
-    weights: dict[frozenset[int], float] = {}
-    for comparison in preference.comparisons:
-        key = frozenset((comparison.left, comparison.right))
-        places.setdefault(key, (comparison.left, comparison.right))
-        weights[key] = weights.get(key, 0.0) + comparison.weight
-    for key, (left, right) in places.items():
-        yield Pair(left=left, right=right, weight=weights[key])
 
 
 def _plain(text: Text) -> str:

@@ -3,16 +3,15 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rmjax.intervals import clustered_mean
-from rmjax.labeling.judge_answer import read_answer
+from rmjax.labeling.judge_answer import JudgeAnswer
 from rmjax.labeling.judge_question import Question, system_message
 from rmjax.labeling.judge_settings import JudgeSettings
-from rmjax.labeling.judge_store import AnswerStore
 
 BYTES_PER_TOKEN = 4  # of UTF-8: the rule of thumb for English text and BPE
 TOKENS_PER_MESSAGE = 4  # what chat templates put around each
@@ -61,13 +60,16 @@ def _agreement(there: float, back: float) -> float:
 class CostEstimate:
     """What is still to be asked, and for how much; ``most_`` where no logprobs come and every vote has to be asked for.
 
-    Tokens are counted by a rule of thumb: a token for every 4 bytes of UTF-8, and 4 around each message. Costs are None
-    without prices.
+    Of the ``questions``, two of each pair, those that are ``settled`` have their answers, and those that are
+    ``given_up`` were answered with nonsense as often as they may be asked; all others are still to be asked. Tokens are
+    counted by a rule of thumb: a token for every 4 bytes of UTF-8, and 4 around each message. Costs are None without
+    prices.
     """
 
     pairs: int
     questions: int
     settled: int
+    given_up: int
     calls: int
     most_calls: int
     prompt_tokens: int
@@ -79,18 +81,22 @@ class CostEstimate:
         return json.dumps({"estimate": dataclasses.asdict(self)})
 
 
-def estimate(questions: Mapping[str, Question], settled: int, pairs: int, settings: JudgeSettings) -> CostEstimate:
-    """The cost of the questions, by their keys, that aren't settled yet."""
+def estimate(
+    questions: Iterable[Question], *, settled: int = 0, given_up: int = 0, pairs: int, settings: JudgeSettings
+) -> CostEstimate:
+    """The cost of the questions, which are those that are still to be asked; so many others are not."""
+    questions = list(questions)
     votes = settings.votes
     least = 1 if settings.logprobs else votes
     shared = tokens(system_message(settings.constitution, ties=settings.ties)) + 2 * TOKENS_PER_MESSAGE
-    prompt = sum(shared + tokens(question.user_message()) for question in questions.values())
+    prompt = sum(shared + tokens(question.user_message()) for question in questions)
     answer = TOKENS_PER_ANSWER * len(questions)
     once = cost(prompt, answer, settings)
     return CostEstimate(
         pairs=pairs,
-        questions=len(questions) + settled,
+        questions=len(questions) + settled + given_up,
         settled=settled,
+        given_up=given_up,
         calls=least * len(questions),
         most_calls=votes * len(questions),
         prompt_tokens=least * prompt,
@@ -114,28 +120,30 @@ def cost(prompt_tokens: int, completion_tokens: int, settings: JudgeSettings) ->
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """All answers that the store has to the questions, this run's and earlier ones', as the endpoint counted them.
+    """What answers took, as the endpoint counted it.
 
     Attributes:
-      answers: how many.
+      answers: how many came, one for each call that brought one.
+      nonsense: of them, those without a letter.
       uncounted: of how many the endpoint gave no count; they are in none of the sums.
       cost: None without prices.
     """
 
     answers: int
+    nonsense: int
     uncounted: int
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
 
 
-def used(keys: Iterable[str], store: AnswerStore, settings: JudgeSettings) -> Usage:
-    """What the answers to the questions took."""
-    answers = [read_answer(body, ties=settings.ties) for key in keys for body in store.bodies(key)]
+def used(answers: Sequence[JudgeAnswer], settings: JudgeSettings) -> Usage:
+    """What the answers took."""
     prompt = sum(answer.prompt_tokens or 0 for answer in answers)
     completion = sum(answer.completion_tokens or 0 for answer in answers)
     return Usage(
         answers=len(answers),
+        nonsense=sum(answer.letter is None for answer in answers),
         uncounted=sum(None in (answer.prompt_tokens, answer.completion_tokens) for answer in answers),
         prompt_tokens=prompt,
         completion_tokens=completion,
@@ -148,29 +156,31 @@ class JudgeReport:
     """What a run did, and what its labels say of the judge.
 
     Attributes:
-      pairs: that were to be judged.
-      judged: of which both orders have an answer; ``left_out``: the others.
-      calls: that brought an answer in this run; ``nonsense``: of them, those without a letter.
+      pairs: that were to be judged: those that are ``judged``, ``left_out`` or ``unfinished``.
+      judged: of which both orders have an answer.
+      left_out: of which an order was asked, and has no answer that can be used.
+      unfinished: all others, which are there only where an error ended the run: an order was not asked yet, or not to
+        its end.
+      this_run, all_runs: what the answers took that came in this run, and all those to these questions in the store.
       failed_tries: of this run, by kind.
       perhaps_paid: of them, those that the endpoint may have counted, though no answer was there to be kept: time-outs,
-        connections that broke, and bodies that were no chat completion. They are not in ``usage``.
+        connections that broke, and bodies that were no chat completion. They are not in ``this_run``.
       by_logprobs, by_votes: the questions (two of each pair) whose probability is of either kind.
       position_bias: None where no pair was judged.
-      usage: over this run and those before it.
       output: None where nothing was written: no pair was judged, or an error ended the run.
     """
 
     pairs: int
     judged: int
     left_out: int
-    calls: int
-    nonsense: int
+    unfinished: int
+    this_run: Usage
+    all_runs: Usage
     failed_tries: dict[str, int]
     perhaps_paid: int
     by_logprobs: int
     by_votes: int
     position_bias: PositionBias | None
-    usage: Usage
     output: str | None
 
     def to_json(self) -> str:

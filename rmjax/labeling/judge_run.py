@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from absl import logging
 
 from rmjax.errors import ReportedError
-from rmjax.labeling.judge_answer import Answer, read_answer
+from rmjax.labeling.judge_answer import JudgeAnswer, read_answer
 from rmjax.labeling.judge_client import FIRST_WAIT_S, EndpointError, JudgeClient, UnansweredError
 from rmjax.labeling.judge_question import Question, system_message
 from rmjax.labeling.judge_settings import JudgeSettings
-from rmjax.labeling.judge_store import AnswerStore, StoredAnswer
+from rmjax.labeling.judge_store import AnswerStore
+from rmjax.labeling.judge_votes import nonsense, stored_answers, tries_left
 
 _NEWS_EVERY = 200  # questions
 _MOST_IN_A_ROW = 10  # questions without an answer, or twice as many as are asked at a time
@@ -33,59 +34,15 @@ class EndedBySignalError(ReportedError):
         self.exit_code = 128 + number
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What the votes on one question, one order of a pair, come to.
-
-    Attributes:
-      first: the probability that the response shown first is better.
-      by_logprobs: whether it is from logprobs; else it is the mean of votes.
-      seconds: that the answers took, all together.
-      judged_at: when the last one came.
-    """
-
-    first: float
-    by_logprobs: bool
-    seconds: float
-    judged_at: str
-
-
 @dataclass(kw_only=True, slots=True)
 class Asked:
-    """What a run did: the calls that brought an answer, the tries that failed, by kind, the questions, by key, that
-    stay without an answer, with the reason, and the error that ended it early."""
+    """What a run did: the answers that came, the tries that failed, by kind, the questions, by key, that were asked
+    and stay without an answer that can be used, with the reason, and the error that ended it early."""
 
-    calls: int = 0
-    nonsense: int = 0
+    answers: list[JudgeAnswer] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     unanswered: dict[str, str] = field(default_factory=dict)
     ended_by: ReportedError | None = None
-
-
-def settled(key: str, store: AnswerStore, settings: JudgeSettings) -> Verdict | None:
-    """The verdict that the stored answers to a question give; None while one is missing.
-
-    An answer with logprobs is one by itself. Without them it takes ``votes`` answers, of which each is a letter.
-    """
-    votes: list[tuple[Answer, StoredAnswer]] = []
-    seconds = 0.0
-    for vote in range(settings.votes):
-        attempts = store.attempts(key, vote)
-        seconds += sum(attempt.seconds for attempt in attempts)
-        answer = read_answer(attempts[-1].body, ties=settings.ties) if attempts else None
-        if answer is None or answer.first is None:
-            return None
-        votes.append((answer, attempts[-1]))
-        if answer.by_logprobs:
-            votes = votes[-1:]
-            break
-    firsts = [answer.first for answer, _ in votes if answer.first is not None]
-    return Verdict(
-        first=sum(firsts) / len(firsts),
-        by_logprobs=votes[-1][0].by_logprobs,
-        seconds=round(seconds, 3),
-        judged_at=votes[-1][1].judged_at,
-    )
 
 
 def ask_all(
@@ -147,7 +104,7 @@ class _Run:
                     self._give_up(key, str(error))
             self._done += 1
             if self._done % _NEWS_EVERY == 0:
-                logging.info("%d of %d questions, %d calls", self._done, self._total, self._asked.calls)
+                logging.info("%d of %d questions, %d answers", self._done, self._total, len(self._asked.answers))
 
     async def _settle(self, client: JudgeClient, key: str, question: Question) -> None:
         for vote in range(self._settings.votes):
@@ -155,31 +112,23 @@ class _Run:
             if answer is None or answer.by_logprobs:
                 return
 
-    async def _voted(self, client: JudgeClient, key: str, question: Question, vote: int) -> Answer | None:
-        """The vote of that number, stored or asked for; None where it stays nonsense."""
-        answers = [read_answer(one.body, ties=self._settings.ties) for one in self._store.attempts(key, vote)]
-        tries = self._settings.nonsense_tries - sum(not self._may_be_longer(answer) for answer in answers)
-        while not (answers and answers[-1].letter) and tries > 0:
+    async def _voted(self, client: JudgeClient, key: str, question: Question, vote: int) -> JudgeAnswer | None:
+        """The vote of that number, stored or asked for; None where it stays nonsense, or the run ends."""
+        answers = stored_answers(key, vote, self._store, self._settings)
+        tries = tries_left(answers, self._settings)
+        while tries > 0:
             if self._error is not None:
                 return None
             new = await client.ask(self._system, question.user_message(), stopped=lambda: self._error is not None)
             self._store.add(key, vote=vote, attempt=len(answers), model=self._settings.model, answer=new)
             answers.append(read_answer(new.body, ties=self._settings.ties))
-            tries -= 1
+            self._asked.answers.append(answers[-1])
             self._failed_in_a_row = 0
-            self._asked.calls += 1
-            self._asked.nonsense += answers[-1].letter is None
-        last = answers[-1]
-        if last.letter:
-            return last
-        cut = "" if last.cut_off_after is None else f", cut off after {last.cut_off_after} tokens (--max_tokens)"
-        said = f"no letter in {len(answers)} answers (--nonsense_tries), the last{cut}: {last.text[:80]!r}"
-        self._asked.unanswered[key] = said
+            tries = 0 if answers[-1].letter else tries - 1
+        if answers[-1].letter:
+            return answers[-1]
+        self._asked.unanswered[key] = nonsense(answers)
         return None
-
-    def _may_be_longer(self, answer: Answer) -> bool:
-        """Whether a stored answer was cut off where a new one would not be: then it is no reason not to ask again."""
-        return answer.cut_off_after is not None and answer.cut_off_after < self._settings.max_tokens
 
     def _give_up(self, key: str, reason: str) -> None:
         """Counts a question without an answer; too many in a row end the run."""

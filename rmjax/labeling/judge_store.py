@@ -72,6 +72,10 @@ class AnswerStore:
             )
         ]
 
+    def times(self, model: str) -> set[str]:
+        """When the answers of a model came."""
+        return {time for (time,) in self._connection.execute("SELECT judged_at FROM answers WHERE model=?", (model,))}
+
     def bodies(self, question: str) -> Iterator[object]:
         """Yields all bodies that answer a question."""
         for (body,) in self._connection.execute("SELECT body FROM answers WHERE question=?", (question,)):

@@ -4,7 +4,7 @@ import dataclasses
 import sqlite3
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from absl import logging
@@ -12,12 +12,13 @@ from etils import epath
 
 from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
-from rmjax.labeling.replaced import rows_replaced
+from rmjax.labeling.replaced import judgments, rows_replaced
 from rmjax.labeling.store import Store
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Strength
 from rmjax.preferences.tasks import Task
-from rmjax.preferences.write import write_preferences
+from rmjax.preferences.write import checked_output, write_preferences
 
+_KNOWN = ("annotator", "judged_at", "shown_first")  # by which judgments are known again
 _PROBABILITY = {"left": 1.0, "tie": 0.5, "right": 0.0}
 
 
@@ -116,8 +117,11 @@ def _weighted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def gold_path(output: str) -> str:
-    """Where the judgments of gold pairs are written, which nothing should be trained on: NAME.gold.jsonl."""
-    stem = output.removesuffix(".gz").removesuffix(".jsonl")
+    """Where the judgments of gold pairs are written, which nothing should be trained on: NAME.gold.jsonl.
+
+    FileError for an output of another suffix than .jsonl and .jsonl.gz.
+    """
+    stem = checked_output(output).removesuffix(".gz").removesuffix(".jsonl")
     return f"{stem}.gold{output[len(stem) :]}"
 
 
@@ -131,29 +135,17 @@ def check_exported(store: Store, output: str) -> None:
         (file, origin, one)
         for file in (output, gold_path(output))
         for origin, row in rows_replaced(file, Source.HUMAN)
-        for one in _made(row)
+        for one in judgments(row, _KNOWN)
     ]
     # Read after the files, which may be those of an export that has just ended, with judgments of a moment ago.
     with store.transaction() as database:
-        made = {tuple(row) for row in database.execute("SELECT annotator, judged_at, shown_first FROM judgments")}
+        made = {tuple(row) for row in database.execute(f"SELECT {', '.join(_KNOWN)} FROM judgments")}
     for file, origin, one in there:
         if one not in made:
             raise ConfigError(
                 f"--output: {file} is there already, and {origin} has what was not judged in {store.path}; right would "
                 "be a new file, or the --store that belongs to it"
             )
-
-
-def _made(row: Mapping[str, object]) -> list[tuple[str, ...]]:
-    """By what the judgments of a row are known again; an empty tuple for what no export has written."""
-    comparisons = row.get("comparisons")
-    if not isinstance(comparisons, list) or not comparisons:
-        return [()]
-    found = []
-    for one in comparisons:
-        values = [one.get(name) for name in ("annotator", "judged_at", "shown_first")] if isinstance(one, dict) else []
-        found.append(tuple(values) if all(isinstance(value, str) for value in values) else ())
-    return found
 
 
 def export_judged(store: Store, output: str) -> None:

@@ -1,7 +1,7 @@
 """What labels may replace: those that were written in the same way, and never what is judged."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from etils import epath
 
@@ -12,10 +12,23 @@ from rmjax.preferences.files import read_file
 from rmjax.preferences.record import FileError, Source
 
 
-def check_replaced(output: str, source: Source) -> None:
-    """ConfigError where there is a file of that name that holds anything but labels of that source."""
-    for _ in rows_replaced(output, source):
+def check_replaced(output: str, source: Source, *, dimension: str) -> None:
+    """ConfigError where there is a file of that name that holds anything but labels of that source and dimension."""
+    for _ in labels_replaced(output, source, dimension=dimension):
         pass
+
+
+def labels_replaced(output: str, source: Source, *, dimension: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """As ``rows_replaced``, and a ConfigError for labels of another dimension too."""
+    for origin, row in rows_replaced(output, source):
+        if row.get("dimension") != dimension:
+            raise not_replaced(output, origin, f"labels of dimension {shown(row.get('dimension'))}, not {dimension!r}")
+        yield origin, row
+
+
+def not_replaced(output: str, origin: str, found: str, right: str = "another --output") -> ConfigError:
+    """The error for labels that are not those which the run would write."""
+    return ConfigError(f"--output: {output} is there already, and {origin} has {found}; right would be {right}")
 
 
 def rows_replaced(output: str, source: Source) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -26,17 +39,31 @@ def rows_replaced(output: str, source: Source) -> Iterator[tuple[str, Mapping[st
     file = epath.Path(output)
     if not file.is_file() or not file.stat().length:
         return
-    right = f"right would be a new file, or one of labels of source {source.value}"
+    right = f"a new file, or one of labels of source {source.value}"
     try:
         for origin, row in read_file(output):
             if not isinstance(row, Mapping) or row.get("source") != source.value:
                 found = (
                     f"source {shown(row.get('source'))}" if isinstance(row, Mapping) and "source" in row else "no label"
                 )
-                raise ConfigError(f"--output: {output} is there already, and {origin} has {found}; {right}")
+                raise not_replaced(output, origin, found, right)
             yield origin, row
     except FileError as error:
-        raise ConfigError(f"--output: {output} is there already, and holds no labels ({error}); {right}") from None
+        raise ConfigError(
+            f"--output: {output} is there already, and holds no labels ({error}); right would be {right}"
+        ) from None
+
+
+def judgments(row: Mapping[str, object], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The fields of those names that each comparison of a row has; an empty tuple where one of them is no text."""
+    comparisons = row.get("comparisons")
+    if not isinstance(comparisons, list) or not comparisons:
+        return [()]
+    found = []
+    for one in comparisons:
+        values = [one.get(name) for name in names] if isinstance(one, dict) else []
+        found.append(tuple(values) if all(isinstance(value, str) for value in values) else ())
+    return found
 
 
 def check_store(outputs: Iterable[str], store: str) -> None:
