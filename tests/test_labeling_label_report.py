@@ -1,5 +1,6 @@
 """The report on labels: what is planted is found, what is known is said, and the page holds it."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -131,6 +132,29 @@ def test_gold_pairs_check_attention_and_count_nowhere_else():
     assert found["gold"]["count"] == 40
     assert found["judgments"] == 900 - 40
     assert found["pairs"] == 450 - 20
+
+
+def test_judgments_that_say_that_the_answer_was_known_are_counted_apart(tmp_path):
+    """Whichever way round the texts' hashes have the pair; a --gold that has it too goes before."""
+    people = planted(2)
+    checks = [
+        dataclasses.replace(record(f"c{place}", ("good", "bad", 1.0, "ann"), ("good", "bad", 0.0, "cem")),
+                            known_answer=Side.LEFT)
+        for place in range(30)
+    ]  # fmt: skip
+    said = PreferenceSet(spec="said.gold.jsonl", preferences=(*checks, *map(mirrored_check, checks)))
+    found = group(report(people, said), "human")
+    assert found["judgments"] == 900
+    by_name = {entry["name"]: entry["gold"] for entry in found["annotators"]}
+    assert [(by_name[name]["value"], by_name[name]["count"]) for name in ("ann", "cem")] == [(1, 60), (0, 60)]
+    other = PreferenceSet(spec="gold.jsonl", preferences=tuple(
+        record(f"c{place}", ("bad", "good", 1.0, None)) for place in range(30)))  # fmt: skip
+    found = group(report(people, said, gold=[other]), "human")
+    assert {entry["name"]: entry["gold"]["value"] for entry in found["annotators"]}["ann"] == 0
+
+
+def mirrored_check(one: Preference) -> Preference:
+    return dataclasses.replace(mirrored(one), known_answer=Side.RIGHT)
 
 
 def test_gold_that_fits_nothing_or_everything_is_an_error():

@@ -171,3 +171,14 @@ def test_utilities_stay_with_their_dimension_and_no_other(tmp_path):
     (task,) = read(written(tmp_path, row | {"comparisons": [{"left": 0, "right": 1}]}))
     assert task.to_judge(task.pairs(), "wit").utilities == (1.0, 2.0)
     assert task.to_judge(task.pairs(), "honesty").utilities is None
+
+
+@pytest.mark.parametrize(("name", "kept"), [("seven", "seven"), (7, "7"), (None, None), (1.5, None), ("", None)])
+def test_the_row_s_own_id_comes_with_its_labels(tmp_path, name, kept):
+    """Also where the row held judgments, and where it is read as they are."""
+    row = {"prompt": "Q", "responses": ["a", "b"], "id": name}
+    compared = row | {"comparisons": [{"left": 0, "right": 1}]}
+    for task in read(written(tmp_path, row, compared)):
+        assert task.to_judge(task.pairs(), "wit").id == kept
+    (preference,) = read_preferences(written(tmp_path, compared), defaults=DEFAULTS)
+    assert preference.id == kept

@@ -10,6 +10,7 @@ from tiny_run import tiny_config, write_rows
 
 from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.labels_config import LabelsConfig, Several
+from rmjax.preferences.record import RowError
 from rmjax.training.data import FEW, prepare_data
 
 
@@ -126,3 +127,17 @@ def test_the_card_counts_rows_that_the_labels_leave_out_as_skipped(tmp_path):
     assert sum(counts.values()) == 2 * FEW
     assert counts["held out"] == data.validation.comparisons
     assert 0 < counts["skipped"] < FEW
+
+
+@pytest.mark.parametrize("field", ["train", "validation"])
+def test_checks_of_attention_are_neither_trained_on_nor_validated_on(tmp_path, field):
+    write_rows(tmp_path / "rows.jsonl", rows=FEW)
+    said = {"prompt": "Q", "responses": ["a", "b"], "comparisons": [{"left": 0, "right": 1}], "known_answer": "left"}
+    (tmp_path / "rows.gold.jsonl").write_text(json.dumps(said) + "\n")
+    config = tiny_config(str(tmp_path / "rows.jsonl"))
+    setattr(config.data, field, (*config.data.train, str(tmp_path / "rows.gold.jsonl")))
+    right = (
+        r"rows.gold.jsonl, line 1: field 'known_answer': check of attention: found 'left'; right would be data without"
+    )
+    with pytest.raises(RowError, match=right):
+        prepare_data(config, epath.Path(tmp_path))

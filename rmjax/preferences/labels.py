@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from rmjax.errors import ConfigError
 from rmjax.labels_config import LabelsConfig, Several, margins_of, numbers_of
 from rmjax.preferences.merge import merge_prompts
-from rmjax.preferences.record import Comparison, Preference, Strength
+from rmjax.preferences.record import Comparison, Preference, RowError, Strength
 
 Change = Callable[[Preference, Comparison], Comparison | None]
 
@@ -34,6 +34,17 @@ def learned_from(preferences: Iterable[Preference], labels: LabelsConfig) -> tup
     if labels.several is not Several.KEPT:
         found = as_one(found, labels.several, count_judgments=labels.count_judgments)
     return found
+
+
+def check_labels(preferences: Iterable[Preference]) -> None:
+    """RowError at the first judgment of a pair whose answer was known: it says who paid attention, and nothing else."""
+    for preference in preferences:
+        if preference.known_answer is not None:
+            raise RowError(
+                origin=preference.origin, field="known_answer", kind="check of attention",
+                found=repr(preference.known_answer.value),
+                right="data without it; what people said of --gold, in NAME.gold.jsonl, is for rmjax.label --report",
+            )  # fmt: skip
 
 
 def check_annotators(preferences: Iterable[Preference], labels: LabelsConfig) -> None:

@@ -3,8 +3,9 @@
 A row is a mapping from field names to JSON values. Besides the fields of its form every row may say
 
 - ``dimension`` and ``source`` (human, ai, rule, simulated), which go before the defaults of the data set,
-- ``annotator``, of all its comparisons that don't name their own,
+- ``id``, its name: text or a whole number, else ignored; ``annotator``, of comparisons that don't name their own,
 - ``utilities``, the true utility of each response where it is known,
+- ``known_answer``: left or right, the better of two responses that were judged to check attention; no training data,
 - ``allow_empty``: true, where an empty response is meant (its end token alone is scored then),
 
 and a row of two responses ``probability`` (that the chosen one is preferred; 1 if absent), ``margin`` (signed towards
