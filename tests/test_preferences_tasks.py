@@ -67,7 +67,11 @@ def test_the_pairs_of_a_row_are_those_that_it_compares_or_all_of_a_row_that_comp
 
 
 def test_training_reads_no_row_without_a_judgment(tmp_path):
-    with pytest.raises(RowError, match="field 'comparisons': missing field"):
+    with pytest.raises(
+        RowError,
+        match=r"tasks.jsonl, line 1: field 'comparisons': missing field: found the fields 'prompt', 'responses'; "
+        r"right would be a judgment of the responses: the field 'ranking', or 'comparisons', which .*label writes",
+    ):
         read_preferences(written(tmp_path, {"prompt": "p", "responses": ["a", "b"]}), defaults=DEFAULTS)
 
 

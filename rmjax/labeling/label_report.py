@@ -14,6 +14,7 @@ from etils import epath
 
 from rmjax.errors import UserError
 from rmjax.labeling import label_plots
+from rmjax.labeling.given_twice import check_given_once
 from rmjax.labeling.judgments import tabulate
 from rmjax.labeling.label_statistics import Group, between_sources, groups_of
 from rmjax.preferences.record import PreferenceSet
@@ -71,8 +72,9 @@ def report_labels(
       samples: how often prompts are redrawn for an interval.
 
     Raises:
-      UserError: where no judgment is of a pair that ``gold`` names, or all are.
+      UserError: where a judgment is given twice, and where none is of a pair that ``gold`` names, or all are.
     """
+    check_given_once(sets)
     tables = tabulate(itertools.chain.from_iterable(sets), itertools.chain.from_iterable(gold))
     known = sum(int((entry.gold >= 0).sum()) for entry in tables.values())
     names = " and ".join(entry.spec for entry in sets)

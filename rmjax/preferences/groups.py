@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rmjax.preferences.conversations import is_blank, reply
+from rmjax.preferences.conversations import checked_text, is_blank, reply
 from rmjax.preferences.fields import LARGEST, Fields, shown
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Strength, Text
 
@@ -73,6 +73,29 @@ def _read_time(fields: Fields) -> str:
     if offset is None:
         raise fields.error("judged_at", "no time", found=shown(value), right=right)
     return value
+
+
+def read_responses(fields: Fields) -> list[tuple[str, Text]]:
+    """The field ``responses`` of a row that has one judgment of them, each with its name for messages."""
+    if (ranked := fields.has("ranking")) == fields.has("comparisons"):
+        kind, right = "two judgments", "the field 'comparisons' or the field 'ranking', and not both"
+        if not ranked:
+            kind = "missing field"
+            right = (
+                "a judgment of the responses: the field 'ranking', or 'comparisons', which python -m rmjax.label "
+                "writes (its --tasks takes rows that nobody has judged yet)"
+            )
+        raise fields.error("comparisons", kind, found=f"the fields {fields.names()}", right=right)
+    for name in JUDGMENT_FIELDS:
+        if name != "annotator" and fields.has(name):
+            right = "no such field beside responses: it belongs inside of comparisons"
+            raise fields.error(name, "misplaced field", found=shown(fields.values[name]), right=right)
+    right = "a list of at least 2 responses"
+    values = fields.sequence("responses", right=right)
+    if len(values) < 2:
+        raise fields.error("responses", "too few responses", found=f"{len(values)} of them", right=right)
+    names = (f"responses[{i}]" for i in range(len(values)))
+    return [(name, checked_text(fields, name, value)) for name, value in zip(names, values, strict=True)]
 
 
 def read_comparisons(fields: Fields, count: int) -> tuple[Comparison, ...]:

@@ -22,15 +22,15 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rmjax.preferences.conversations import check_opening, checked_text, read_text, split_conversations, without_prompt
+from rmjax.preferences.conversations import check_opening, read_text, split_conversations, without_prompt
 from rmjax.preferences.fields import Fields, shown
 from rmjax.preferences.groups import (
-    JUDGMENT_FIELDS,
     RowDefaults,
     build,
     read_annotator,
     read_comparisons,
     read_judgment,
+    read_responses,
 )
 from rmjax.preferences.record import Comparison, Message, Preference, RowError, Source, Text
 from rmjax.preferences.transcripts import is_transcript, split_transcripts
@@ -182,7 +182,7 @@ def parse_comparisons(fields: Fields, defaults: RowDefaults) -> Preference:
     ``probability`` that left is preferred, ``margin`` signed towards left, ``weight``, ``annotator``,
     ``true_probability``, ``strength``, ``shown_first``, ``seconds``, ``judged_at``. This is the form that is written.
     """
-    responses = _read_responses(fields)
+    responses = read_responses(fields)
     comparisons = read_comparisons(fields, len(responses))
     prompt = ("prompt", read_text(fields, "prompt"))
     return build(fields, defaults, prompt=prompt, responses=responses, comparisons=comparisons)
@@ -195,7 +195,7 @@ def parse_ranking(fields: Fields, defaults: RowDefaults) -> Preference:
 
     All K(K-1)/2 pairs are compared, each with weight 1/(K(K-1)/2), the better response left, ties with probability 0.5.
     """
-    responses = _read_responses(fields)
+    responses = read_responses(fields)
     count = len(responses)
     right = f"{count} ranks from 1 (the best) to {count}, one for each response"
     values = fields.sequence("ranking", right=right)
@@ -221,24 +221,6 @@ def parse_ranking(fields: Fields, defaults: RowDefaults) -> Preference:
     )
     prompt = ("prompt", read_text(fields, "prompt"))
     return build(fields, defaults, prompt=prompt, responses=responses, comparisons=comparisons)
-
-
-def _read_responses(fields: Fields) -> list[tuple[str, Text]]:
-    """The field ``responses``, each with its name for messages."""
-    judgments = 'the field "comparisons" or the field "ranking", and not both'
-    if fields.has("comparisons") == fields.has("ranking"):
-        kind = "two judgments" if fields.has("ranking") else "missing field"
-        raise fields.error("comparisons", kind, found=f"the fields {fields.names()}", right=judgments)
-    for name in JUDGMENT_FIELDS:
-        if name != "annotator" and fields.has(name):
-            right = "no such field beside responses: it belongs inside of comparisons"
-            raise fields.error(name, "misplaced field", found=shown(fields.values[name]), right=right)
-    right = "a list of at least 2 responses"
-    values = fields.sequence("responses", right=right)
-    if len(values) < 2:
-        raise fields.error("responses", "too few responses", found=f"{len(values)} of them", right=right)
-    names = (f"responses[{i}]" for i in range(len(values)))
-    return [(name, checked_text(fields, name, value)) for name, value in zip(names, values, strict=True)]
 
 
 def parse_alpaca_eval(fields: Fields, defaults: RowDefaults) -> Preference:
