@@ -191,6 +191,19 @@ def test_the_page_holds_everything_and_nothing_of_a_name_is_markup(tmp_path):
     assert f"{kappa['value']:.3f} <small>{kappa['low']:.3f} to {kappa['high']:.3f}</small>" in page
 
 
+def test_names_that_the_pictures_font_lacks_are_drawn_all_the_same(tmp_path):
+    """A warning would be an error here."""
+    named = planted(0, prompts=20, names=("mia 🦋", "王伟"))
+    judge = planted(3, prompts=20, names=("🧿",), source=Source.AI)
+    sets = [
+        dataclasses.replace(one, preferences=tuple(dataclasses.replace(row, dimension="🦋") for row in one))
+        for one in (named, judge)
+    ]
+    report(*sets, folder=tmp_path)
+    assert "mia 🦋" in (tmp_path / "report.html").read_text()
+    assert len([*tmp_path.glob("*.png")]) == 5
+
+
 def test_judgments_of_which_little_is_known_have_a_report(tmp_path):
     bare = PreferenceSet(spec="bare.jsonl", preferences=(record("p", ("a", "b", 0.5, None)),))
     found = group(report(bare, folder=tmp_path), "human")
