@@ -11,7 +11,7 @@ import pytest
 from label_cases import mirrored, record
 
 from rmjax.errors import UserError
-from rmjax.labeling import label_statistics
+from rmjax.labeling import label_plots, label_statistics
 from rmjax.labeling.label_report import LabelReport, report_labels
 from rmjax.preferences.record import Comparison, Preference, PreferenceSet, Side, Source, Strength
 from rmjax.preferences.write import write_preferences
@@ -118,18 +118,19 @@ def test_the_order_of_the_rows_and_of_the_responses_changes_nothing():
     assert values(one) == values(other)
 
 
-def test_gold_pairs_check_attention_and_count_nowhere_else():
+def test_gold_pairs_check_attention_and_count_nowhere_else(tmp_path):
     people = planted(2)
     golden = tuple(
         record(one.prompt, (one.responses[0], one.responses[1], one.comparisons[0].probability, None))
         for one in people.preferences[:20]
     )
-    found = group(report(people, gold=[PreferenceSet(spec="gold.jsonl", preferences=golden)]), "human")
+    found = group(report(people, gold=[PreferenceSet(spec="gold.jsonl", preferences=golden)], folder=tmp_path), "human")
     by_name = {entry["name"]: entry for entry in found["annotators"]}
     assert by_name["ann"]["gold"] | {"low": 0} == {"value": 1.0, "low": 0, "high": 1.0, "count": 20}
     assert 0.8 < by_name["ann"]["gold"]["low"] < 1
     assert by_name["<b>en"]["gold"]["value"] < 1
     assert found["gold"]["count"] == 40
+    assert "<p>Known answers: gold.jsonl</p>" in (tmp_path / "report.html").read_text()
     assert found["judgments"] == 900 - 40
     assert found["pairs"] == 450 - 20
 
@@ -210,7 +211,16 @@ def test_judgments_of_which_little_is_known_have_a_report(tmp_path):
     assert found["unnamed"] == 1
     assert found["agreement"]["fleiss_kappa"]["value"] is None
     assert found["length_slope"]["value"] is None
+    assert "None" not in (page := (tmp_path / "report.html").read_text())
+    assert "– to –" not in page
     assert {path.name for path in tmp_path.iterdir()} == {"labels.json", "report.html", "biases.png"}
+
+
+def test_the_page_says_where_it_shows_only_some_annotators(tmp_path, monkeypatch):
+    for most, said in ((3, False), (2, True)):
+        monkeypatch.setattr(label_plots, "MOST_ANNOTATORS", most)
+        report(planted(0, prompts=5, names=("a", "b", "c")), folder=tmp_path)
+        assert ("annotators with the most judgments are shown" in (tmp_path / "report.html").read_text()) is said
 
 
 def test_pairs_of_annotators_beyond_the_most_are_counted(monkeypatch):

@@ -23,7 +23,8 @@ def pictures(groups: Sequence[Group], between: Sequence[dict[str, Any]]) -> Pict
     """The pictures that there is something to show in."""
     found: Pictures = {}
     several = [group for group in groups if group.numbers.get("annotator_pairs")]
-    most = f" Of many annotators the {MOST_ANNOTATORS} with the most judgments are shown."
+    many = any(len(group.numbers["annotators"]) > MOST_ANNOTATORS for group in groups)
+    most = f" Only the {MOST_ANNOTATORS} annotators with the most judgments are shown." if many else ""
     if several:
         caption = "Agreement beyond chance of every two annotators: 1 always, 0 as coins, below 0 less than that."
         found["annotators.png"] = (_kappas(several), "Cohen's kappa between annotators", caption + most)
