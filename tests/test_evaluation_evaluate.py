@@ -9,8 +9,8 @@ from absl import logging
 from untrained import random_text, untrained_config, write_run
 
 from rmjax.config import DataConfig, OnError
+from rmjax.errors import UserError
 from rmjax.evaluation.evaluate import EvaluationError, _log_differences, evaluate
-from rmjax.preferences.record import RowError
 
 
 def workdir(path, *, seed: int = 0, data: DataConfig | None = None, **settings) -> str:
@@ -57,7 +57,7 @@ def test_every_model_on_every_data_set_and_a_report(tmp_path, runs):
 def test_checks_of_attention_are_nothing_to_measure_a_model_by(tmp_path, runs):
     row = {"prompt": "p", "chosen": "a", "rejected": "b", "known_answer": "left"}
     (tmp_path / "x.gold.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(RowError, match=r"x.gold.jsonl, line 1: field 'known_answer': check of attention: found 'left'"):
+    with pytest.raises(UserError, match=r"x.gold.jsonl, line 1: field 'known_answer': found 'left'"):
         evaluate(runs[:1], [str(tmp_path / "x.gold.jsonl")])
 
 

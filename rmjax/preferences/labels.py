@@ -8,10 +8,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rmjax.errors import ConfigError
+from rmjax.errors import ConfigError, UserError
 from rmjax.labels_config import LabelsConfig, Several, margins_of, numbers_of
 from rmjax.preferences.merge import merge_prompts
-from rmjax.preferences.record import Comparison, Preference, RowError, Strength
+from rmjax.preferences.record import Comparison, Preference, Strength
 
 Change = Callable[[Preference, Comparison], Comparison | None]
 
@@ -37,14 +37,17 @@ def learned_from(preferences: Iterable[Preference], labels: LabelsConfig) -> tup
 
 
 def check_labels(preferences: Iterable[Preference]) -> None:
-    """RowError at the first judgment of a pair whose answer was known: it says who paid attention, and nothing else."""
+    """UserError at the first judgment of a pair whose answer was known: it says who paid attention, and nothing else.
+
+    No setting skips such rows: they are good ones, of a file that is at the wrong place.
+    """
     for preference in preferences:
         if preference.known_answer is not None:
-            raise RowError(
-                origin=preference.origin, field="known_answer", kind="check of attention",
-                found=repr(preference.known_answer.value),
-                right="data without it; what people said of --gold, in NAME.gold.jsonl, is for rmjax.label --report",
-            )  # fmt: skip
+            raise UserError(
+                f"{preference.origin}: field 'known_answer': found {preference.known_answer.value!r}, so it checked "
+                "somebody's attention; right would be data without such rows: NAME.gold.jsonl is for python -m "
+                "rmjax.label --report alone"
+            )
 
 
 def check_annotators(preferences: Iterable[Preference], labels: LabelsConfig) -> None:

@@ -49,7 +49,7 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
 
     Raises:
       ConfigError: where there is nothing to learn from, or nothing to choose the best checkpoint by.
-      RowError: for judgments of pairs whose answers were known, which only checked the labelers' attention.
+      UserError: for judgments of pairs whose answers were known, which only checked the labelers' attention.
       WorkdirError: where the data have changed since the run's first start.
     """
     with process_zero_first("data"):  # it prepares data sets and trains the tokenizer; the others find both
