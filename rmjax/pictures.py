@@ -1,10 +1,14 @@
 """How every picture of a report looks: one style, by matplotlib's object interface, without a window."""
 
 import contextlib
+import functools
 import io
+import re
+from collections.abc import Set
 from typing import Any
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -38,6 +42,27 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.h_pad": 0.08,
     "savefig.dpi": 150,
 }
+
+
+def drawable(name: str) -> str:
+    """The name with what the font has no sign for as its number, ``[U+1F98B]``; an empty box would be the same for all.
+
+    Line breaks are such signs, since a name is one line.
+    """
+
+    def numbers(found: re.Match[str]) -> str:
+        return f"[{' '.join(f'U+{ord(sign):04X}' for sign in found[0])}]"
+
+    known = _signs()
+    unknown = "".join({re.escape(sign) for sign in name if ord(sign) not in known})
+    return re.sub(f"[{unknown}]+", numbers, name) if unknown else name
+
+
+@functools.cache
+def _signs() -> Set[int]:
+    """The code points that the font of the style has a sign for."""
+    font = font_manager.get_font(font_manager.findfont(STYLE["font.family"]))
+    return frozenset(font.get_charmap())
 
 
 def styled() -> contextlib.AbstractContextManager[None]:

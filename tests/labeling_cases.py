@@ -7,9 +7,11 @@ from starlette.testclient import TestClient
 
 from rmjax.labeling.gold import GoldPair
 from rmjax.labeling.page import PageSettings, make_app
-from rmjax.labeling.pairing import PairRule, choose_pairs
+from rmjax.labeling.pairing import PairRule, Round, choose_pairs
 from rmjax.labeling.store import Store
 from rmjax.preferences.tasks import Task
+
+ALL = Round(PairRule.ALL)
 
 
 class Clock:
@@ -34,7 +36,7 @@ def make_store(path: Path, tasks: list[Task], gold: tuple[GoldPair, ...] = (), *
     store = Store(str(path))
     store.settle({"dimension": "helpfulness"})
     store.keep({"store": "test", "secret": secret})
-    store.add(choose_pairs(store.new_tasks(tasks), PairRule.ALL))
+    store.add(choose_pairs(store.new_tasks(tasks), PairRule.ALL), ALL)
     store.add_gold(gold)
     return store
 

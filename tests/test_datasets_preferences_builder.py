@@ -128,6 +128,12 @@ def test_messages_are_refused_by_name():
         preferences_builder.to_example(record)
 
 
+def test_a_check_of_attention_is_refused():
+    record = dataclasses.replace(random_preference(0), known_answer=Side.LEFT)
+    with pytest.raises(TypeError, match="no known_answer; found left"):
+        preferences_builder.to_example(record)
+
+
 @pytest.mark.parametrize(
     "more", [{"strength": Strength.MUCH}, {"shown_first": Side.LEFT}, {"seconds": 2.0}, {"judged_at": "2026-01-31"}]
 )

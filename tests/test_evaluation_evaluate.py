@@ -9,6 +9,7 @@ from absl import logging
 from untrained import random_text, untrained_config, write_run
 
 from rmjax.config import DataConfig, OnError
+from rmjax.errors import UserError
 from rmjax.evaluation.evaluate import EvaluationError, _log_differences, evaluate
 
 
@@ -51,6 +52,13 @@ def test_every_model_on_every_data_set_and_a_report(tmp_path, runs):
     lines = (tmp_path / "report" / "results.jsonl").read_text().splitlines()
     assert lines == [entry.to_json() for entry in found]
     assert all(str(run) in (tmp_path / "report" / "report.html").read_text() for run in runs)
+
+
+def test_checks_of_attention_are_nothing_to_measure_a_model_by(tmp_path, runs):
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "known_answer": "left"}
+    (tmp_path / "x.gold.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=r"x.gold.jsonl, line 1: field 'known_answer': found 'left'"):
+        evaluate(runs[:1], [str(tmp_path / "x.gold.jsonl")])
 
 
 def test_a_response_that_is_too_long_is_an_error_by_default(tmp_path, runs):

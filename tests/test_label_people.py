@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_an_error_before_anything_is_served(tmp_path):
     with pytest.raises(UserError, match="no such store"):
         export(dataclasses.replace(fitting, store=str(tmp_path / "none.sqlite")))
     with live_page(tmp_path, "--dimension=brevity") as page:  # none of them has left a store that stands in the way
-        assert "2 tasks, 2 of them new with 2 pairs" in page.log()
+        assert "2 tasks, 2 of them new; 2 pairs added; 0 gold pairs" in page.log()
         page.process.send_signal(signal.SIGTERM)
         page.process.wait(timeout=30)
     with pytest.raises(UserError, match="--dimension is 'honesty'; right would be 'brevity'"):

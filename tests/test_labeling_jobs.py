@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from live_labeling import ROOT
 
 CODE = """if True:
     import json, sys
@@ -13,6 +14,8 @@ CODE = """if True:
 
     def serve(job, tasks, sureness):
         made.append("serves")
+        if job.scorer:
+            made.append(job.scorer)
         if job.output == "new.jsonl":
             made.append(sureness(tasks()))
 
@@ -91,10 +94,13 @@ def test_a_job_takes_its_own_flags_and_names_those_that_it_would_ignore(made):
     assert len(here) > 40
 
 
-def test_a_model_is_loaded_only_to_choose_pairs_of_new_tasks_and_flags_that_do_not_fit_are_told(made):
+def test_a_model_is_loaded_only_to_choose_pairs_and_told_from_others_by_its_place(made):
+    place = str(ROOT / "w")
     *found, _ = made(
         [*COMMON, *SCORER],
         ["--tasks=t", "--dimension=d", "--output=new.jsonl", *SCORER],
+        [*COMMON, "--pairs=least_sure", f"--scorer_workdir={place}/"],
+        [*COMMON, "--pairs=least_sure", "--scorer_workdir=gs://bucket/w"],
         [*COMMON, "--scorer_workdir=w"],
         [*COMMON, "--pairs=least_sure", "--scorer_head=h"],
         [*COMMON, "--gold_rate=0.2", "--gold=g"],
@@ -103,8 +109,10 @@ def test_a_model_is_loaded_only_to_choose_pairs_of_new_tasks_and_flags_that_do_n
         run=True,
     )
     assert found == [
-        ["PEOPLE", "serves"],
-        ["PEOPLE", "serves", "loads w h", "sure of tasks"],
+        ["PEOPLE", "serves", f"{place} --scorer_head=h"],
+        ["PEOPLE", "serves", f"{place} --scorer_head=h", "loads w h", "sure of tasks"],
+        ["PEOPLE", "serves", place],
+        ["PEOPLE", "serves", "gs://bucket/w"],
         ["PEOPLE", "--scorer_workdir is 'w'; only --pairs=least_sure chooses by a model"],
         ["PEOPLE", "--scorer_head is 'h'; it names a head of the model of --scorer_workdir, which is missing"],
         ["PEOPLE", "serves"],

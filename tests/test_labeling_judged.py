@@ -42,9 +42,14 @@ def test_gold_judgments_are_exported_apart_and_reported(tmp_path, clock):
     assert not {one.prompt for one in people} & {row["prompt"] for row in GOLD}
     assert {one.prompt for one in said} == {row["prompt"] for row in GOLD}
     assert {one.source for one in said} == {Source.HUMAN}
+    assert [one.id for one in people] == [f"t{number}" for number in range(30) if number < len(people)]
+    assert {one.id for one in said} == {None}
+    assert {one.known_answer for one in said} == {Side.LEFT}
+    assert {one.known_answer for one in people} == {None}
     assert {comparison.weight for one in said for comparison in one.comparisons} == {1.0}
     known = read_preferences(gold, defaults=HELPFULNESS)
     (group,) = report_labels([people, said], gold=[known], samples=20).numbers["groups"]
+    assert report_labels([people, said], samples=20).numbers["groups"] == [group]  # the rows say it themselves
     found = {entry["name"]: (entry["gold"]["value"] * 4, entry["gold"]["count"]) for entry in group["annotators"]}
     assert found == read_judged(store).gold
     assert found["mia"] == (4, 4)

@@ -1,5 +1,6 @@
 """The report on labels: what is planted is found, what is known is said, and the page holds it."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -10,7 +11,7 @@ import pytest
 from label_cases import mirrored, record
 
 from rmjax.errors import UserError
-from rmjax.labeling import label_statistics
+from rmjax.labeling import label_plots, label_statistics
 from rmjax.labeling.label_report import LabelReport, report_labels
 from rmjax.preferences.record import Comparison, Preference, PreferenceSet, Side, Source, Strength
 from rmjax.preferences.write import write_preferences
@@ -117,20 +118,44 @@ def test_the_order_of_the_rows_and_of_the_responses_changes_nothing():
     assert values(one) == values(other)
 
 
-def test_gold_pairs_check_attention_and_count_nowhere_else():
+def test_gold_pairs_check_attention_and_count_nowhere_else(tmp_path):
     people = planted(2)
     golden = tuple(
         record(one.prompt, (one.responses[0], one.responses[1], one.comparisons[0].probability, None))
         for one in people.preferences[:20]
     )
-    found = group(report(people, gold=[PreferenceSet(spec="gold.jsonl", preferences=golden)]), "human")
+    found = group(report(people, gold=[PreferenceSet(spec="gold.jsonl", preferences=golden)], folder=tmp_path), "human")
     by_name = {entry["name"]: entry for entry in found["annotators"]}
     assert by_name["ann"]["gold"] | {"low": 0} == {"value": 1.0, "low": 0, "high": 1.0, "count": 20}
     assert 0.8 < by_name["ann"]["gold"]["low"] < 1
     assert by_name["<b>en"]["gold"]["value"] < 1
     assert found["gold"]["count"] == 40
+    assert "<p>Known answers: gold.jsonl</p>" in (tmp_path / "report.html").read_text()
     assert found["judgments"] == 900 - 40
     assert found["pairs"] == 450 - 20
+
+
+def test_judgments_that_say_that_the_answer_was_known_are_counted_apart(tmp_path):
+    """Whichever way round the texts' hashes have the pair; a --gold that has it too goes before."""
+    people = planted(2)
+    checks = [
+        dataclasses.replace(record(f"c{place}", ("good", "bad", 1.0, "ann"), ("good", "bad", 0.0, "cem")),
+                            known_answer=Side.LEFT)
+        for place in range(30)
+    ]  # fmt: skip
+    said = PreferenceSet(spec="said.gold.jsonl", preferences=(*checks, *map(mirrored_check, checks)))
+    found = group(report(people, said), "human")
+    assert found["judgments"] == 900
+    by_name = {entry["name"]: entry["gold"] for entry in found["annotators"]}
+    assert [(by_name[name]["value"], by_name[name]["count"]) for name in ("ann", "cem")] == [(1, 60), (0, 60)]
+    other = PreferenceSet(spec="gold.jsonl", preferences=tuple(
+        record(f"c{place}", ("bad", "good", 1.0, None)) for place in range(30)))  # fmt: skip
+    found = group(report(people, said, gold=[other]), "human")
+    assert {entry["name"]: entry["gold"]["value"] for entry in found["annotators"]}["ann"] == 0
+
+
+def mirrored_check(one: Preference) -> Preference:
+    return dataclasses.replace(mirrored(one), known_answer=Side.RIGHT)
 
 
 def test_gold_that_fits_nothing_or_everything_is_an_error():
@@ -167,13 +192,35 @@ def test_the_page_holds_everything_and_nothing_of_a_name_is_markup(tmp_path):
     assert f"{kappa['value']:.3f} <small>{kappa['low']:.3f} to {kappa['high']:.3f}</small>" in page
 
 
+def test_names_that_the_pictures_font_lacks_are_drawn_all_the_same(tmp_path):
+    """A warning would be an error here."""
+    named = planted(0, prompts=20, names=("mia 🦋", "王伟"))
+    judge = planted(3, prompts=20, names=("🧿",), source=Source.AI)
+    sets = [
+        dataclasses.replace(one, preferences=tuple(dataclasses.replace(row, dimension="🦋") for row in one))
+        for one in (named, judge)
+    ]
+    report(*sets, folder=tmp_path)
+    assert "mia 🦋" in (tmp_path / "report.html").read_text()
+    assert len([*tmp_path.glob("*.png")]) == 5
+
+
 def test_judgments_of_which_little_is_known_have_a_report(tmp_path):
     bare = PreferenceSet(spec="bare.jsonl", preferences=(record("p", ("a", "b", 0.5, None)),))
     found = group(report(bare, folder=tmp_path), "human")
     assert found["unnamed"] == 1
     assert found["agreement"]["fleiss_kappa"]["value"] is None
     assert found["length_slope"]["value"] is None
+    assert "None" not in (page := (tmp_path / "report.html").read_text())
+    assert "– to –" not in page
     assert {path.name for path in tmp_path.iterdir()} == {"labels.json", "report.html", "biases.png"}
+
+
+def test_the_page_says_where_it_shows_only_some_annotators(tmp_path, monkeypatch):
+    for most, said in ((3, False), (2, True)):
+        monkeypatch.setattr(label_plots, "MOST_ANNOTATORS", most)
+        report(planted(0, prompts=5, names=("a", "b", "c")), folder=tmp_path)
+        assert ("annotators with the most judgments are shown" in (tmp_path / "report.html").read_text()) is said
 
 
 def test_pairs_of_annotators_beyond_the_most_are_counted(monkeypatch):

@@ -125,3 +125,30 @@ def test_what_a_labeler_is_given_are_the_chosen_pairs_at_the_weight_of_the_task(
     assert sorted((one.left, one.right) for preference in given for one in preference.comparisons) == sorted(
         (pair.left, pair.right) for pair in pairs
     )
+
+
+@pytest.mark.parametrize("rule", PairRule)
+@pytest.mark.parametrize("seed", range(5))
+def test_held_pairs_are_not_chosen_again_and_leave_the_order_of_the_others(rule, seed):
+    rng = np.random.default_rng(seed)
+    tasks = [task(4, name, tuple(rng.normal(size=4).tolist())) for name in "abc"]
+    every = choose_pairs(tasks, rule)
+    there = [pair for pair in every if rng.random() < 0.5 or pair.task.id == "b"]
+    held = {name: {(pair.left, pair.right) for pair in there if pair.task.id == name} for name in "ab"}
+    rest = choose_pairs(tasks, rule, held=held)
+    free = [pair for pair in every if (pair.left, pair.right) not in held.get(pair.task.id, ())]
+    for name in "abc":
+        assert [pair for pair in rest if pair.task.id == name] == [pair for pair in free if pair.task.id == name]
+    if rule is PairRule.LEAST_SURE:
+        assert rest == free
+    if rule is not PairRule.ALL:
+        chosen = [pair for pair in choose_pairs(tasks, rule, per_task=2, held=held) if pair.task.id == "a"]
+        assert chosen == [pair for pair in free if pair.task.id == "a"][:2]
+
+
+def test_a_held_pair_is_known_either_way_round_and_no_model_is_asked_where_none_is_free():
+    compared = (Comparison(left=2, right=0), Comparison(left=1, right=2))
+    one = dataclasses.replace(task(3), compared=compared)
+    assert [(pair.left, pair.right) for pair in choose_pairs([one], PairRule.ALL, held={"t": {(0, 2)}})] == [(1, 2)]
+    held = {"t": {(0, 2), (1, 2)}}
+    assert choose_pairs([one], PairRule.LEAST_SURE, held=held) == []  # it has no rewards, and needs none

@@ -77,3 +77,13 @@ def test_a_response_with_two_utilities_is_an_error():
     first = replace(first, comparisons=(Comparison(left=0, right=1),))
     with pytest.raises(RowError, match=r"line 2: field 'utilities\[1\]': utilities that differ: found 3\.0"):
         merge_prompts([first, replace(first, utilities=(1.0, 3.0), origin="line 2")])
+
+
+def test_a_group_has_the_id_that_all_its_records_have():
+    def record(name, prompt="Q"):
+        comparisons = (Comparison(left=0, right=1),)
+        return Preference(prompt=prompt, responses=("a", "b"), comparisons=comparisons, dimension="helpfulness",
+                          source=Source.HUMAN, id=name)  # fmt: skip
+
+    same, other = [record("x"), record("x")], [record("x", "P"), record(None, "P")]
+    assert [merged.id for merged in merge_prompts([*same, *other])] == ["x", None]

@@ -68,7 +68,11 @@ def test_the_pairs_of_a_row_are_those_that_it_compares_or_all_of_a_row_that_comp
 
 
 def test_training_reads_no_row_without_a_judgment(tmp_path):
-    with pytest.raises(RowError, match="field 'comparisons': missing field"):
+    with pytest.raises(
+        RowError,
+        match=r"tasks.jsonl, line 1: field 'comparisons': missing field: found the fields 'prompt', 'responses'; "
+        r"right would be a judgment of the responses: the field 'ranking', or 'comparisons', which .*label writes",
+    ):
         read_preferences(written(tmp_path, {"prompt": "p", "responses": ["a", "b"]}), defaults=DEFAULTS)
 
 
@@ -191,3 +195,14 @@ def test_each_pair_comes_once_with_all_its_weight_whichever_way_round():
 def test_what_nobody_has_compared_has_no_comparisons(tmp_path):
     (task,) = read(written(tmp_path, {"prompt": "p", "responses": ["a", "b", "c"]}))
     assert task.compared == ()
+
+
+@pytest.mark.parametrize(("name", "kept"), [("seven", "seven"), (7, "7"), (None, None), (1.5, None), ("", None)])
+def test_the_row_s_own_id_comes_with_its_labels(tmp_path, name, kept):
+    """Also where the row held judgments, and where it is read as they are."""
+    row = {"prompt": "Q", "responses": ["a", "b"], "id": name}
+    compared = row | {"comparisons": [{"left": 0, "right": 1}]}
+    for task in read(written(tmp_path, row, compared)):
+        assert task.to_judge(task.pairs(), "wit").id == kept
+    (preference,) = read_preferences(written(tmp_path, compared), defaults=DEFAULTS)
+    assert preference.id == kept

@@ -72,6 +72,8 @@ def random_preference(rng: random.Random) -> Preference:
         dimension=random_text(rng, blank=False),
         source=rng.choice(list(Source)),
         utilities=rng.choice([None, tuple(random_number(rng) for _ in range(count))]),
+        known_answer=rng.choice([None, *Side]) if count == 2 else None,
+        id=rng.choice([None, random_text(rng, blank=False)]),
     )
 
 
@@ -84,6 +86,7 @@ def test_what_is_written_is_read_back_equal(seed, suffix, tmp_path):
     write_preferences(file, iter(written))
     read = read_preferences(file, defaults=DEFAULTS, on_error=OnError.ERROR)
     assert read.preferences == written
+    assert [p.id for p in read] == [p.id for p in written]
     assert [p.origin for p in read] == [f"{file}, line {i}" for i in range(1, len(written) + 1)]
 
 
@@ -100,6 +103,9 @@ def test_what_is_written_is_read_back_equal(seed, suffix, tmp_path):
         {"comparisons": (Comparison(left=0, right=1, margin=float("nan")),)},
         {"dimension": " "},
         {"utilities": (1.0,)},
+        {"known_answer": Side.LEFT, "responses": ("a", "b", "c")},
+        {"id": ""},
+        {"id": "a \ud83d"},
     ],
     ids=str,
 )

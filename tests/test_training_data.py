@@ -8,7 +8,8 @@ from absl import logging
 from etils import epath
 from tiny_run import tiny_config, write_rows
 
-from rmjax.config import ConfigError, ExperimentConfig
+from rmjax.config import ConfigError, ExperimentConfig, OnError
+from rmjax.errors import UserError
 from rmjax.labels_config import LabelsConfig, Several
 from rmjax.training.data import FEW, prepare_data
 
@@ -126,3 +127,16 @@ def test_the_card_counts_rows_that_the_labels_leave_out_as_skipped(tmp_path):
     assert sum(counts.values()) == 2 * FEW
     assert counts["held out"] == data.validation.comparisons
     assert 0 < counts["skipped"] < FEW
+
+
+@pytest.mark.parametrize("field", ["train", "validation"])
+def test_checks_of_attention_are_neither_trained_on_nor_validated_on(tmp_path, field):
+    write_rows(tmp_path / "rows.jsonl", rows=FEW)
+    said = {"prompt": "Q", "responses": ["a", "b"], "comparisons": [{"left": 0, "right": 1}], "known_answer": "left"}
+    (tmp_path / "rows.gold.jsonl").write_text(json.dumps(said) + "\n")
+    config = tiny_config(str(tmp_path / "rows.jsonl"))
+    setattr(config.data, field, (*config.data.train, str(tmp_path / "rows.gold.jsonl")))
+    right = r"rows.gold.jsonl, line 1: field 'known_answer': found 'left', .* right would be data without such rows"
+    for config.data.on_error in OnError:
+        with pytest.raises(UserError, match=right):
+            prepare_data(config, epath.Path(tmp_path))

@@ -42,11 +42,16 @@ def preference_features() -> tfds.features.FeaturesDict:
 def to_example(preference: Preference) -> dict[str, Any]:
     """The example of a record whose prompt and responses are plain texts.
 
-    TypeError for messages, and for a judgment of which more is known than the features have a place for.
+    The id is left out. TypeError for messages, for a check of attention, and for a judgment of which more is known than
+    the features have a place for.
     """
     for text in (preference.prompt, *preference.responses):
         if not isinstance(text, str):
             raise TypeError(f"{preference.origin}: TFDS examples hold plain texts; found a {type(text).__name__}")
+    if preference.known_answer is not None:
+        raise TypeError(
+            f"{preference.origin}: TFDS examples hold no known_answer; found {preference.known_answer.value}"
+        )
     for comparison in preference.comparisons:
         unplaced = (comparison.strength, comparison.shown_first, comparison.seconds, comparison.judged_at)
         if unplaced != (None,) * len(unplaced):

@@ -29,6 +29,7 @@ from rmjax.evaluation.rewards import RewardComputer
 from rmjax.files import check_bucket
 from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.models.reward import mean_of_members
+from rmjax.preferences.labels import check_labels
 from rmjax.preferences.record import PreferenceSet, sources
 from rmjax.training.portable import load_model, run_of
 from rmjax.training.trained import TrainedModel
@@ -54,11 +55,13 @@ class DataSets:
         self._tokenized: dict[tuple, tuple[TokenizedPreferences, JudgedPairs]] = {}
 
     def open(self, spec: str, config: ExperimentConfig) -> PreferenceSet:
-        """The preferences of a data spec; a data set with nothing in it is an error."""
+        """The preferences of a data spec; a data set with nothing in it is an error, and so are checks of attention."""
         key = (spec, config.dimension, config.data.on_error, config.data.transcripts_as_messages)
         if key not in self._opened:
             data = replace(config.data, **self._places)
-            self._opened[key] = open_preferences(spec, data, dimension=config.dimension)
+            opened = open_preferences(spec, data, dimension=config.dimension)
+            check_labels(opened)
+            self._opened[key] = opened
         return self._opened[key]
 
     def tokenize(

@@ -19,7 +19,7 @@ STORE = flags.DEFINE_string(
     "store", None, "The SQLite file that keeps the work; OUTPUT.sqlite, or a judge's OUTPUT.answers.sqlite."
 )
 GOLD = flags.DEFINE_multi_string(
-    "gold", [], "Preferences whose answers are known: mixed in to check people's attention, and reported on."
+    "gold", [], "Preferences whose answers are known, to check people's attention: mixed in, or looked for in --data."
 )
 _ON_ERROR = flags.DEFINE_enum_class(
     "on_error", OnError.DEFAULT, OnError,

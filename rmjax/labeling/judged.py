@@ -93,6 +93,7 @@ def _preferences(store: Store, tasks: Sequence[Task], judged: Sequence[sqlite3.R
     """One for each task that was judged."""
     dimension = store.setting("dimension")
     comparisons: dict[str, list[Comparison]] = {}
+    golden = {row["task"]: Side(row["gold"]) for row in judged if row["gold"] is not None}
     for row in judged:
         comparison = Comparison(
             left=row["left"], right=row["right"], probability=_PROBABILITY[row["answer"]], annotator=row["annotator"],
@@ -104,6 +105,7 @@ def _preferences(store: Store, tasks: Sequence[Task], judged: Sequence[sqlite3.R
         Preference(
             prompt=task.prompt, responses=task.responses, comparisons=_weighted(comparisons[task.id]),
             dimension=dimension, source=Source.HUMAN, origin=f"{store.path}, task {task.id!r}",
+            id=task.own_id, known_answer=golden.get(task.id),
         )
         for task in tasks
         if task.id in comparisons

@@ -96,7 +96,8 @@ def tabulate(preferences: Iterable[Preference], gold: Iterable[Preference] = ())
 
     Args:
       preferences: the judgments.
-      gold: the pairs of which the answer is known, with that answer; the mean where it is given more than once.
+      gold: the pairs of which the answer is known, with that answer; the mean where it is given more than once. It
+        goes before a ``known_answer`` of the judgments' own.
     """
     digests: dict[Text, bytes] = {}
     answers = _answers(gold, digests)
@@ -132,6 +133,8 @@ def _row(
     places = [_number(numbers["response"], (prompt, text)) for text in (left, right)]
     named = comparison.annotator is not None
     answer = answers.get((preference.dimension, preference.prompt, left, right))
+    if answer is None and preference.known_answer is not None:
+        answer = float((preference.known_answer is Side.LEFT) == (left == preference.responses[0]))
     return (
         _number(numbers["pair"], tuple(places)),
         prompt,

@@ -11,7 +11,7 @@ from scipy.special import expit
 from rmjax.intervals import wilson_interval
 from rmjax.labeling.biases import log_length_ratio
 from rmjax.labeling.label_statistics import Group
-from rmjax.pictures import BLUE, GREY, INK, ORANGE, PALE, png, styled
+from rmjax.pictures import BLUE, GREY, INK, ORANGE, PALE, drawable, png, styled
 
 MOST_ANNOTATORS = 30  # in a picture: those with the most judgments
 _DASHED = (0, (4, 3))
@@ -23,7 +23,8 @@ def pictures(groups: Sequence[Group], between: Sequence[dict[str, Any]]) -> Pict
     """The pictures that there is something to show in."""
     found: Pictures = {}
     several = [group for group in groups if group.numbers.get("annotator_pairs")]
-    most = f" Of many annotators the {MOST_ANNOTATORS} with the most judgments are shown."
+    many = any(len(group.numbers["annotators"]) > MOST_ANNOTATORS for group in groups)
+    most = f" Only the {MOST_ANNOTATORS} annotators with the most judgments are shown." if many else ""
     if several:
         caption = "Agreement beyond chance of every two annotators: 1 always, 0 as coins, below 0 less than that."
         found["annotators.png"] = (_kappas(several), "Cohen's kappa between annotators", caption + most)
@@ -49,7 +50,7 @@ def pictures(groups: Sequence[Group], between: Sequence[dict[str, Any]]) -> Pict
 
 
 def _name(group: Group) -> str:
-    return f"{group.dimension} ({group.source})"
+    return drawable(f"{group.dimension} ({group.source})")
 
 
 def _rows(groups: Sequence[Group]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -60,7 +61,7 @@ def _rows(groups: Sequence[Group]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield _name(group), group.numbers
         annotators = sorted(group.numbers["annotators"], key=lambda entry: -entry["judgments"])
         if len(annotators) > 1:
-            yield from ((f"  {entry['name']}", entry) for entry in annotators[:MOST_ANNOTATORS])
+            yield from ((f"  {drawable(entry['name'])}", entry) for entry in annotators[:MOST_ANNOTATORS])
 
 
 def _kappas(groups: Sequence[Group]) -> bytes:
@@ -90,7 +91,7 @@ def _kappa_matrix(group: Group) -> tuple[list[str], np.ndarray]:
         if pair["first"] in names and pair["second"] in names and kappa is not None:
             one, other = names.index(pair["first"]), names.index(pair["second"])
             values[one, other] = values[other, one] = kappa
-    return names, values
+    return [drawable(name) for name in names], values
 
 
 def _bare(axes: Axes, title: str) -> None:
@@ -114,7 +115,7 @@ def _confusions(between: Sequence[dict[str, Any]]) -> bytes:
             axes.set_xticks(range(3), entry["verdicts"])
             axes.set_yticks(range(3), entry["verdicts"])
             axes.set(xlabel=entry["second"], ylabel=entry["first"])
-            _bare(axes, f"{entry['dimension']}: kappa {_short(entry['cohen_kappa']['value'])}")
+            _bare(axes, f"{drawable(entry['dimension'])}: kappa {_short(entry['cohen_kappa']['value'])}")
         return png(figure)
 
 

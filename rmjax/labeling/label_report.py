@@ -14,6 +14,7 @@ from etils import epath
 
 from rmjax.errors import UserError
 from rmjax.labeling import label_plots
+from rmjax.labeling.given_twice import check_given_once
 from rmjax.labeling.judgments import tabulate
 from rmjax.labeling.label_statistics import Group, between_sources, groups_of
 from rmjax.preferences.record import PreferenceSet
@@ -22,6 +23,14 @@ from rmjax.report_page import number, page, picture_section, table, write_togeth
 NUMBERS = "labels.json"
 SAMPLES = 2000  # how often prompts are redrawn for an interval
 
+_JUDGMENTS = (
+    "Judgments of pairs with a known answer (gold) count in the last column and nowhere else. Ties are a share of the "
+    "judgments. A dash stands where no judgment tells."
+)
+_ANNOTATORS = (
+    "Agrees with others: how often another annotator of the same pair says the same. As above, pairs with a known "
+    "answer count for gold alone."
+)
 _CEILING = (
     "q is how often two annotators of a pair, ties left out, prefer the same response. If each of them prefers it with "
     "one probability, independently, then a model's accuracy on one annotator's labels is at most (1 + √(2q − 1)) / 2, "
@@ -71,8 +80,9 @@ def report_labels(
       samples: how often prompts are redrawn for an interval.
 
     Raises:
-      UserError: where no judgment is of a pair that ``gold`` names, or all are.
+      UserError: where a judgment is given twice, and where none is of a pair that ``gold`` names, or all are.
     """
+    check_given_once(sets)
     tables = tabulate(itertools.chain.from_iterable(sets), itertools.chain.from_iterable(gold))
     known = sum(int((entry.gold >= 0).sum()) for entry in tables.values())
     names = " and ".join(entry.spec for entry in sets)
@@ -113,7 +123,10 @@ def _picture_sections(pictures: dict[str, tuple[bytes, str, str]]) -> list[str]:
 
 def _sections(numbers: dict[str, Any]) -> list[str]:
     groups, between = numbers["groups"], numbers["between_sources"]
-    sections = [f"<p>{html.escape(', '.join(numbers['data']))}</p>", _section("Judgments", "", _judgments(groups))]
+    sections = [f"<p>{html.escape(', '.join(numbers['data']))}</p>"]
+    if numbers["gold"]:
+        sections.append(f"<p>Known answers: {html.escape(', '.join(numbers['gold']))}</p>")
+    sections.append(_section("Judgments", _JUDGMENTS, _judgments(groups)))
     judged = [group for group in groups if "agreement" in group]
     sections.append(_section("Agreement between annotators", _AGREEMENT, _agreement(judged)))
     if between:
@@ -121,13 +134,12 @@ def _sections(numbers: dict[str, Any]) -> list[str]:
     sections.append(_section("The ceiling", _CEILING, _ceiling(judged)))
     sections.append(_section("Biases and cycles", _BIASES, _biases(judged)))
     if any(group["annotators"] for group in groups):
-        sections.append(_section("Annotators", "", _annotators(groups)))
+        sections.append(_section("Annotators", _ANNOTATORS, _annotators(groups)))
     return sections
 
 
 def _section(title: str, caption: str, content: str) -> str:
-    said = f"<p>{html.escape(caption)}</p>\n" if caption else ""
-    return f"<h2>{html.escape(title)}</h2>\n{said}{content}"
+    return f"<h2>{html.escape(title)}</h2>\n<p>{html.escape(caption)}</p>\n{content}"
 
 
 def _named(group: dict[str, Any]) -> list[str]:
@@ -154,15 +166,15 @@ def _judgments(groups: Sequence[dict[str, Any]]) -> str:
             [
                 *_named(group), number(group["judgments"]), number(group["pairs"]), number(group["prompts"]),
                 number(len(group["annotators"])), number(group["unnamed"]), number(group["ties"]), strengths or "–",
-                _seconds(seconds["median"]), f"{_seconds(seconds['p10'])} to {_seconds(seconds['p90'])}",
+                _seconds(seconds["median"]), _seconds(seconds["p10"], seconds["p90"]),
                 _estimate(group["gold"]),
             ]
         )  # fmt: skip
     return table(head, rows, names=2)
 
 
-def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+def _seconds(*values: float | None) -> str:
+    return "–" if None in values else " to ".join(f"{value:.1f}" for value in values)
 
 
 def _agreement(groups: Sequence[dict[str, Any]]) -> str:
@@ -207,7 +219,7 @@ def _ceiling(groups: Sequence[dict[str, Any]]) -> str:
 
 
 def _biases(groups: Sequence[dict[str, Any]]) -> str:
-    head = ("dimension", "source", "first preferred", "its mean probability",
+    head = ("dimension", "source", "first preferred", "mean probability of the first",
             "longer preferred", "slope on log length",
             "cycles of one annotator", "triples", "cycles of the mean", "triples")  # fmt: skip
     rows = []

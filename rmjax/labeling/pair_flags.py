@@ -1,10 +1,12 @@
 """The flags that say which pairs of a task are judged, whoever judges them."""
 
+import os
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from rmjax.errors import UserError
+from rmjax.files import in_bucket
 from rmjax.labeling.pairing import PairRule, Square, Sureness, choose_pairs, to_judge
 from rmjax.preferences.record import Preference
 from rmjax.preferences.tasks import Task
@@ -16,10 +18,22 @@ PAIRS = flags.DEFINE_enum_class(
     "least sure of, or with the closest of the rows' field rewards.",
 )  # fmt: skip
 PAIRS_PER_TASK = flags.DEFINE_integer("pairs_per_task", None, "At most; not with --pairs=all.", lower_bound=1)
-_SCORER = flags.DEFINE_string("scorer_workdir", None, "The run whose model chooses pairs, for --pairs=least_sure.")
+_SCORER = flags.DEFINE_string(
+    "scorer_workdir", None,
+    "The run whose model chooses pairs, for --pairs=least_sure; one that is new to a store of people adds a round.",
+)  # fmt: skip
 _SCORER_HEAD = flags.DEFINE_string("scorer_head", None, "The head of it, of a model with several.")
 MakeSureness = Callable[[str, str | None], Sureness]
 """Makes what says how sure a model is, of a workdir and a head of its model."""
+
+
+def scorer() -> str | None:
+    """What tells the model that the flags name from others, from wherever the command is run; None without one."""
+    workdir, head = _SCORER.value, _SCORER_HEAD.value
+    if workdir is None:
+        return None
+    place = workdir if in_bucket(workdir) else os.path.realpath(workdir)
+    return place if head is None else f"{place} --scorer_head={head}"
 
 
 def sureness(make: MakeSureness) -> Sureness | None:

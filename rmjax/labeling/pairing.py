@@ -3,8 +3,9 @@
 import enum
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from rmjax.config import ConfigError
 from rmjax.errors import UserError
@@ -40,8 +41,38 @@ class Pair:
     right: int
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """By what the pairs of a labeling job are chosen.
+
+    Attributes:
+      rule: that chooses.
+      per_task: the most pairs of a task; None for all.
+      scorer: the run whose model chooses, for LEAST_SURE; None where none does.
+    """
+
+    rule: PairRule
+    per_task: int | None = None
+    scorer: str | None = None
+
+    def __str__(self) -> str:
+        """The flags that ask for it."""
+        words = [f"--pairs={self.rule.value}"]
+        words += [] if self.per_task is None else [f"--pairs_per_task={self.per_task}"]
+        return " ".join([*words, *([] if self.scorer is None else [f"--scorer_workdir={self.scorer}"])])
+
+
+Held = Mapping[str, Set[tuple[int, int]]]
+"""By the task's id the pairs of it that there are, the smaller index first."""
+
+
 def choose_pairs(
-    tasks: Sequence[Task], rule: PairRule, *, per_task: int | None = None, sureness: Sureness | None = None
+    tasks: Sequence[Task],
+    rule: PairRule,
+    *,
+    per_task: int | None = None,
+    sureness: Sureness | None = None,
+    held: Held = MappingProxyType({}),
 ) -> list[Pair]:
     """The pairs of the tasks, in the order in which they are handed out.
 
@@ -52,6 +83,7 @@ def choose_pairs(
       rule: that chooses.
       per_task: the most pairs of a task; None for all.
       sureness: of a model, for LEAST_SURE; None for the rewards that the tasks have themselves.
+      held: pairs that are not to be chosen again; they don't count for ``per_task``.
 
     Raises:
       ConfigError: for a budget beside ALL, or one below 1.
@@ -61,14 +93,15 @@ def choose_pairs(
     if per_task is not None and (rule is PairRule.ALL or per_task < 1):
         right = "left out with --pairs=all" if rule is PairRule.ALL else "at least 1"
         raise ConfigError(f"--pairs_per_task is {per_task}; it must be {right}")
+    remaining = [(task, pairs) for task in tasks if (pairs := _without(task, held))]
+    tasks = [task for task, _ in remaining]
     sure: Sequence[Square] = [()] * len(tasks)
     if rule is PairRule.LEAST_SURE and tasks:
         sure = list(map(_of_rewards, tasks)) if sureness is None else sureness(tasks)
     ranked: list[tuple[float, Pair]] = []
-    for task, known in zip(tasks, sure, strict=True):
-        for place, (key, left, right) in enumerate(_ordered(task, rule, known)):
-            if per_task is None or place < per_task:
-                ranked.append((key, Pair(task, left, right)))
+    for (task, pairs), known in zip(remaining, sure, strict=True):
+        for key, one, other in _ordered(task, pairs, rule, known)[:per_task]:
+            ranked.append((key, Pair(task, one, other)))
     return [pair for _, pair in sorted(ranked, key=lambda entry: entry[0])]  # equal keys keep the order of the tasks
 
 
@@ -83,14 +116,19 @@ def to_judge(pairs: Sequence[Pair], dimension: str) -> tuple[Preference, ...]:
     return tuple(task.to_judge(places, dimension) for task, places in chosen.values())
 
 
-def _ordered(task: Task, rule: PairRule, sure: Square) -> list[tuple[float, int, int]]:
-    """The task's pairs, the first to be shown first, with the key by which those of all tasks are ordered."""
-    pairs = list(task.pairs())
+def _without(task: Task, held: Held) -> list[tuple[int, int]]:
+    """The task's pairs but those that are held."""
+    there = held.get(task.id, ())
+    return [pair for pair in task.pairs() if (min(pair), max(pair)) not in there]
+
+
+def _ordered(task: Task, pairs: list[tuple[int, int]], rule: PairRule, sure: Square) -> list[tuple[float, int, int]]:
+    """These pairs of the task, the first to be shown first, with the key by which those of all tasks are ordered."""
     if rule is PairRule.LEAST_SURE:
         return sorted((sure[left][right], left, right) for left, right in pairs)
     if rule is PairRule.ROUND_ROBIN:
         place = {pair: number for number, pair in enumerate(_rounds(task.id, len(task.responses)))}
-        pairs.sort(key=lambda pair: place[min(pair), max(pair)])
+        pairs = sorted(pairs, key=lambda pair: place[min(pair), max(pair)])
     return [(float(place), left, right) for place, (left, right) in enumerate(pairs)]
 
 

@@ -7,7 +7,7 @@ from absl import flags
 from rmjax.errors import UserError
 from rmjax.labeling.job_flags import DIMENSION, GOLD, OUTPUT, STORE, TASKS, data, given, one_of
 from rmjax.labeling.judged import gold_path
-from rmjax.labeling.pair_flags import PAIRS, PAIRS_PER_TASK, MakeSureness, sureness
+from rmjax.labeling.pair_flags import PAIRS, PAIRS_PER_TASK, MakeSureness, scorer, sureness
 from rmjax.labeling.people_job import PeopleJob, export, serve
 from rmjax.labeling.replaced import check_unread
 from rmjax.preferences.tasks import Task
@@ -46,6 +46,7 @@ def _described_job() -> PeopleJob:
     return PeopleJob(
         output=checked_output(given(OUTPUT)), store=STORE.value, dimension=DIMENSION.value, on_error=data().on_error,
         question=_QUESTION.value, pairs=PAIRS.value, pairs_per_task=PAIRS_PER_TASK.value,
+        scorer=scorer(),
         annotators_per_pair=_ANNOTATORS.value, gold=one_of(GOLD), gold_rate=_GOLD_RATE.value,
         lease_minutes=_LEASE.value, strength=_STRENGTH.value, tokens=_TOKENS.value, host=_HOST.value, port=_PORT.value,
     )  # fmt: skip

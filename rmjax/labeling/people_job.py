@@ -13,7 +13,7 @@ from rmjax.files import check_bucket, in_bucket
 from rmjax.labeling.gold import read_gold
 from rmjax.labeling.handing import Rules
 from rmjax.labeling.judged import check_exported, export_judged, gold_path
-from rmjax.labeling.pairing import PairRule, Sureness, choose_pairs
+from rmjax.labeling.pairing import PairRule, Round, Sureness, choose_pairs
 from rmjax.labeling.people import read_tokens
 from rmjax.labeling.questions import find_question
 from rmjax.labeling.replaced import check_store
@@ -35,6 +35,7 @@ class PeopleJob:
     question: str | None = None
     pairs: PairRule = PairRule.ALL
     pairs_per_task: int | None = None
+    scorer: str | None = None
     annotators_per_pair: int = 1
     gold: str | None = None
     gold_rate: float = 0.1
@@ -110,14 +111,20 @@ def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Su
     tasks = each_once(opened, job.on_error)
     gold = () if job.gold is None else read_gold(job.gold, dimension)
     store = Store(job.store_path)
-    budget = "all" if job.pairs_per_task is None else str(job.pairs_per_task)
     new = store.new_tasks(tasks)
-    pairs = choose_pairs(new, job.pairs, per_task=job.pairs_per_task, sureness=sureness)
-    store.settle({"dimension": dimension, "pairs": job.pairs.value, "pairs_per_task": budget})
+    wanted = Round(job.pairs, job.pairs_per_task, job.scorer)
+    begins, held = store.begins(wanted), store.held()
+    # Of a task that is there, the budget was spent when it came, unless a new model chooses.
+    open_to = tasks if begins or job.pairs_per_task is None else new
+    pairs = choose_pairs(open_to, job.pairs, per_task=job.pairs_per_task, sureness=sureness, held=held)
+    store.settle({"dimension": dimension})
     # The name is in the page's cookies; by the secret nobody can tell when the next gold pair comes.
     store.keep({"store": secrets.token_hex(4), "secret": secrets.token_hex(16)})
-    added = store.add(pairs)
+    added = store.add(pairs, wanted, held)
     store.add_gold(gold)
-    logging.info("%s: %d tasks, %d of them new with %d pairs; %d gold pairs", job.store_path, len(tasks), len(new),
-                 added, len(gold))  # fmt: skip
+    how = " by a model that is new to this store" if begins else ""
+    if job.scorer and not begins and len(open_to) < len(tasks):
+        how = " (of the other tasks this model has chosen before)"
+    logging.info("%s: %d tasks, %d of them new; %d pairs added%s; %d gold pairs", job.store_path, len(tasks), len(new),
+                 added, how, len(gold))  # fmt: skip
     return store

@@ -5,13 +5,15 @@ only ever added; an undo is a row too, which names the judgment that no longer s
 """
 
 import contextlib
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rmjax.errors import UserError
 from rmjax.labeling.gold import GoldPair
-from rmjax.labeling.pairing import Pair
+from rmjax.labeling.pairing import Held, Pair, PairRule, Round
 from rmjax.labeling.sqlite_file import explained, opened
 from rmjax.preferences.tasks import Task
 
@@ -151,12 +153,42 @@ class Store:
             )
         return [task for task in tasks if task.id not in known]
 
-    def add(self, pairs: Sequence[Pair]) -> int:
-        """Adds pairs of new tasks, after those that are there; how many. A task that another start has added since
-        keeps the pairs that it has."""
+    def held(self) -> dict[str, frozenset[tuple[int, int]]]:
+        """The pairs of each task, those with a known answer left out."""
         with self.transaction() as database:
-            known = {name for (name,) in database.execute("SELECT id FROM tasks")}
-            new = [pair for pair in pairs if pair.task.id not in known]
+            return _held(database)
+
+    def begins(self, wanted: Round) -> bool:
+        """Whether pairs are to be chosen anew, also of the tasks that are there: by a model that hasn't chosen any yet.
+
+        False for the first round of a store, and for one that it knows. UserError for any other.
+        """
+        with self.transaction() as database:
+            known = _rounds(database)
+        if not known or wanted in known:
+            return False
+        if wanted.scorer is None or wanted.scorer in {one.scorer for one in known}:
+            raise UserError(
+                f"{wanted} is not what {self.path} was begun with; right would be {' or '.join(map(str, known))}, "
+                "--pairs=least_sure with another --scorer_workdir, which adds pairs, or another --store"
+            )
+        return True
+
+    def add(self, pairs: Sequence[Pair], chosen_by: Round, held: Held = MappingProxyType({})) -> int:
+        """Adds pairs, after those that are there; how many.
+
+        Args:
+          pairs: none that are there.
+          chosen_by: this round; it is kept.
+          held: what ``held`` said when they were chosen. A task to which another start has added pairs since keeps
+            those that it has.
+        """
+        with self.transaction() as database:
+            known, there = _rounds(database), _held(database)
+            if chosen_by not in known:
+                rounds = json.dumps([[one.rule.value, one.per_task, one.scorer] for one in [*known, chosen_by]])
+                database.execute("INSERT OR REPLACE INTO settings VALUES ('rounds', ?)", (rounds,))
+            new = [pair for pair in pairs if there.get(pair.task.id, set()) == held.get(pair.task.id, set())]
             for pair in new:
                 row = (pair.task.id, pair.task.texts())
                 database.execute("INSERT INTO tasks VALUES (?, ?) ON CONFLICT DO NOTHING", row)
@@ -190,3 +222,16 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _held(database: sqlite3.Connection) -> dict[str, frozenset[tuple[int, int]]]:
+    found: dict[str, set[tuple[int, int]]] = {}
+    for task, *pair in database.execute("SELECT task, left, right FROM pairs WHERE gold IS NULL"):
+        found.setdefault(task, set()).add((min(pair), max(pair)))
+    return {task: frozenset(pairs) for task, pairs in found.items()}
+
+
+def _rounds(database: sqlite3.Connection) -> list[Round]:
+    """Those in which pairs were chosen, in order."""
+    kept = database.execute("SELECT value FROM settings WHERE name = 'rounds'").fetchone()
+    return [Round(PairRule(rule), per_task, scorer) for rule, per_task, scorer in json.loads(kept[0] if kept else "[]")]

@@ -159,9 +159,31 @@ def build(
         dimension=_read_dimension(fields, defaults),
         source=_read_source(fields, defaults),
         utilities=fields.numbers("utilities", len(responses)) if fields.has("utilities") else None,
+        known_answer=_read_known_answer(fields, len(responses)),
+        id=read_id(fields),
         origin=fields.origin,
         fields=_shared((prompt[0], *(name for name, _ in responses))),
     )
+
+
+def read_id(fields: Fields) -> str | None:
+    """The row's ``id``: text, or a whole number as text. None for anything else, of which published data have a lot."""
+    value = fields.values.get("id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        return None
+    return value
+
+
+def _read_known_answer(fields: Fields, count: int) -> Side | None:
+    if not fields.has("known_answer"):
+        return None
+    answer = _read_choice(fields, "known_answer", Side)
+    if count != 2:
+        right = "it beside two responses, of which the first is left"
+        raise fields.error("known_answer", "misplaced field", found=f"{count} responses", right=right)
+    return answer
 
 
 @functools.lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rmjax.errors import ConfigError
+from rmjax.errors import ConfigError, UserError
 from rmjax.labels_config import LabelsConfig, Several, margins_of, numbers_of
 from rmjax.preferences.merge import merge_prompts
 from rmjax.preferences.record import Comparison, Preference, Strength
@@ -34,6 +34,20 @@ def learned_from(preferences: Iterable[Preference], labels: LabelsConfig) -> tup
     if labels.several is not Several.KEPT:
         found = as_one(found, labels.several, count_judgments=labels.count_judgments)
     return found
+
+
+def check_labels(preferences: Iterable[Preference]) -> None:
+    """UserError at the first judgment of a pair whose answer was known: it says who paid attention, and nothing else.
+
+    No setting skips such rows: they are good ones, of a file that is at the wrong place.
+    """
+    for preference in preferences:
+        if preference.known_answer is not None:
+            raise UserError(
+                f"{preference.origin}: field 'known_answer': found {preference.known_answer.value!r}, so it checked "
+                "somebody's attention; right would be data without such rows: NAME.gold.jsonl is for python -m "
+                "rmjax.label --report alone"
+            )
 
 
 def check_annotators(preferences: Iterable[Preference], labels: LabelsConfig) -> None:

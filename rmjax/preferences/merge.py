@@ -12,7 +12,8 @@ def merge_prompts(preferences: Iterable[Preference]) -> tuple[Preference, ...]:
     """The preferences with those of one prompt, dimension and source merged, in order of first appearance.
 
     A merged record holds equal responses once and all comparisons, with their indices moved and their weights as they
-    were. Records that know their utilities are merged among themselves, so that no utility is lost.
+    were; their id where they have the same. Records that know their utilities are merged among themselves, so that no
+    utility is lost, and checks of attention with those of the same pair.
 
     Raises:
       RowError: when two records give one response different utilities.
@@ -40,7 +41,8 @@ def merge_sets(sets: Sequence[PreferenceSet]) -> tuple[PreferenceSet, ...]:
 
 
 def _key(preference: Preference) -> tuple[object, ...]:
-    return preference.prompt, preference.dimension, preference.source, preference.utilities is None
+    check = None if preference.known_answer is None else (preference.known_answer, preference.responses)
+    return preference.prompt, preference.dimension, preference.source, preference.utilities is None, check
 
 
 def _merge(group: Sequence[Preference]) -> Preference:
@@ -62,6 +64,7 @@ def _merge(group: Sequence[Preference]) -> Preference:
         group[0],
         responses=tuple(places),
         comparisons=tuple(comparisons),
+        id=group[0].id if len({preference.id for preference in group}) == 1 else None,
         utilities=None if group[0].utilities is None else tuple(utilities),
         origin=f"{group[0].origin} and {len(group) - 1} more of the prompt",
         fields=(),

@@ -93,9 +93,12 @@ class Preference:
       dimension: what the labelers were asked to judge; a name of an open set.
       source: who judged.
       utilities: the true utility of each response on the dimension, where it is known (synthetic data).
+      known_answer: the better of the two responses, left the first and right the second, where the labelers were asked
+        about them to check their attention: such judgments are counted apart, and never learned from.
+      id: the row's own name, by which labels find their way back to what was judged; None where it has none.
       origin: where the record came from, as messages show it (``FILE, line N``).
       fields: likewise the names of the fields there that hold the prompt and each response; empty where there are none.
-        These two say nothing about the preference itself, so records that differ in them alone are equal.
+        These three say nothing about the preference itself, so records that differ in them alone are equal.
     """
 
     prompt: Text
@@ -104,6 +107,8 @@ class Preference:
     dimension: str
     source: Source
     utilities: tuple[float, ...] | None = None
+    known_answer: Side | None = None
+    id: str | None = field(default=None, compare=False)
     origin: str = field(default="", compare=False)
     fields: tuple[str, ...] = field(default=(), compare=False)
 

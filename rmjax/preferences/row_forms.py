@@ -3,8 +3,9 @@
 A row is a mapping from field names to JSON values. Besides the fields of its form every row may say
 
 - ``dimension`` and ``source`` (human, ai, rule, simulated), which go before the defaults of the data set,
-- ``annotator``, of all its comparisons that don't name their own,
+- ``id``, its name: text or a whole number, else ignored; ``annotator``, of comparisons that don't name their own,
 - ``utilities``, the true utility of each response where it is known,
+- ``known_answer``: left or right, the better of two responses that were judged to check attention; no training data,
 - ``allow_empty``: true, where an empty response is meant (its end token alone is scored then),
 
 and a row of two responses ``probability`` (that the chosen one is preferred; 1 if absent), ``margin`` (signed towards
@@ -226,10 +227,16 @@ def parse_ranking(fields: Fields, defaults: RowDefaults) -> Preference:
 
 def _check_judged_once(fields: Fields) -> None:
     """RowError for responses that come without a judgment, or with both kinds."""
-    judgments = 'the field "comparisons" or the field "ranking", and not both'
-    if fields.has("comparisons") == fields.has("ranking"):
-        kind = "two judgments" if fields.has("ranking") else "missing field"
-        raise fields.error("comparisons", kind, found=f"the fields {fields.names()}", right=judgments)
+    if (ranked := fields.has("ranking")) != fields.has("comparisons"):
+        return
+    kind, right = "two judgments", "the field 'comparisons' or the field 'ranking', and not both"
+    if not ranked:
+        kind = "missing field"
+        right = (
+            "a judgment of the responses: the field 'ranking', or 'comparisons', which python -m rmjax.label "
+            "writes (its --tasks takes rows that nobody has judged yet)"
+        )
+    raise fields.error("comparisons", kind, found=f"the fields {fields.names()}", right=right)
 
 
 def parse_alpaca_eval(fields: Fields, defaults: RowDefaults) -> Preference:

@@ -55,16 +55,21 @@ class Task:
             return tuple(itertools.combinations(range(len(self.responses)), 2))
         return tuple(compared_pairs(self.compared))
 
+    @property
+    def own_id(self) -> str | None:
+        """The id that the row had itself."""
+        return None if self.id.startswith(GOLD) or self.id == digest(self) else self.id
+
     def to_judge(self, pairs: Iterable[tuple[int, int]], dimension: str) -> Preference:
         """The task with some of its pairs, each with probability 0.5, for a labeler that judges that dimension.
 
-        With n pairs each weighs 1/n, as in what people judged, so that no prompt counts more than another. Utilities
-        stay where they are of that dimension.
+        With n pairs each weighs 1/n, as in what people judged, so that no prompt counts more than another. The row's
+        own id stays, and so do utilities where they are of that dimension.
         """
         chosen = list(pairs)
         return Preference(
             prompt=self.prompt, responses=self.responses, dimension=dimension, source=Source.HUMAN, origin=self.origin,
-            fields=self.fields, utilities=self.utilities if self.dimension == dimension else None,
+            id=self.own_id, fields=self.fields, utilities=self.utilities if self.dimension == dimension else None,
             comparisons=tuple(
                 Comparison(left=left, right=right, probability=0.5, weight=1 / len(chosen)) for left, right in chosen
             ),

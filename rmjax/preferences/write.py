@@ -8,17 +8,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rmjax.preferences.conversations import is_blank
-from rmjax.preferences.record import Comparison, FileError, Preference, Text
+from rmjax.preferences.fields import shown
+from rmjax.preferences.record import Comparison, FileError, Preference, RowError, Text
 from rmjax.preferences.row_forms import RowDefaults, parse_row
 
 
 def to_row(preference: Preference) -> dict[str, Any]:
     """The preference as ``{prompt, responses, comparisons, dimension, source}``, JSON values only.
 
-    ``utilities`` follow where they are known, and ``allow_empty`` where a response is empty. RowError where the record
-    could not be read back (identical responses, half a surrogate pair, a NaN).
+    ``id`` goes before them where the record has one; ``utilities`` and ``known_answer`` follow where they are known,
+    and ``allow_empty`` where a response is empty. RowError where the record could not be read back (identical
+    responses, half a surrogate pair, a NaN).
     """
-    row: dict[str, Any] = {
+    row: dict[str, Any] = {} if preference.id is None else {"id": preference.id}
+    row |= {
         "prompt": plain(preference.prompt),
         "responses": [plain(response) for response in preference.responses],
         "comparisons": [_comparison(comparison) for comparison in preference.comparisons],
@@ -27,9 +30,16 @@ def to_row(preference: Preference) -> dict[str, Any]:
     }
     if preference.utilities is not None:
         row["utilities"] = list(preference.utilities)
+    if preference.known_answer is not None:
+        row["known_answer"] = preference.known_answer.value
     if any(is_blank(response) for response in preference.responses):
         row["allow_empty"] = True
-    parse_row(row, origin=preference.origin or "a record", defaults=RowDefaults(preference.dimension))
+    read = parse_row(row, origin=preference.origin or "a record", defaults=RowDefaults(preference.dimension))
+    if read.id != preference.id:
+        raise RowError(
+            origin=preference.origin or "a record", field="id", kind="bad id", found=shown(preference.id),
+            right="text that is not empty and that UTF-8 can hold",
+        )  # fmt: skip
     return row
 
 

@@ -21,7 +21,7 @@ from rmjax.config import ConfigError, ExperimentConfig
 from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
 from rmjax.labels_config import LabelsConfig
-from rmjax.preferences.labels import check_annotators, learned_from
+from rmjax.preferences.labels import check_annotators, check_labels, learned_from
 from rmjax.preferences.record import Preference, PreferenceSet
 from rmjax.training.pretrained import text_folder
 from rmjax.training.processes import process_zero_first
@@ -49,6 +49,7 @@ def prepare_data(config: ExperimentConfig, workdir: epath.Path) -> TrainingData:
 
     Raises:
       ConfigError: where there is nothing to learn from, or nothing to choose the best checkpoint by.
+      UserError: for judgments of pairs whose answers were known, which only checked the labelers' attention.
       WorkdirError: where the data have changed since the run's first start.
     """
     with process_zero_first("data"):  # it prepares data sets and trains the tokenizer; the others find both
@@ -127,10 +128,12 @@ def _open(
     data = config.data
     opened = open_many(data.train, data, dimension=config.dimension)
     train = tuple(itertools.chain.from_iterable(opened))
+    check_labels(train)
     check_annotators(train, config.labels)
     if data.validation:
         others = open_many(data.validation, data, dimension=config.dimension)
         validation = tuple(itertools.chain.from_iterable(others))
+        check_labels(validation)
         return train, validation, (*opened, *others)
     train, validation = split_by_prompt(train, data.validation_fraction, seed=config.seed)
     logging.info("split by prompt: %d preferences to train on, %d to validate on", len(train), len(validation))
