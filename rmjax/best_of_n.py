@@ -10,7 +10,7 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.files import check_bucket
+from rmjax.files import check_apart, check_bucket
 from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
 from rmjax.scoring.best import best_of_n
 from rmjax.scoring.remote_scorer import open_scorer
@@ -35,6 +35,7 @@ _ON_ERROR = flags.DEFINE_enum_class(
 def main() -> None:
     for path in (_INPUT.value, _OUTPUT.value):
         check_bucket(path)
+    check_apart(_INPUT.value, _OUTPUT.value)
     if _URL.value is None:
         from rmjax.training.machine import use_machine  # here alone: it imports jax, which takes many seconds
 

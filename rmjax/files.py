@@ -7,6 +7,7 @@ what names have in common. What is written here goes through etils' paths, but f
 import contextlib
 import importlib.util
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from etils import epath
 from rmjax.errors import UserError
 
 _BUCKET = "gs://"
+_STDIN, _STDOUT = 0, 1
 _DESCRIPTORS = ("/dev", "/proc")
 BUCKET_MODULES = ("gcsfs", "google.cloud.storage")  # what reads and writes there, and what TensorBoard's files need
 
@@ -155,6 +157,30 @@ def check_bucket(path: epath.PathLike) -> None:
             f"{os.fspath(path)} is in a bucket, and {' and '.join(missing)} can't be imported; `pip install -r "
             "requirements-gcs.txt` installs what buckets need"
         )
+
+
+def check_apart(source: str, target: str) -> None:
+    """UserError where what is read from ``--input`` and written to ``--output`` is one file, by whatever names.
+
+    Links have the file that they point to, ``-`` that which stdin or stdout was redirected to. A terminal, a pipe and a
+    device may be both.
+    """
+    if in_bucket(source):
+        same = source == target
+    else:
+        read, written = _file_of(source, _STDIN), _file_of(target, _STDOUT)
+        same = read is not None and written is not None and os.path.samestat(read, written)
+    if same:
+        raise UserError(f"--output: {target} is the file that --input={source} reads; right would be another file")
+
+
+def _file_of(name: str, standard: int) -> os.stat_result | None:
+    """What tells a file from others; None where there is none yet, and of what is no file or lies in a bucket."""
+    try:
+        found = os.fstat(standard) if name == "-" else os.stat(name)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _installed(module: str) -> bool:

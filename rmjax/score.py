@@ -9,7 +9,7 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.files import check_bucket
+from rmjax.files import check_apart, check_bucket
 from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
 from rmjax.scoring.scored_files import SCORING, score_file
 from rmjax.scoring.scorer import RewardScorer
@@ -43,6 +43,7 @@ PESSIMISM = flags.DEFINE_float("pessimism", 0.0, LESS_SPREAD)
 def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
+    check_apart(INPUT.value, OUTPUT.value)
     use_machine()
     scorer = RewardScorer.from_workdir(
         WORKDIR.value, STEP.value, normalized=NORMALIZE.value, head=HEAD.value, pessimism=PESSIMISM.value,

@@ -170,7 +170,7 @@ def _model(study: Study, answers: Answers, seed: int) -> None:
 def accuracies(
     test: Sequence[Preference], values: Sequence[np.ndarray], lengths: Sequence[np.ndarray]
 ) -> dict[str, list[float]]:
-    """How often the answer of higher value is the one that the judge prefers.
+    """How often the answer of higher value is the one that the judge prefers. Ties and equal lengths are left out.
 
     ``controlled`` is ``rmjax.evaluation.pairwise.length_controlled_accuracy``, ``by_quarter`` the accuracy by the
     difference in length, the least first, and ``longer`` how often the longer answer has the higher value.

@@ -20,7 +20,7 @@ from rmjax.pictures import BLUE, GREY, INK, ORANGE, png, styled
 from rmjax.preferences.record import Preference
 from rmjax.training.metrics_writer import METRICS
 from studies.labeling_time import ranking_seconds
-from studies.models import Model, trained_on
+from studies.models import trained_on
 from studies.study import Row, Study, run_study
 from studies.testbed import judged_truly, unjudged
 
@@ -65,7 +65,7 @@ def measure(study: Study) -> None:
         for arm in arms():
             folder = study.folder / f"{arm.responses}_{arm.prompts}_{seed}"
             model = trained_on(_ranked(ranker, arm.responses, arm.prompts, seed), config, folder, held_out)
-            study.add(**arm._asdict(), seed=seed, **_counts(arm), **_found(model, truth), **cost(folder / "run"))
+            study.add(**arm._asdict(), seed=seed, **_counts(arm), **model.against(truth), **cost(folder / "run"))
 
 
 def _ranked(ranker: SimulatedRanker, responses: int, count: int, seed: int) -> list[Preference]:
@@ -77,12 +77,6 @@ def _counts(arm: Arm) -> Row:
         "comparisons": arm.prompts * comparisons_of(arm.responses),
         "labeling_hours": arm.prompts * ranking_seconds(arm.responses) / 3600,
     }
-
-
-def _found(model: Model, truth: Sequence[Preference]) -> Row:
-    numbers = model.measured(truth)
-    kept = ("accuracy", "accuracy_low", "accuracy_high", "spearman")
-    return {"best_step": model.trained.step} | {name: numbers[name] for name in kept}
 
 
 def cost(run: epath.Path) -> Row:

@@ -42,6 +42,12 @@ class Model:
         apart = members if members.shape[-1] > 1 else None
         return measure_heads(mean_of_members(members), judged_pairs(tokenized, preferences), heads, apart).numbers
 
+    def against(self, truth: Sequence[Preference]) -> dict[str, Any]:
+        """Which checkpoint was the best, and how well it does on pairs that are labeled with the truth."""
+        found = self.measured(truth)
+        kept = ("accuracy", "accuracy_low", "accuracy_high", "spearman")
+        return {"best_step": self.trained.step} | {name: found[name] for name in kept}
+
     def members(self, preferences: Sequence[Preference]) -> list[Float32[np.ndarray, "responses heads members"]]:
         """The rewards of the responses of each record, of each member of an ensemble."""
         groups = [TextGroup(entry.prompt, entry.responses, entry.origin, ()) for entry in preferences]

@@ -12,7 +12,7 @@ from rmjax.labeling.simulated_crowd import simulated_crowd
 from rmjax.pictures import BLUE, GREEN, GREY, ORANGE, SERIES, png, styled
 from rmjax.preferences.record import Preference
 from studies.labeling_time import ranking_seconds, rating_seconds
-from studies.models import Model, trained_on
+from studies.models import trained_on
 from studies.ratings import label_quality, rated, raters, standardized
 from studies.study import Row, Study, run_study
 from studies.testbed import compared_by, labeler, unjudged
@@ -126,7 +126,7 @@ def measure(study: Study) -> None:
             held_out = compared(dimension, count=VALIDATION, seed=seed, scenes=seed + 100)
             preferences = judged(case, dimension, seed)
             model = trained_on(preferences, config, study.folder / f"{number}_{seed}", held_out)
-            study.add(**_made(case, preferences), seed=seed, trained=True, **_found(model, test))
+            study.add(**_made(case, preferences), seed=seed, trained=True, **model.against(test))
 
 
 def _made(case: Case, preferences: Sequence[Preference]) -> Row:
@@ -140,12 +140,6 @@ def _made(case: Case, preferences: Sequence[Preference]) -> Row:
         "hours": case.seconds / 3600,
         **label_quality(preferences),
     }
-
-
-def _found(model: Model, test: Sequence[Preference]) -> Row:
-    numbers = model.measured(test)
-    kept = ("accuracy", "accuracy_low", "accuracy_high", "spearman")
-    return {"best_step": model.trained.step} | {name: numbers[name] for name in kept}
 
 
 COLOURS = {COMPARED: BLUE, ALONE: GREEN, APART: ORANGE, STANDARDIZED: GREY, FOUR: SERIES[3]}

@@ -61,19 +61,26 @@ def run_study(
 
     UserError for a flag of one of the config's fields that all studies set, as ``data.train``, or this one ``sets``.
 
-    Both lie in the workdir at the end, ``results.jsonl`` and ``figure.png``. The same command takes models that were
-    trained before as they are; ``--draw`` draws the results again without measuring.
+    Both lie in the workdir at the end, ``results.jsonl`` and ``figure.png``; it is ``runs/NAME`` unless ``--workdir``
+    says otherwise. The same command takes models that were trained before as they are; ``--draw`` draws the results
+    again without measuring.
     """
     if not any(_CONFIG.match(argument) for argument in sys.argv[1:]):
         sys.argv.insert(1, f"--config={_EXPERIMENTS / name}.py")  # a default would be read before errors are explained
-    config = config_flags.DEFINE_config_file("config", None, "What the models are.")
-    workdir = flags.DEFINE_string("workdir", f"runs/{name}", "The folder of the study.")
-    draw = flags.DEFINE_bool("draw", False, "Draw the figure of results that are there.")
+    config = config_flags.DEFINE_config_file(
+        "config", None, f"What the models are; experiments/{name}.py if not given."
+    )
+    workdir = flags.DEFINE_string(
+        "workdir", f"runs/{name}", f"The folder of the study, for its runs, {RESULTS} and {FIGURE}."
+    )
+    draw = flags.DEFINE_bool("draw", False, f"Draw {FIGURE} again from {RESULTS} in the workdir, without measuring.")
+    for flag in (config, workdir, draw):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])  # so that --help shows them
 
     def main() -> None:
         folder = epath.Path(workdir.value)
         if draw.value:
-            rows = [json.loads(line) for line in (folder / RESULTS).read_text().splitlines()]
+            rows = _read_results(folder)
         else:
             _check_unset(sets)
             use_machine(config.value)
@@ -87,6 +94,14 @@ def run_study(
         logging.info("figure: %s", folder / FIGURE)
 
     run(main)
+
+
+def _read_results(folder: epath.Path) -> list[Row]:
+    """The rows of a study that has ended; UserError where none has."""
+    file = folder / RESULTS
+    if not file.exists():
+        raise UserError(f"--draw: there is no {file}; right would be the --workdir of a study that has ended")
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def _check_unset(sets: Collection[str]) -> None:

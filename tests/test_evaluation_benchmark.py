@@ -194,6 +194,11 @@ def test_several_heads_need_a_name(tmp_path, run, two_heads):
         evaluate_benchmark([two_heads], [path], benchmark=Benchmark.RM_BENCH, head="wit")
     with pytest.raises(EvaluationError, match="no reward head 'wit'; --head must be left out"):
         evaluate_benchmark([run], [path], benchmark=Benchmark.RM_BENCH, head="wit")
+    each: list = []
+    for models, head, wrong in (([two_heads, run], "brevity", run), ([run, two_heads], None, two_heads)):
+        with pytest.raises(EvaluationError, match=f"model {wrong} has "):
+            evaluate_benchmark(models, [path], benchmark=Benchmark.RM_BENCH, head=head, each=each.append)
+    assert not each  # found before any was evaluated
     scores = [
         evaluate_benchmark([two_heads], [path], benchmark=Benchmark.RM_BENCH, head=head)[0].scores.subsets
         for head in ("helpfulness", "brevity")

@@ -10,6 +10,7 @@ from untrained import untrained_config, write_run
 from rmjax.evaluation.evaluate import EvaluationError, evaluate
 from rmjax.models.reward import HEAD_KERNEL
 from rmjax.training.trained import load_trained
+from rmjax.training.workdir import WorkdirError
 
 HEADS = ("helpfulness", "brevity")
 
@@ -104,6 +105,16 @@ def test_what_is_no_head_of_a_model_is_an_error_that_says_which_there_are(run, s
             evaluate([run], specs, heads=heads)
     with pytest.raises(EvaluationError, match=r"judged on wit; right would be data of .*, or --head"):
         evaluate([run], specs[2:])
+
+
+def test_what_is_wrong_with_the_last_model_is_found_before_the_first_is_evaluated(run, specs, tmp_path):
+    single = write_run(tmp_path / "one", untrained_config(dimension="wit", response_tokens=60))
+    each: list = []
+    with pytest.raises(EvaluationError, match=r"one has no reward head 'brevity'; --head must be one of wit"):
+        evaluate([run, single], specs, heads=["brevity"], each=each.append)
+    with pytest.raises(WorkdirError, match=r"there is no workdir .*nowhere"):
+        evaluate([run, str(tmp_path / "nowhere")], specs[:2], each=each.append)
+    assert not each
 
 
 def test_the_command_takes_heads_without_a_benchmark(run, specs, server, cached):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from rmjax.evaluation import pairwise
 
@@ -96,7 +97,8 @@ def of_lengths(seed: int, count: int = 4000):
 def test_whoever_goes_by_length_alone_has_one_half_at_equal_length(seed, sign):
     longer, _, probability, prompts = of_lengths(seed)
     alone = pairwise.length_controlled_accuracy(sign * longer, probability, longer, prompts)
-    assert (alone.value, alone.low, alone.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert alone.value == pytest.approx(0.5)
+    assert 0.49 < alone.low < 0.5 < alone.high < 0.51  # not 0.5 alone: other pairs may not all be so
     assert sign * (pairwise.accuracy(sign * longer, probability) - 0.5) > 0.2
     noisy = sign * longer + np.random.default_rng(seed + 10).normal(size=len(longer))
     found = pairwise.length_controlled_accuracy(noisy, probability, np.sign(longer), prompts)
@@ -126,6 +128,27 @@ def test_the_length_controlled_accuracy_does_not_see_which_is_left_nor_the_unit_
     there = np.where(flip < 0, 1 - probability, probability)
     found = pairwise.length_controlled_accuracy(better, probability, longer, prompts)
     assert pairwise.length_controlled_accuracy(flip * better, there, 7 * flip * longer, prompts) == found
+
+
+@pytest.mark.parametrize(("few", "many"), [((6, 0.9), (60, 0.6)), ((3, 0.8), (500, 0.6)), ((20, 0.97), (20, 0.97))])
+def test_the_length_controlled_accuracy_is_covered_also_where_a_kind_is_all_right(few, many):
+    rng, held, rounds = np.random.default_rng(0), 0, 300
+    longer = np.repeat([1.0, -1.0], [few[0], many[0]])
+    chances = np.repeat([few[1], many[1]], [few[0], many[0]])
+    for _ in range(rounds):
+        right = np.where(rng.random(len(longer)) < chances, 1.0, -1.0)
+        found = pairwise.length_controlled_accuracy(right, np.ones(len(longer)), longer, np.arange(len(longer)))
+        assert 0 <= found.low < found.value <= found.high <= 1
+        held += found.low <= (few[1] + many[1]) / 2 <= found.high
+    assert held / rounds > 0.93
+
+
+def test_half_the_sum_of_two_proportions_is_half_newcombes_difference_from_the_opposite_of_one():
+    right, longer = np.ones(50), np.repeat([1.0, -1.0], [8, 42])
+    right[8:20] = -1
+    found = pairwise.length_controlled_accuracy(right, np.ones(50), longer, np.arange(50))
+    low, high = confint_proportions_2indep(8, 8, 12, 42, method="newcomb", compare="diff")  # a - (1 - b) = a + b - 1
+    assert (found.low, found.high) == pytest.approx(((low + 1) / 2, (high + 1) / 2), abs=1e-12)
 
 
 def test_without_pairs_of_both_kinds_there_is_no_length_controlled_accuracy():

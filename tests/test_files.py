@@ -1,13 +1,15 @@
 """A file is replaced whole; what is no file is written to as it is."""
 
+import itertools
 import os
+import re
 import threading
 from pathlib import Path
 
 import pytest
 
 from rmjax.errors import UserError
-from rmjax.files import write_text, written_whole
+from rmjax.files import check_apart, write_text, written_whole
 
 
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path):
@@ -64,3 +66,44 @@ def test_a_folder_is_an_error_and_stays(tmp_path: Path):
     with pytest.raises(IsADirectoryError):
         write_text(tmp_path, "text")
     assert tmp_path.is_dir()
+
+
+def names_of(path: Path, beside: Path) -> list[str]:
+    """Spellings of one file, and links to it."""
+    soft, hard = beside / "soft", beside / "hard"
+    soft.symlink_to(path)
+    os.link(path, hard)
+    return [
+        str(path),
+        f"{path.parent}/../{path.parent.name}/./{path.name}",
+        os.path.relpath(path),
+        str(soft),
+        str(hard),
+    ]
+
+
+def test_a_file_is_never_read_and_written_by_whatever_names(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    for source, target in itertools.permutations(names_of(path, beside), 2):
+        with pytest.raises(
+            UserError, match=f"--output: {re.escape(target)} is the file that --input={re.escape(source)} "
+        ):
+            check_apart(source, target)
+    with pytest.raises(UserError, match="--output: gs://"):
+        check_apart("gs://bucket/a", "gs://bucket/a")
+
+
+def test_other_files_and_what_is_no_file_may_be_read_and_written(tmp_path: Path):
+    one, other, pipe = (str(tmp_path / name) for name in ("one", "other", "pipe"))
+    write_text(one, "the same")
+    check_apart(one, other)  # not there yet
+    write_text(other, "the same")
+    check_apart(one, other)
+    check_apart(str(tmp_path / "gone"), str(tmp_path / "gone"))  # reading says that it isn't there
+    os.mkfifo(pipe)
+    check_apart(pipe, pipe)
+    check_apart("/dev/null", "/dev/null")
+    check_apart("gs://bucket/a", "gs://bucket/b")

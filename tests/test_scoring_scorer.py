@@ -69,6 +69,14 @@ def read(path) -> list[dict]:
     return [json.loads(line) for line in data.decode().splitlines()]
 
 
+def test_a_file_is_not_scored_into_itself(tmp_path, scorer):
+    source = written(tmp_path / "in.jsonl", random_rows(0, 2))
+    before = (tmp_path / "in.jsonl").read_bytes()
+    with pytest.raises(UserError, match="is the file that --input="):
+        score_file(scorer, source, f"{tmp_path}/./in.jsonl")
+    assert (tmp_path / "in.jsonl").read_bytes() == before
+
+
 @pytest.mark.parametrize(("suffix", "chunk"), [("jsonl", 1024), ("jsonl.gz", 1024), ("jsonl", 7)])
 def test_rows_come_back_in_order_with_all_fields_and_their_rewards(tmp_path, scorer, monkeypatch, suffix, chunk):
     monkeypatch.setattr(scoring, "ROWS_AT_ONCE", chunk)

@@ -103,6 +103,9 @@ def test_the_command_leaves_results_and_a_figure_and_draws_them_again(server, tm
     assert refused.stderr.startswith(
         "error: --config.stepz=3: the config has no such field; did you mean --config.steps?"
     )
+    refused = server.run("-c", CODE, f"--workdir={tmp_path}", "--draw")
+    said = f"--draw: there is no {tmp_path}/results.jsonl; right would be the --workdir of a study that has ended"
+    assert (refused.returncode, refused.stderr) == (2, f"error: {said}\n")
     assert not list(tmp_path.iterdir())
     for more in ("--config.steps=7", "--draw"):
         done = server.run("-c", CODE, f"--workdir={tmp_path}", more)
@@ -110,3 +113,17 @@ def test_the_command_leaves_results_and_a_figure_and_draws_them_again(server, tm
         assert (tmp_path / "figure.png").read_bytes() == b"[('accuracy', 0.75), ('steps', 7)]"
         (tmp_path / "figure.png").unlink()
         assert json.loads((tmp_path / "results.jsonl").read_text()) == {"steps": 7, "accuracy": 0.75}
+
+
+@pytest.mark.parametrize("name", ["noise", "dimensions"])
+def test_help_says_where_a_study_leaves_what_it_finds_and_which_flags_it_has(server, name):
+    done = server.run("-m", f"studies.{name}", "--help")
+    assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert (
+        f"--workdir: The folder of the study, for its runs, results.jsonl and figure.png. (default: 'runs/{name}')"
+        in (shown)
+    )
+    assert f"--config: What the models are; experiments/{name}.py if not given." in shown
+    assert "--[no]draw: Draw figure.png again from results.jsonl in the workdir" in shown
+    assert ("--[no]hh: " in shown) == (name == "dimensions")

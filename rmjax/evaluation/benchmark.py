@@ -22,7 +22,7 @@ from rmjax.evaluation.golden import trusted_computer
 from rmjax.files import check_bucket
 from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.preferences.record import Message, RowError
-from rmjax.training.portable import load_model
+from rmjax.training.portable import config_of, load_model
 from rmjax.training.trained import TrainedModel
 
 SKIPPING = "--on_error=skip leaves such rows out, and the score is a partial one then"
@@ -85,13 +85,13 @@ def evaluate_benchmark(
         check_bucket(workdir)
     on_error = on_error or OnError.ERROR
     rule, results = RULES[benchmark], []
+    numbers = {workdir: _head_number(workdir, config_of(workdir).model.reward_heads, head) for workdir in workdirs}
     with remedied(RowError, lambda _: SKIPPING):
         data = read_benchmark(paths, rule, on_error=on_error)
     for workdir in workdirs:
         trained = load_model(workdir, step, compute_dtype=compute_dtype)
-        number = _head_number(workdir, trained.config.model.reward_heads, head)
         logging.info("%s: evaluating step %d on %s", workdir, trained.step, benchmark.value)
-        scored, left_out, cut = score_rows(trained, data, number, on_error)
+        scored, left_out, cut = score_rows(trained, data, numbers[workdir], on_error)
         if not scored:
             raise EvaluationError(f"model {workdir}: no row is left to evaluate, all were left out ({dict(left_out)})")
         warn_of_cut_prompts(benchmark.value, cut, trained.contract.max_prompt_tokens)

@@ -31,7 +31,7 @@ from rmjax.model_config import ComputeDtype, fault_of_head
 from rmjax.models.reward import mean_of_members
 from rmjax.preferences.labels import check_labels
 from rmjax.preferences.record import PreferenceSet, sources
-from rmjax.training.portable import load_model, run_of
+from rmjax.training.portable import config_of, load_model, run_of
 from rmjax.training.trained import TrainedModel
 
 ALL_HEADS = "all"
@@ -127,16 +127,16 @@ def evaluate(
     check_names("data", specs)
     for path in (*workdirs, *specs, data_dir, manual_dir, report):
         check_bucket(path or "")
+    chosen = _chosen_heads(workdirs, heads)
     evaluations, sets = [], None
     for workdir in workdirs:
         trained = load_model(workdir, step, compute_dtype=compute_dtype)
         logging.info("%s: evaluating step %d", workdir, trained.step)
         own = trained.config.data
         sets = sets or DataSets(data_dir=data_dir or own.data_dir, manual_dir=manual_dir or own.manual_dir)
-        chosen = _chosen(workdir, trained.config, heads)
         compute = trusted_computer(trained)
         for spec in specs:
-            for found in evaluate_one(workdir, trained, compute, spec, sets, heads=chosen, on_error=on_error):
+            for found in evaluate_one(workdir, trained, compute, spec, sets, heads=chosen[workdir], on_error=on_error):
                 evaluations.append(found)
                 each(found)
     _log_differences(evaluations)
@@ -157,11 +157,19 @@ def check_names(flag: str, given: Sequence[str]) -> None:
         raise EvaluationError(f"--{flag} is {','.join(given)!r}; it must be one or more that differ from each other")
 
 
+def _chosen_heads(workdirs: Sequence[str], heads: Sequence[str] | None) -> dict[str, dict[str, int] | None]:
+    """By model which of its outputs the heads are, None of None; EvaluationError for one that a model doesn't have.
+
+    Of all models before any of them is loaded, so that the last one's fault is not found after hours.
+    """
+    if heads is not None:
+        check_names("head", heads)
+    return {workdir: _chosen(workdir, config_of(workdir), heads) for workdir in workdirs}
+
+
 def _chosen(workdir: str, config: ExperimentConfig, heads: Sequence[str] | None) -> dict[str, int] | None:
-    """Which outputs of the model the heads are; EvaluationError for one that it doesn't have. None of None."""
     if heads is None:
         return None
-    check_names("head", heads)
     own = config.model.reward_heads or (config.dimension,)
     wanted = own if list(heads) == [ALL_HEADS] else heads
     for head in wanted:

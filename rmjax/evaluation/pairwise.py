@@ -8,7 +8,7 @@ belong to training and are not used.
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from rmjax.intervals import Estimate, bootstrap
+from rmjax.intervals import Estimate, bootstrap, wilson_interval
 from rmjax.labeling.agreement import ratio
 
 
@@ -96,14 +96,28 @@ def length_controlled_accuracy(
       prompts: which prompt a comparison belongs to.
 
     Returns:
-      The value with its bootstrap interval over prompts (``rmjax.intervals.bootstrap``). Three NaN where one of the two
-      kinds has no pair: lengths don't differ, or tell alone which response is preferred.
+      The value with its bootstrap interval over prompts (``rmjax.intervals.bootstrap``). Where a kind's pairs are all
+      right or all wrong, redrawing them says nothing of how far others may differ; then it is the interval of two
+      independent proportions, made of their ``rmjax.intervals.wilson_interval`` (Newcombe, 1998, "Interval estimation
+      for the difference between independent proportions", method 10, here of half their sum). Three NaN where one of
+      the two kinds has no pair: lengths don't differ, or tell alone which response is preferred.
     """
     kept = decided(probability) & (longer != 0)
-    probability = probability[kept]
+    probability, prompts = probability[kept], prompts[kept]
     agreed, follows = correctness(differences[kept], probability), correctness(longer[kept], probability)
+    kinds = [(agreed[follows == kind], prompts[follows == kind]) for kind in (1.0, 0.0)]
+    if any(len(np.unique(right)) < 2 for right, _ in kinds):
+        return _half_the_sum(*(wilson_interval(*kind) for kind in kinds))
     sums = np.stack([agreed * follows, follows, agreed * (1 - follows), 1 - follows], axis=1)
-    return bootstrap(sums, prompts[kept], _mean_of_both)
+    return bootstrap(sums, prompts, _mean_of_both)
+
+
+def _half_the_sum(one: Estimate, other: Estimate) -> Estimate:
+    """Of two independent proportions; NaN where one is."""
+    value = (one.value + other.value) / 2
+    below = np.hypot(one.value - one.low, other.value - other.low) / 2
+    above = np.hypot(one.high - one.value, other.high - other.value) / 2
+    return Estimate(value=value, low=float(value - below), high=float(value + above))
 
 
 def _mean_of_both(sums: Float64[np.ndarray, "samples 4"]) -> Float64[np.ndarray, "samples"]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from absl import logging
 
 from rmjax.config import OnError
+from rmjax.files import check_apart
 from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import RowError
 from rmjax.scoring import rows
@@ -77,8 +78,10 @@ def score_file(
 
     Raises:
       FileError, RowError: for a file or a row that can't be read.
+      UserError: where both are one file, which would be lost.
       NonFiniteRewardsError: where a reward is NaN or infinite, whatever ``on_error`` is: the model is at fault then.
     """
+    check_apart(source, target)
     counts: Counter[str] = Counter()
     cut, began = 0, time.monotonic()
     with rows.opened_output(target) as stream:

@@ -31,7 +31,7 @@ from rmjax.training.pretrained import embedding_rows
 from rmjax.training.scoring_record import ScoringRecord
 from rmjax.training.trained import TrainedModel, chosen_step, load_trained
 from rmjax.training.tuning import HEAD
-from rmjax.training.workdir import digest_of, run_digest
+from rmjax.training.workdir import digest_of, read_config, run_digest
 
 CONTRACT = "scoring_contract.json"
 _LONGEST = 4096  # tokens of a conversation, of models that say nothing themselves
@@ -64,6 +64,11 @@ def load_model(
         return load_trained(name, step, compute_dtype=compute_dtype)
     _check_step(name, step)
     return load_portable(name, compute_dtype=compute_dtype)
+
+
+def config_of(name: epath.PathLike) -> ExperimentConfig:
+    """The config of the model that ``load_model`` gives, before any parameter is read; errors as its."""
+    return _config(name, *_described(name)) if is_portable(name) else read_config(name)
 
 
 def step_of(name: epath.PathLike, step: int | None = None) -> int:
@@ -113,11 +118,38 @@ def load_portable(
       ConfigError: where the limits of its contract are for longer texts than the model has positions for.
       HubError, HuggingFaceError, TokenizerError: for what can't be had or read.
     """
+    theirs, contract = _described(name)
+    if not contract.written:
+        logging.info("%s has no %s: its own tokenizer and chat template are read", theirs.folder, CONTRACT)
+    config = _config(name, theirs, contract, parallel=parallel, stored_in=stored_in, compute_dtype=compute_dtype)
+    model = make_model_here(config.model, embedding_rows(config.model, contract.text))
+    params = theirs.load(make_parallel_here(config).abstract_params(model), jax.random.PRNGKey(0))
+    return TrainedModel(
+        config=config, model=model, params=params, contract=contract.text, step=0, record=contract.record,
+        recorded_in=contract.compute_dtype, limits=contract.limits,
+        unvalidated=f"{name} came without a record of its rewards",
+    )  # fmt: skip
+
+
+def _described(name: epath.PathLike) -> tuple[HuggingFaceModel, "_ScoringContract"]:
+    """A portable model and its contract, as its folder describes them; no parameter is read."""
     folder = folder_of(str(name))
     theirs = HuggingFaceModel(folder)
     if not theirs.has_reward_head:
         raise PortableModelError(f"{name} is a language model without a reward head; right would be a reward model")
-    contract = _read_contract(folder) or _own_contract(folder, theirs)
+    return theirs, _read_contract(folder) or _own_contract(folder, theirs)
+
+
+def _config(
+    name: epath.PathLike,
+    theirs: HuggingFaceModel,
+    contract: "_ScoringContract",
+    *,
+    parallel: ParallelConfig | None = None,
+    stored_in: ComputeDtype = ComputeDtype.FLOAT32,
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
+) -> ExperimentConfig:
+    """The config of a portable model, as that of a run would be; arguments as ``load_portable``."""
     theirs.config.compute_dtype = compute_dtype
     theirs.config.vocabulary_size = embedding_rows(
         dataclasses.replace(theirs.config, vocabulary_size=theirs.vocabulary_size), contract.text
@@ -135,13 +167,7 @@ def load_portable(
     )
     with remedied(ConfigError, lambda _: f"the model is {name}, its limits are those of its {CONTRACT}"):
         validate(config)
-    model = make_model_here(config.model, theirs.config.vocabulary_size)
-    params = theirs.load(make_parallel_here(config).abstract_params(model), jax.random.PRNGKey(0))
-    return TrainedModel(
-        config=config, model=model, params=params, contract=contract.text, step=0, record=contract.record,
-        recorded_in=contract.compute_dtype, limits=contract.limits,
-        unvalidated=f"{name} came without a record of its rewards",
-    )  # fmt: skip
+    return config
 
 
 def contract_to_json(trained: TrainedModel, dimension: str, record: ScoringRecord | None) -> str:
@@ -164,8 +190,9 @@ def contract_to_json(trained: TrainedModel, dimension: str, record: ScoringRecor
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _ScoringContract:
-    """What lies beside the weights, or is taken for it where nothing does."""
+    """What lies beside the weights (``written``), or is taken for it where nothing does."""
 
+    written: bool
     text: TextContract
     dimension: str = "unnamed"
     transcripts_as_messages: bool = False
@@ -178,7 +205,6 @@ def _read_contract(folder: Path) -> _ScoringContract | None:
     """Of a model that this project wrote; None of another."""
     path = folder / CONTRACT
     if not path.exists():
-        logging.info("%s has no %s: its own tokenizer and chat template are read", folder, CONTRACT)
         return None
     try:
         stored = json.loads(path.read_text())
@@ -196,7 +222,8 @@ def _read_contract(folder: Path) -> _ScoringContract | None:
     except (ValueError, TypeError, KeyError) as error:
         raise PortableModelError(f"{path} can't be read as a scoring contract: {error!r}") from error
     tokenizer = load_tokenizer(folder / "tokenizer.json", special)
-    return _ScoringContract(text=TextContract.from_config(limits, tokenizer, template, special), **fields)
+    text = TextContract.from_config(limits, tokenizer, template, special)
+    return _ScoringContract(written=True, text=text, **fields)
 
 
 def _own_contract(folder: Path, theirs: HuggingFaceModel) -> _ScoringContract:
@@ -204,4 +231,5 @@ def _own_contract(folder: Path, theirs: HuggingFaceModel) -> _ScoringContract:
     limits = TextConfig(max_prompt_tokens=longest // 2, max_response_tokens=longest // 2)
     positions = "it has positions for" if longest < _LONGEST else f"a model without a {CONTRACT} is read with"
     words = f"each half of the {longest} tokens that {positions}, and no flag changes them"
-    return _ScoringContract(text=TextContract.from_config(limits, *load_pretrained_text(folder)), limits=words)
+    text = TextContract.from_config(limits, *load_pretrained_text(folder))
+    return _ScoringContract(written=False, text=text, limits=words)
