@@ -165,13 +165,16 @@ def check_apart(source: str, target: str) -> None:
     Links have the file that they point to, ``-`` that which stdin or stdout was redirected to. A terminal, a pipe and a
     device may be both.
     """
-    if in_bucket(source):
-        same = source == target
-    else:
-        read, written = _file_of(source, _STDIN), _file_of(target, _STDOUT)
-        same = read is not None and written is not None and os.path.samestat(read, written)
-    if same:
+    if is_one_file(source, target):
         raise UserError(f"--output: {target} is the file that --input={source} reads; right would be another file")
+
+
+def is_one_file(source: str, target: str) -> bool:
+    """Whether both names have one file that is there; of links and of ``-`` as ``check_apart`` says."""
+    if in_bucket(source):
+        return source == target
+    read, written = _file_of(source, _STDIN), _file_of(target, _STDOUT)
+    return read is not None and written is not None and os.path.samestat(read, written)
 
 
 def _file_of(name: str, standard: int) -> os.stat_result | None:

@@ -68,6 +68,7 @@ def effective_count(correct: Float[np.ndarray, "comparisons"], prompts: Int[np.n
     return min(count * independent / variance, float(count))
 
 
+_SAME = 1e-12  # statistics of redrawn prompts that differ by less are told apart by rounding alone
 _ALIKE = 0.01  # probabilities that differ by less are taken for the same, as those of saturated logprobs
 
 
@@ -133,7 +134,8 @@ def paired_bootstrap(
       seed: of the draws; equal seeds give equal intervals.
 
     Returns:
-      The mean on all comparisons, and the bounds; three NaN for no comparisons.
+      The mean on all comparisons, and the bounds; three NaN for no comparisons. Where no draw differs, as where all
+      comparisons are right, the draws say nothing of other prompts, and the interval is that of ``clustered_mean``.
     """
     if not correct.size:
         return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
@@ -142,7 +144,10 @@ def paired_bootstrap(
     sums = np.bincount(cluster, weights=correct.mean(axis=0, dtype=np.float64))
     counts = np.bincount(cluster).astype(np.float64)
     draws = _redrawn(np.stack([sums, counts], axis=1), samples, seed)
-    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.5 - level / 2, 0.5 + level / 2])
+    draws = draws[:, 0] / draws[:, 1]
+    if np.ptp(draws) < _SAME:
+        return clustered_mean(correct.mean(axis=0, dtype=np.float64), prompts, level=level)
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
     return Estimate(value=float(sums.sum() / counts.sum()), low=float(low), high=float(high))
 
 
@@ -166,8 +171,9 @@ def bootstrap(
       seed: of the draws.
 
     Returns:
-      The statistic of all items and the bounds. Draws in which it doesn't exist are left out. The bounds are NaN for
-      one prompt, which says nothing of others, and where the statistic is NaN itself.
+      The statistic of all items and the bounds. Draws in which it doesn't exist are left out. The bounds are NaN where
+      the draws can't say how far other prompts may differ: of one prompt, and where all draws come to one value, as the
+      kappa of annotators who always agreed; and where the statistic is NaN itself.
     """
     missing = float("nan")
     value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
@@ -176,7 +182,10 @@ def bootstrap(
         return Estimate(value=value, low=missing, high=missing)
     totals = np.stack([np.bincount(cluster, weights=column) for column in sums.T], axis=1)
     draws = statistic(_redrawn(totals, samples, seed))
-    low, high = np.quantile(draws[~np.isnan(draws)], [0.5 - level / 2, 0.5 + level / 2])
+    draws = draws[~np.isnan(draws)]
+    if np.ptp(draws) < _SAME:
+        return Estimate(value=value, low=missing, high=missing)
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
     return Estimate(value=value, low=float(low), high=float(high))
 
 

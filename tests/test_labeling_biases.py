@@ -10,6 +10,7 @@ import statsmodels.api
 from label_cases import judgments, random_matrix, record, votes
 from statsmodels.stats.proportion import proportion_confint
 
+from rmjax.intervals import Estimate
 from rmjax.labeling.agreement import verdict_counts
 from rmjax.labeling.biases import (
     CYCLIC_BY_CHANCE,
@@ -25,9 +26,8 @@ from rmjax.labeling.biases import (
 )
 from rmjax.labeling.ceiling import (
     ceiling_at_most,
-    decided_sums,
+    decided_agreement,
     least_nll,
-    repeat_agreement,
     soft_ceiling,
     soft_sums,
 )
@@ -196,8 +196,12 @@ def test_quantiles_are_those_of_scipy():
 def ceiling(probability: np.ndarray, annotators: int = 3, seed: int = 0) -> tuple[float, float]:
     """(q, the ceiling from q) of annotators drawn independently, with these probabilities of left."""
     said = (np.random.default_rng(seed).random((annotators, len(probability))) < probability).astype(float)
-    sums = decided_sums(verdict_counts(votes(said))[0])
-    return whole(repeat_agreement, sums), whole(ceiling_at_most, sums)
+    q = float(np.nanmean(decided_agreement(verdict_counts(votes(said))[0])))
+    return q, at_most(q)
+
+
+def at_most(q: float) -> float:
+    return ceiling_at_most(Estimate(value=q, low=q, high=q)).value
 
 
 @pytest.mark.parametrize("p", [0.6, 0.8, 0.95])
@@ -222,7 +226,16 @@ def test_the_ceiling_of_perfect_chance_and_reversed_labels():
     assert q == pytest.approx(0.5, abs=0.01)
     assert most < 0.56
     reversed_ = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-    assert whole(ceiling_at_most, decided_sums(verdict_counts(votes(reversed_))[0])) == 0.5
+    (q,) = set(decided_agreement(verdict_counts(votes(reversed_))[0]))
+    assert at_most(q) == 0.5
+
+
+def test_the_ceilings_bounds_are_those_of_the_agreement():
+    found = ceiling_at_most(Estimate(value=0.68, low=0.45, high=0.82))
+    assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.5, 0.9))
+    unknown = ceiling_at_most(Estimate(value=1.0, low=float("nan"), high=float("nan")))
+    assert unknown.value == 1
+    assert np.isnan([unknown.low, unknown.high]).all()
 
 
 def test_soft_labels_have_the_ceiling_of_their_probabilities():

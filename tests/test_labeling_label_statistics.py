@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from label_cases import record
 from label_expectations import Said, between, numbers
+from statsmodels.stats.proportion import proportion_confint
 
 from rmjax.labeling.judgments import tabulate
 from rmjax.labeling.label_report import report_labels
@@ -165,3 +166,17 @@ def test_the_report_of_perfect_and_of_reversed_judgments(same, percent, kappa):
     assert agreement["fleiss_kappa"]["value"] == two["cohen_kappa"]["value"] == pytest.approx(kappa)
     assert agreement["percent"]["value"] == two["percent"]["value"] == percent
     assert found["ceiling"]["at_most"]["value"] == (1 if same else 0.5)
+    _check_that_more_prompts_could_differ(found, same=same)
+
+
+def _check_that_more_prompts_could_differ(found, *, same):
+    """100 prompts that are all alike bound the next ones by Wilson's interval; redrawn they say nothing of kappa."""
+    low, high = proportion_confint(100 if same else 0, 100, method="wilson")
+    agreement, (two,) = found["agreement"], found["annotator_pairs"]
+    for share in (agreement["percent"], two["percent"], found["ceiling"]["agreement"]):
+        assert (share["low"], share["high"]) == pytest.approx((low, high), abs=1e-9)
+    bounds = [found["ceiling"]["at_most"][bound] for bound in ("low", "high")]
+    assert bounds == pytest.approx([(1 + np.sqrt(max(2 * q - 1, 0))) / 2 for q in (low, high)])
+    if same:
+        for kappa in (agreement["fleiss_kappa"], agreement["krippendorff_nominal"], two["cohen_kappa"]):
+            assert (kappa["low"], kappa["high"]) == (None, None)

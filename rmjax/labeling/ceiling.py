@@ -3,35 +3,34 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from rmjax.intervals import Estimate
 from rmjax.labeling.agreement import Sums, agreeing, ratio
 from rmjax.labeling.judgments import Votes
 
 
-def decided_sums(counts: Int64[np.ndarray, "pairs 3"]) -> Sums:
-    """Agreement of those who prefer one of the two, and the number of pairs that have two such annotators.
+def decided_agreement(counts: Int64[np.ndarray, "pairs 3"]) -> Float64[np.ndarray, "pairs"]:
+    """Of each pair, how often two of those who prefer one response prefer the same; NaN where there are no two.
 
-    Ties are left out, as they are of accuracy.
+    Ties are left out, as they are of accuracy. The mean is q, the probability that two annotators agree.
     """
-    share = agreeing(counts[:, ::2])
-    there = ~np.isnan(share)
-    return np.stack([np.where(there, share, 0.0), there.astype(np.float64)], axis=1)
+    return agreeing(counts[:, ::2])
 
 
-def repeat_agreement(sums: Float64[np.ndarray, "samples 2"]) -> Float64[np.ndarray, "samples"]:
-    """Of ``decided_sums``: q, the probability that two annotators of a pair prefer the same response."""
-    return ratio(sums[:, 0], sums[:, 1])
-
-
-def ceiling_at_most(sums: Float64[np.ndarray, "samples 2"]) -> Float64[np.ndarray, "samples"]:
-    """Of ``decided_sums``: (1 + sqrt(2 q - 1)) / 2, above which no model agrees with one annotator's label.
+def ceiling_at_most(agreed: Estimate) -> Estimate:
+    """Of q, how often two annotators agree: (1 + sqrt(2 q - 1)) / 2, above which no model agrees with one's label.
 
     Assumed: each annotator of a pair prefers left with one probability p, the same for all of them and independently.
     Then q is the mean of p**2 + (1 - p)**2 = (1 + (2p - 1)**2) / 2, and a model that knows every p agrees in the mean
     of max(p, 1 - p) = (1 + |2p - 1|) / 2. By Jensen's inequality that mean is at most the value here, reached where all
     pairs are equally hard, and as |2p - 1| >= (2p - 1)**2 it is at least q, reached where each pair is either certain
-    or a coin's. Below q = 1/2, which is chance, the value is 1/2.
+    or a coin's. Below q = 1/2, which is chance, the value is 1/2. It only grows
+    with q, so the bounds of q give its own.
     """
-    return (1 + np.sqrt(np.maximum(2 * repeat_agreement(sums) - 1, 0))) / 2
+
+    def at_most(agreement: float) -> float:
+        return float(1 + np.sqrt(np.maximum(2 * agreement - 1, 0))) / 2
+
+    return Estimate(value=at_most(agreed.value), low=at_most(agreed.low), high=at_most(agreed.high))
 
 
 def soft_sums(means: Votes) -> Sums:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
-from rmjax.intervals import Estimate, bootstrap, wilson_interval
+from rmjax.intervals import Estimate, bootstrap, clustered_mean, wilson_interval
 from rmjax.labeling import agreement, biases, ceiling
 from rmjax.labeling.biases import Share
 from rmjax.labeling.judgments import VERDICTS, Judgments, Votes, mean_votes, verdicts, votes_of
@@ -66,7 +66,7 @@ def _numbers(judgments: Judgments, samples: int) -> dict[str, Any]:
     means = mean_votes(votes)
     pairs, left_out = _annotator_pairs(votes, judgments.annotators, samples)
     return {
-        "agreement": _agreement(votes, samples) | {"with_themselves": _repeats(judgments, samples)},
+        "agreement": _agreement(votes, samples) | {"with_themselves": _repeats(judgments)},
         "annotator_pairs": pairs,
         "annotator_pairs_left_out": left_out,
         "shown_first_preferred": biases.first_preferred(judgments),
@@ -94,14 +94,20 @@ def _agreement(votes: Votes, samples: int) -> dict[str, Any]:
     interval, interval_prompts = agreement.interval_sums(votes)
     return {
         "pairs_judged_by_several": int((counts.sum(axis=1) > 1).sum()),
-        "percent": bootstrap(fleiss, prompts, agreement.percent_agreement, samples=samples),
+        "percent": _share(agreement.agreeing(counts), prompts),
         "fleiss_kappa": bootstrap(fleiss, prompts, agreement.fleiss_kappa, samples=samples),
         "krippendorff_nominal": bootstrap(nominal, prompts, agreement.nominal_alpha, samples=samples),
         "krippendorff_interval": bootstrap(interval, interval_prompts, agreement.interval_alpha, samples=samples),
     }
 
 
-def _repeats(judgments: Judgments, samples: int) -> dict[str, Any]:
+def _share(values: Float64[np.ndarray, "pairs"], prompts: Int64[np.ndarray, "pairs"]) -> Estimate:
+    """The mean over the pairs that have a value, with an interval over their prompts."""
+    there = ~np.isnan(values)
+    return clustered_mean(values[there], prompts[there])
+
+
+def _repeats(judgments: Judgments) -> dict[str, Any]:
     """How often a named annotator who judged a pair several times, as in both orders, said the same again."""
     named = judgments.where(judgments.annotator >= 0)
     if not len(named):
@@ -113,8 +119,8 @@ def _repeats(judgments: Judgments, samples: int) -> dict[str, Any]:
     counts = np.bincount(places * 3 + said, minlength=3 * len(units)).reshape(-1, 3).astype(np.int64)
     prompts = np.zeros(len(units), np.int64)
     prompts[places] = named.prompt
-    estimate = bootstrap(agreement.fleiss_sums(counts), prompts, agreement.percent_agreement, samples=samples)
-    return {"pairs": int((counts.sum(axis=1) > 1).sum()), "percent": estimate}
+    percent = _share(agreement.agreeing(counts), prompts)
+    return {"pairs": int((counts.sum(axis=1) > 1).sum()), "percent": percent}
 
 
 def _annotator_pairs(votes: Votes, names: tuple[str, ...], samples: int) -> tuple[list[dict[str, Any]], int]:
@@ -129,7 +135,7 @@ def _annotator_pairs(votes: Votes, names: tuple[str, ...], samples: int) -> tupl
                 "first": one,
                 "second": other,
                 "pairs": len(first),
-                "percent": bootstrap(sums, prompts, agreement.confusion_agreement, samples=samples),
+                "percent": clustered_mean(np.equal(first, second).astype(np.float64), prompts),
                 "cohen_kappa": bootstrap(sums, prompts, agreement.cohen_kappa, samples=samples),
             }
         )
@@ -138,11 +144,11 @@ def _annotator_pairs(votes: Votes, names: tuple[str, ...], samples: int) -> tupl
 
 def _ceiling(votes: Votes, means: Votes, judgments: Judgments, samples: int) -> dict[str, Any]:
     counts, prompts = agreement.verdict_counts(votes)
-    decided = ceiling.decided_sums(counts)
+    decided = ceiling.decided_agreement(counts)
     numbers: dict[str, Any] = {
-        "pairs": int(decided[:, 1].sum()),
-        "agreement": bootstrap(decided, prompts, ceiling.repeat_agreement, samples=samples),
-        "at_most": bootstrap(decided, prompts, ceiling.ceiling_at_most, samples=samples),
+        "pairs": int((~np.isnan(decided)).sum()),
+        "agreement": (agreed := _share(decided, prompts)),
+        "at_most": ceiling.ceiling_at_most(agreed),
     }
     if np.isin(judgments.probability, (0, 0.5, 1)).all():
         return numbers  # no labeler gave a probability; the shares of a few votes are none
@@ -209,7 +215,7 @@ def _compared(first: Votes, one, second: Votes, other, samples: int) -> dict[str
     x, y = first.probability[one], second.probability[other]
     correlated = agreement.correlation_sums(x, y)
     return {
-        "percent": bootstrap(sums, prompts, agreement.confusion_agreement, samples=samples),
+        "percent": clustered_mean(np.equal(first.verdict[one], second.verdict[other]).astype(np.float64), prompts),
         "cohen_kappa": bootstrap(sums, prompts, agreement.cohen_kappa, samples=samples),
         "pearson": bootstrap(correlated, prompts, agreement.correlation, samples=samples),
         "spearman": _spearman(x, y),

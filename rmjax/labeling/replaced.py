@@ -1,12 +1,13 @@
 """What labels may replace: those that were written in the same way, and never what is judged."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from etils import epath
 
 from rmjax.config import ConfigError
-from rmjax.files import in_bucket
+from rmjax.files import is_one_file
 from rmjax.preferences.fields import shown
 from rmjax.preferences.files import read_file
 from rmjax.preferences.record import FileError, Source
@@ -80,11 +81,6 @@ def check_store(outputs: Iterable[str], store: str) -> None:
 
 def check_unread(outputs: Iterable[str], read: Iterable[str]) -> None:
     """ConfigError where a file that is to be written is one of those that are read, by whatever name."""
-    files = {_place(file): file for file in read}
-    for output in outputs:
-        if file := files.get(_place(output)):
+    for output, file in itertools.product(outputs, read):
+        if is_one_file(file, output):
             raise ConfigError(f"--output: {output} would replace {file}, which is judged; right would be another file")
-
-
-def _place(file: str) -> str:
-    return file if in_bucket(file) else os.path.realpath(file)
