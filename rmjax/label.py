@@ -11,13 +11,14 @@ from absl import flags
 from rmjax import label_tasks
 from rmjax.command import results_alone, run
 from rmjax.files import check_bucket
-from rmjax.labeling import job_flags, judge_flags, pair_flags, people_flags, report_flags, rule_flags
+from rmjax.labeling import rule_flags
 from rmjax.labeling.job_flags import DIMENSION, OUTPUT, data, given
-from rmjax.labeling.jobs import Job, checked_job
+from rmjax.labeling.jobs import MODULES, Job, checked_job
+from rmjax.labeling.judge import flags as judge_flags
+from rmjax.labeling.people import flags as people_flags
+from rmjax.labeling.report import flags as report_flags
 
-judge_flags.define()
-rule_flags.define()
-for module in (job_flags, people_flags, pair_flags, judge_flags, rule_flags, report_flags):
+for module in MODULES:
     flags.adopt_module_key_flags(module)  # so that --help shows them
 
 
@@ -32,7 +33,8 @@ def main() -> None:
 
 
 def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
-    from rmjax.labeling import ai, labeled, replaced  # here, as all imports below: each job needs few of them
+    from rmjax.labeling import labeled, replaced  # here, as all imports below: each job needs few of them
+    from rmjax.labeling.judge.job import label_with_ai
 
     check_bucket(output)
     settings = None if by_rule else judge_flags.judge_settings(dimension=dimension, output=output)
@@ -42,12 +44,12 @@ def _by_machine(dimension: str, output: str, *, by_rule: bool) -> None:
             labeler = rule_flags.rule_labeler(dimension=dimension)
             tell(labeled.label_with(labeler, label_tasks.chosen(), output))
         else:
-            ai.label_with_ai(label_tasks.chosen(limit=judge_flags.LIMIT.value), settings, tell=tell)
+            label_with_ai(label_tasks.chosen(limit=judge_flags.LIMIT.value), settings, tell=tell)
 
 
 def _report() -> None:
     from rmjax.datasets.open import open_many
-    from rmjax.labeling.label_report import report_labels
+    from rmjax.labeling.report.report import report_labels
 
     found, gold = (open_many(specs, data(), dimension=report_flags.dimension()) for specs in report_flags.specs())
     with results_alone() as tell:

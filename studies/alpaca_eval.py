@@ -13,8 +13,8 @@ from rmjax.config import OnError
 from rmjax.errors import UserError
 from rmjax.evaluation.pairwise import accuracy_by_quartile, correctness, length_controlled_accuracy
 from rmjax.intervals import wilson_interval
-from rmjax.labeling.biases import log_ratio
-from rmjax.labeling.length_control import length_control
+from rmjax.labeling.report.biases import log_ratio
+from rmjax.labeling.report.length_control import length_control
 from rmjax.labeling.rule import characters, contents
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences

@@ -20,7 +20,7 @@ from rmjax.config import ExperimentConfig
 from rmjax.evaluation.best_of import best_of, best_of_divergence
 from rmjax.evaluation.spread import spread
 from rmjax.intervals import Estimate, paired_bootstrap
-from rmjax.labeling.simulated import chance
+from rmjax.labeling.simulated.labeler import chance
 from rmjax.models.reward import mean_of_members
 from rmjax.pictures import BLUE, GREY, ORANGE, png, styled
 from rmjax.preferences.record import Preference

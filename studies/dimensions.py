@@ -22,7 +22,7 @@ from rmjax.evaluation.measure import measure as measured
 from rmjax.evaluation.measure import whole_pairs
 from rmjax.intervals import Estimate
 from rmjax.labeling.rule import characters
-from rmjax.labeling.simulated import chance
+from rmjax.labeling.simulated.labeler import chance
 from rmjax.pictures import BLUE, GREY, INK, ORANGE, png, styled
 from rmjax.preferences.record import Preference
 from studies.models import Model, trained_on

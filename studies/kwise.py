@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rmjax.datasets.synthetic import TEMPERATURE
-from rmjax.labeling.simulated_ranking import SimulatedRanker
+from rmjax.labeling.simulated.ranking import SimulatedRanker
 from rmjax.pictures import BLUE, GREY, INK, ORANGE, png, styled
 from rmjax.preferences.record import Preference
 from rmjax.training.metrics_writer import METRICS

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rmjax.config import ExperimentConfig
 from rmjax.evaluation import calibration, pairwise
 from rmjax.intervals import paired_bootstrap
-from rmjax.labeling.simulated_crowd import simulated_crowd
+from rmjax.labeling.simulated.crowd import simulated_crowd
 from rmjax.labels_config import Several
 from rmjax.pictures import GREY, INK, SERIES, png, styled
 from rmjax.preferences.record import Preference

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rmjax.labeling.simulated_crowd import simulated_crowd
+from rmjax.labeling.simulated.crowd import simulated_crowd
 from rmjax.pictures import BLUE, GREEN, GREY, ORANGE, SERIES, png, styled
 from rmjax.preferences.record import Preference
 from studies.labeling_time import ranking_seconds, rating_seconds

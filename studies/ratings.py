@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rmjax.datasets.synthetic import TEMPERATURE
-from rmjax.labeling.simulated import chance, true_utilities
-from rmjax.labeling.simulated_rating import SimulatedRater, simulated_raters
+from rmjax.labeling.simulated.labeler import chance, true_utilities
+from rmjax.labeling.simulated.rating import SimulatedRater, simulated_raters
 from rmjax.preferences.record import Preference
 from studies.testbed import sign
 

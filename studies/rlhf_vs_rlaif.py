@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rmjax.intervals import Estimate, bootstrap, paired_bootstrap, wilson_interval
-from rmjax.labeling.biases import first_preferred
-from rmjax.labeling.judgments import tabulate
+from rmjax.labeling.report.biases import first_preferred
+from rmjax.labeling.report.judgments import tabulate
 from rmjax.labeling.rule import characters
-from rmjax.labeling.simulated import Order, SimulatedLabeler, chance
+from rmjax.labeling.simulated.labeler import Order, SimulatedLabeler, chance
 from rmjax.pictures import BLUE, GREEN, GREY, ORANGE, png, styled
 from rmjax.preferences.record import Comparison, Preference, Side
 from studies.alpaca_eval import JUDGE, MODEL, measure_alpaca_eval

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rmjax.datasets.synthetic import ERROR_RATE, TEMPERATURE
 from rmjax.datasets.synthetic_scenes import UTILITIES, Scene, make_scenes
-from rmjax.labeling.simulated import SimulatedLabeler, true_utilities
+from rmjax.labeling.simulated.labeler import SimulatedLabeler, true_utilities
 from rmjax.preferences.record import Comparison, Preference, Source
 
 

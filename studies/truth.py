@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from rmjax.labeling.simulated import SimulatedLabeler
+from rmjax.labeling.simulated.labeler import SimulatedLabeler
 from rmjax.preferences.record import Comparison, Preference
 
 

@@ -41,7 +41,7 @@ from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 TYPED = ("batches", "models", "training", "evaluation", "scoring", "config", "config_json", "files", "intervals",
-         "labeling.agreement", "labeling.biases", "labeling.judgments", "command", "command_flags")  # fmt: skip
+         "labeling.report", "command", "command_flags")  # fmt: skip
 # The files whose tests are mostly commands in processes of their own, the longest first: one worker takes them, one
 # after the other, while the others compute.
 PROCESSES = tuple(

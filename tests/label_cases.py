@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rmjax.labeling.judgments import Judgments, Votes, verdicts
+from rmjax.labeling.report.judgments import Judgments, Votes, verdicts
 from rmjax.preferences.record import Comparison, Preference, Side, Source
 
 

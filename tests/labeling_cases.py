@@ -5,10 +5,10 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from rmjax.labeling.gold import GoldPair
-from rmjax.labeling.page import PageSettings, make_app
 from rmjax.labeling.pairing import PairRule, Round, choose_pairs
-from rmjax.labeling.store import Store
+from rmjax.labeling.people.gold import GoldPair
+from rmjax.labeling.people.page import PageSettings, make_app
+from rmjax.labeling.people.store import Store
 from rmjax.preferences.tasks import Task
 
 ALL = Round(PairRule.ALL)

@@ -33,7 +33,7 @@ def imported(path: Path) -> set[str]:
 
 
 def modules_of(package: str) -> list[Path]:
-    return [path for path in MODULES if path.parent.name == package]
+    return [path for path in MODULES if path.relative_to(PACKAGE).parts[0] == package]
 
 
 def test_every_package_of_the_order_exists_and_holds_modules():
@@ -48,6 +48,17 @@ def test_a_package_imports_only_those_before_it(package):
         assert parts <= allowed, f"{path.relative_to(ROOT)} imports {sorted(parts - allowed)}"
 
 
+@pytest.mark.parametrize("folder", ["people", "judge", "simulated", "report"])
+def test_who_judges_is_known_to_no_other_who_does(folder):
+    """Nor to the report on judgments, nor this to them: each has what lies in labeling/ itself, and its own."""
+    inside = sorted((PACKAGE / "labeling" / folder).glob("*.py"))
+    assert len(inside) > 3
+    shared = {path.stem for path in (PACKAGE / "labeling").glob("*.py")} - {"jobs"}
+    for path in inside:
+        parts = {name.split(".")[2] for name in imported(path) if name.startswith("rmjax.labeling.")}
+        assert parts <= shared | {folder}, f"{path.relative_to(ROOT)} imports {sorted(parts - shared)}"
+
+
 @pytest.mark.parametrize(
     ("library", "where"),
     [
@@ -57,17 +68,18 @@ def test_a_package_imports_only_those_before_it(package):
         ("torch", []),
         ("fastapi", [*(f"scoring/{name}.py" for name in
                        ("server", "serving", "serving_body", "serving_errors", "serving_gate")),
-                     "labeling/page.py", "labeling/page_guard.py"]),
+                     "labeling/people/page.py", "labeling/people/page_guard.py"]),
         ("pydantic", [f"scoring/{name}.py" for name in
                       ("server", "serving_errors", "serving_protocols", "serving_rewards")]),
-        ("uvicorn", ["scoring/serving_process.py", "labeling/page_process.py"]),
-        ("jinja2", ["batches/jinja_template.py", "labeling/page.py"]),
-        ("markdown_it", ["labeling/rendering.py"]),
-        ("nh3", ["labeling/rendering.py"]),
-        ("sqlite3", ["labeling/sqlite_file.py", "labeling/store.py", "labeling/handing.py", "labeling/judged.py"]),
+        ("uvicorn", ["scoring/serving_process.py", "labeling/people/page_process.py"]),
+        ("jinja2", ["batches/jinja_template.py", "labeling/people/page.py"]),
+        ("markdown_it", ["labeling/people/rendering.py"]),
+        ("nh3", ["labeling/people/rendering.py"]),
+        ("sqlite3", ["labeling/sqlite_file.py",
+                     *(f"labeling/people/{name}.py" for name in ("store", "handing", "judged"))]),
         ("prometheus_client", ["scoring/serving_metrics.py"]),
-        ("openai", ["labeling/judge_client.py"]),
-        ("httpx2", ["labeling/judge_client.py"]),
+        ("openai", ["labeling/judge/client.py"]),
+        ("httpx2", ["labeling/judge/client.py"]),
         ("safetensors", ["models/huggingface.py", "models/huggingface_export.py", "models/peft_format.py"]),
     ],
 )  # fmt: skip

@@ -19,8 +19,8 @@ from rmjax.errors import UserError
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.validation import make_evaluator
 from rmjax.files import GrowingObject
-from rmjax.labeling.people_job import PeopleJob, serve
-from rmjax.labeling.store import Store
+from rmjax.labeling.people.job import PeopleJob, serve
+from rmjax.labeling.people.store import Store
 from rmjax.scoring.scored_files import score_file
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.training.loop import train

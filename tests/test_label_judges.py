@@ -9,9 +9,9 @@ from local_judge import LocalJudge
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rmjax.config import ConfigError
-from rmjax.labeling.ai import label_with_ai
-from rmjax.labeling.judge_settings import JudgeSettings
-from rmjax.labeling.judge_store import AnswerStore
+from rmjax.labeling.judge.job import label_with_ai
+from rmjax.labeling.judge.settings import JudgeSettings
+from rmjax.labeling.judge.store import AnswerStore
 from rmjax.labeling.labeled import label_with
 from rmjax.labeling.rule import brevity
 from rmjax.preferences.groups import RowDefaults

@@ -19,10 +19,10 @@ from untrained import random_text, untrained_config, write_run
 from rmjax.config import ConfigError, DataConfig
 from rmjax.datasets.tasks import open_tasks
 from rmjax.errors import UserError
-from rmjax.labeling.judged import read_judged
 from rmjax.labeling.pairing import PairRule
-from rmjax.labeling.people_job import PeopleJob, export, serve
-from rmjax.labeling.store import Store
+from rmjax.labeling.people.job import PeopleJob, export, serve
+from rmjax.labeling.people.judged import read_judged
+from rmjax.labeling.people.store import Store
 from rmjax.listening import AddressError, bound
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences

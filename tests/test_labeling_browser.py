@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from browsing import DESKTOP, PHONE, click, needs_chromium, opened_browser, press, shown, sign_in
 from live_labeling import ROOT, live_page, write_tasks
-from test_labeling_rendering import HOSTILE
+from test_labeling_people_rendering import HOSTILE
 
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences

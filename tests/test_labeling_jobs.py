@@ -10,7 +10,8 @@ CODE = """if True:
     from absl import flags
     from rmjax import label
     from rmjax.errors import UserError
-    from rmjax.labeling import jobs, people_flags
+    from rmjax.labeling import jobs
+    from rmjax.labeling.people import flags as people_flags
 
     def serve(job, tasks, sureness):
         made.append("serves")

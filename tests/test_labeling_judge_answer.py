@@ -5,7 +5,7 @@ import math
 import pytest
 from local_judge import completion
 
-from rmjax.labeling.judge_answer import MalformedAnswerError, read_answer
+from rmjax.labeling.judge.answer import MalformedAnswerError, read_answer
 
 
 @pytest.mark.parametrize(

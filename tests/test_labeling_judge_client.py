@@ -11,14 +11,14 @@ import time
 
 import pytest
 from local_judge import SLOW, LocalJudge
-from test_labeling_ai import label, pairs, settings
+from test_labeling_judge_job import label, pairs, settings
 
 from rmjax.errors import ReportedError, UserError
-from rmjax.labeling import judge_client
-from rmjax.labeling.ai import label_with_ai
-from rmjax.labeling.judge_client import EndpointError, JudgeClient, UnansweredError
-from rmjax.labeling.judge_run import EndedBySignalError, EndpointDownError
-from rmjax.labeling.judge_settings import JudgeSettings
+from rmjax.labeling.judge import client as judge_client
+from rmjax.labeling.judge.client import EndpointError, JudgeClient, UnansweredError
+from rmjax.labeling.judge.job import label_with_ai
+from rmjax.labeling.judge.run import EndedBySignalError, EndpointDownError
+from rmjax.labeling.judge.settings import JudgeSettings
 
 SYSTEM, USER = "Judge.", "<response-A-0>\nworth=1\n<response-B-0>\nworth=0\n"
 

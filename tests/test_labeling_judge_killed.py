@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from local_judge import LocalJudge
-from test_labeling_ai import DEFAULTS, expected, faulty, pairs, planted
+from test_labeling_judge_job import DEFAULTS, expected, faulty, pairs, planted
 
 from rmjax.preferences.read import read_preferences
 

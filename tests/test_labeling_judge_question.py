@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmjax.labeling.judge_question import Question, in_both_orders, question_key, system_message
+from rmjax.labeling.judge.question import Question, in_both_orders, question_key, system_message
 from rmjax.preferences.record import Comparison, Message, Preference, Side, Source
 
 SYSTEM = system_message("rules", ties=False)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from rmjax.labeling.biases import first_probability
-from rmjax.labeling.judge_report import cost, position_bias, tokens
-from rmjax.labeling.judge_settings import JudgeSettings
-from rmjax.labeling.judgments import tabulate
+from rmjax.labeling.judge.report import cost, position_bias, tokens
+from rmjax.labeling.judge.settings import JudgeSettings
+from rmjax.labeling.report.biases import first_probability
+from rmjax.labeling.report.judgments import tabulate
 from rmjax.preferences.record import Comparison, Preference, Side, Source
 
 

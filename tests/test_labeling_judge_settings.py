@@ -3,8 +3,8 @@
 import pytest
 
 from rmjax.errors import UserError
-from rmjax.labeling.constitution import FOLDER, read_constitution
-from rmjax.labeling.judge_settings import JudgeSettings
+from rmjax.labeling.judge.constitution import FOLDER, read_constitution
+from rmjax.labeling.judge.settings import JudgeSettings
 
 GOOD = {"model": "m", "dimension": "d", "constitution": "c", "output": "runs/labels.jsonl"}
 

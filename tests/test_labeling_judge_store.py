@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rmjax.errors import UserError
-from rmjax.labeling.judge_store import AnswerStore, StoredAnswer
+from rmjax.labeling.judge.store import AnswerStore, StoredAnswer
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,7 +43,7 @@ def test_an_answer_is_kept_once(tmp_path):
 def test_a_process_that_kills_itself_after_adding_leaves_the_answer_and_no_lock(tmp_path):
     code = """if True:
         import os, signal, sys
-        from rmjax.labeling.judge_store import AnswerStore, StoredAnswer
+        from rmjax.labeling.judge.store import AnswerStore, StoredAnswer
         store = AnswerStore(sys.argv[1])
         for number in range(50):
             store.add("q", vote=number, attempt=0, model="m", answer=StoredAnswer(

@@ -4,13 +4,13 @@ import json
 
 import pytest
 from local_judge import THINKING, LocalJudge
-from test_labeling_ai import label, pairs, settings
 from test_labeling_judge_client import ended
+from test_labeling_judge_job import label, pairs, settings
 
 from rmjax.errors import ReportedError
-from rmjax.labeling.ai import label_with_ai
-from rmjax.labeling.judge_client import EndpointError
-from rmjax.labeling.judge_settings import JudgeSettings
+from rmjax.labeling.judge.client import EndpointError
+from rmjax.labeling.judge.job import label_with_ai
+from rmjax.labeling.judge.settings import JudgeSettings
 
 KINDS = ("nonsense", None, THINKING, None, None, "nonsense", None, None)  # of the questions, in order
 COUNTS = ("questions", "settled", "given_up", "calls", "most_calls")

@@ -9,11 +9,11 @@ from live_labeling import write_tasks
 from rmjax.config import DataConfig
 from rmjax.datasets.tasks import open_tasks
 from rmjax.errors import UserError
-from rmjax.labeling.handing import Answer, Rules, enter, hand_out, judge
-from rmjax.labeling.judged import read_judged
 from rmjax.labeling.pairing import PairRule
-from rmjax.labeling.people_job import PeopleJob, serve
-from rmjax.labeling.store import Store
+from rmjax.labeling.people.handing import Answer, Rules, enter, hand_out, judge
+from rmjax.labeling.people.job import PeopleJob, serve
+from rmjax.labeling.people.judged import read_judged
+from rmjax.labeling.people.store import Store
 
 
 def row(name: str, responses: int = 3, **fields) -> dict:
@@ -23,7 +23,7 @@ def row(name: str, responses: int = 3, **fields) -> dict:
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Starts a job and ends it at once; gives (task, left, right) of all pairs, in the order of the store."""
-    monkeypatch.setattr("rmjax.labeling.page_process.serve_page", lambda *_, **__: None)
+    monkeypatch.setattr("rmjax.labeling.people.page_process.serve_page", lambda *_, **__: None)
     plain = PeopleJob(output=str(tmp_path / "out.jsonl"), dimension="brevity", port=0)
 
     def started(*rows: dict, sureness=None, **job) -> list[tuple]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rmjax.labeling.labeler import Labeler
-from rmjax.labeling.simulated import SimulatedLabeler
-from rmjax.labeling.simulated_crowd import SimulatedCrowd, simulated_crowd
+from rmjax.labeling.simulated.crowd import SimulatedCrowd, simulated_crowd
+from rmjax.labeling.simulated.labeler import SimulatedLabeler
 from rmjax.preferences.record import Comparison, Preference, Side, Source
 
 DRAWN = [1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 1]

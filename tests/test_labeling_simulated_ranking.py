@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from rmjax.labeling.labeler import Labeler
-from rmjax.labeling.simulated_ranking import SimulatedRanker
+from rmjax.labeling.simulated.ranking import SimulatedRanker
 from rmjax.preferences.record import Comparison, Preference, Source
 
 UTILITIES = (0.4, -0.3, 1.1, 0.0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rmjax.labeling.simulated_rating import SimulatedRater, simulated_raters
+from rmjax.labeling.simulated.rating import SimulatedRater, simulated_raters
 from rmjax.preferences.record import Comparison, Preference, Source
 
 

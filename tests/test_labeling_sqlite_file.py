@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from rmjax.errors import UserError
-from rmjax.labeling.judge_store import AnswerStore
+from rmjax.labeling.judge.store import AnswerStore
+from rmjax.labeling.people.store import Store
 from rmjax.labeling.sqlite_file import opened
-from rmjax.labeling.store import Store
 
 KIND = {"application": 7, "version": 3, "schema": "CREATE TABLE t (x); -- one\nCREATE TABLE u (y);"}
 

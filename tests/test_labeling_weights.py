@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from labeling_cases import Clock, make_store
 
-from rmjax.labeling.handing import Answer, Rules, enter, find_progress, hand_out, judge, undo
-from rmjax.labeling.judged import export_judged, read_judged
 from rmjax.labeling.pairing import PairRule, choose_pairs, to_judge
+from rmjax.labeling.people.handing import Answer, Rules, enter, find_progress, hand_out, judge, undo
+from rmjax.labeling.people.judged import export_judged, read_judged
+from rmjax.labeling.people.store import Store
 from rmjax.labeling.rule import BREVITY
-from rmjax.labeling.store import Store
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Preference, Text

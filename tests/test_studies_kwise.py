@@ -5,7 +5,7 @@ import json
 import pytest
 from matplotlib.colors import to_rgba
 
-from rmjax.labeling.simulated_ranking import SimulatedRanker
+from rmjax.labeling.simulated.ranking import SimulatedRanker
 from rmjax.pictures import BLUE, ORANGE
 from studies.kwise import COMPARISONS, PAIRS, RANKED, TIME, Arm, arms, comparisons_of, cost, drawn, picture
 from studies.labeling_time import ranking_seconds

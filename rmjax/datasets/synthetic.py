@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from rmjax.datasets.preferences_builder import PreferencesBuilder
 from rmjax.datasets.synthetic_scenes import UTILITIES, Scene, make_scenes
-from rmjax.labeling.simulated import SimulatedLabeler
+from rmjax.labeling.simulated.labeler import SimulatedLabeler
 from rmjax.preferences.record import Comparison, Preference, Source
 
 SEED = 0

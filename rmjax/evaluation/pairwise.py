@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from rmjax.intervals import Estimate, bootstrap, wilson_interval
-from rmjax.labeling.agreement import ratio
+from rmjax.labeling.report.agreement import ratio
 
 
 def reward_differences(

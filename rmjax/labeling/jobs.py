@@ -6,7 +6,10 @@ from types import ModuleType
 from absl import flags
 
 from rmjax.errors import UserError
-from rmjax.labeling import job_flags, judge_flags, pair_flags, people_flags, report_flags, rule_flags
+from rmjax.labeling import job_flags, pair_flags, rule_flags
+from rmjax.labeling.judge import flags as judge_flags
+from rmjax.labeling.people import flags as people_flags
+from rmjax.labeling.report import flags as report_flags
 
 
 class Job(enum.Enum):
@@ -19,14 +22,11 @@ class Job(enum.Enum):
     REPORT = "--report"
 
 
+MODULES = (job_flags, people_flags, pair_flags, judge_flags, rule_flags, report_flags)
 _JUDGED = (job_flags.JUDGE, job_flags.TASKS, job_flags.DIMENSION, job_flags.OUTPUT)
-_HEEDED: dict[
-    Job, tuple[tuple[flags.FlagHolder, ...], tuple[ModuleType, ...]]
-] = {  # flags, and modules all of whose are
-    Job.PEOPLE: (
-        (*_JUDGED, job_flags.STORE, job_flags.GOLD, *job_flags.OPENED),
-        (people_flags, pair_flags),
-    ),
+# Flags, and modules all of whose flags are heeded.
+_HEEDED: dict[Job, tuple[tuple[flags.FlagHolder, ...], tuple[ModuleType, ...]]] = {
+    Job.PEOPLE: ((*_JUDGED, job_flags.STORE, job_flags.GOLD, *job_flags.OPENED), (people_flags, pair_flags)),
     Job.EXPORT: ((job_flags.JUDGE, job_flags.OUTPUT, job_flags.STORE, people_flags.EXPORT), ()),
     Job.AI: ((*_JUDGED, job_flags.STORE, *job_flags.OPENED), (judge_flags, pair_flags)),
     Job.RULE: ((*_JUDGED, *job_flags.OPENED), (rule_flags, pair_flags)),

@@ -1,7 +1,6 @@
 """The flags of ``python -m rmjax.label`` that say by which rule responses are judged."""
 
 from collections.abc import Callable
-from typing import Any, cast
 
 from absl import flags
 
@@ -9,21 +8,17 @@ from rmjax.errors import UserError
 from rmjax.labeling.rule import RuleLabeler, brevity, characters, contents, matches
 from rmjax.preferences.record import Text
 
-
-def define() -> None:
-    """Defines the flags."""
-    flags.DEFINE_string("pattern", None, "With --judge=rule: a regular expression, in the place of brevity.")
-    flags.DEFINE_bool("unwanted", False, "Whether the response is better in which the pattern is found less often.")
-    flags.DEFINE_string("tokenizer", None, "A tokenizer.json: brevity is then in its tokens, not in characters.")
-    flags.DEFINE_float("tie_margin", 0.0, "With --judge=rule: what differs by no more is a tie.")
+_PATTERN = flags.DEFINE_string("pattern", None, "With --judge=rule: a regular expression, in the place of brevity.")
+_UNWANTED = flags.DEFINE_bool("unwanted", False, "Whether what has the pattern less often is better.")
+_TOKENIZER = flags.DEFINE_string("tokenizer", None, "A tokenizer.json: brevity is in its tokens, not in characters.")
+_TIE_MARGIN = flags.DEFINE_float("tie_margin", 0.0, "With --judge=rule: what differs by no more is a tie.")
 
 
 def rule_labeler(*, dimension: str) -> RuleLabeler:
     """The labeler that the flags give: of a pattern, or of brevity, under the dimension's name."""
-    names = ("pattern", "unwanted", "tokenizer", "tie_margin")
-    pattern, unwanted, file, tie_margin = (cast("Any", flags.FLAGS[name].value) for name in names)
-    if pattern is None:
-        if unwanted:
+    file, tie_margin = _TOKENIZER.value, _TIE_MARGIN.value
+    if _PATTERN.value is None:
+        if _UNWANTED.value:
             raise UserError("--unwanted is given without the --pattern that is to be found less often")
         if dimension != "brevity":
             raise UserError(
@@ -34,7 +29,7 @@ def rule_labeler(*, dimension: str) -> RuleLabeler:
         return brevity(count=count, tie_margin=tie_margin, dimension=dimension)
     if file is not None:
         raise UserError("--pattern and --tokenizer are both given; brevity alone is counted in tokens")
-    return matches(pattern, dimension=dimension, unwanted=unwanted, tie_margin=tie_margin)
+    return matches(_PATTERN.value, dimension=dimension, unwanted=_UNWANTED.value, tie_margin=tie_margin)
 
 
 def tokens_by(file: str) -> Callable[[Text], int]:

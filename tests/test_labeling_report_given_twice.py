@@ -1,0 +1,113 @@
+"""Nothing counts twice in the report: neither a row that two names lead to nor a judgment that two files hold."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+from label_cases import record
+
+from rmjax.config import DataConfig
+from rmjax.datasets.open import open_many
+from rmjax.errors import UserError
+from rmjax.labeling.report.given_twice import check_given_once
+from rmjax.labeling.report.report import report_labels
+from rmjax.preferences.record import Comparison, Preference, Side, Source
+from rmjax.preferences.write import write_preferences
+
+TIME = "2026-01-31T09:30:00.000+00:00"
+
+
+def check(*specs: object) -> None:
+    check_given_once(open_many(map(str, specs), DataConfig(), dimension="helpfulness"))
+
+
+def judged(name: str = "mia", second: int = 0, first: Side | None = Side.LEFT, **fields) -> Preference:
+    fields = {"shown_first": first, "judged_at": TIME.replace("00.000", f"{second:02}.000"), **fields}
+    return record("p", ("a", "b", 1.0, name), **fields)
+
+
+@pytest.fixture
+def people(tmp_path) -> pathlib.Path:
+    """Two annotators, one of whom judged the pair twice: all different judgments."""
+    file = tmp_path / "people.jsonl"
+    write_preferences(file, [judged(), judged(second=1), judged("ben")])
+    return file
+
+
+def test_one_file_by_two_names_is_an_error(tmp_path, people, monkeypatch):
+    check(people)
+    (tmp_path / "other.jsonl").symlink_to(people)
+    monkeypatch.chdir(tmp_path)
+    for name in ("people.jsonl", "./people.jsonl", "peop*.jsonl", people, "other.jsonl"):
+        with pytest.raises(
+            UserError, match=r"line 1 is given twice, by 'people.jsonl' and by '.*', and would count twice; right"
+        ):
+            check("people.jsonl", name)
+    with pytest.raises(UserError, match=r"people.jsonl, line 1 is given twice"):
+        report_labels(open_many(["people.jsonl"] * 2, DataConfig(), dimension="helpfulness"))
+
+
+def test_a_file_beside_what_another_labeler_says_of_it_is_none(people):
+    check(people, f"{people}@brevity")
+    with pytest.raises(UserError, match="line 1 is given twice"):
+        check(f"{people}@brevity", f"{people}@brevity")
+
+
+def test_rows_without_a_file_are_different_ones(people):
+    (entry,) = open_many([str(people)], DataConfig(), dimension="helpfulness")
+    bare = tuple(dataclasses.replace(one, origin="") for one in entry)
+    check_given_once([dataclasses.replace(entry, preferences=bare)])
+
+
+@pytest.mark.parametrize("form", ["a copy", "mirrored"])
+def test_a_judgment_that_another_file_has_too_is_an_error(tmp_path, people, form):
+    """As in an older export; however the file has the responses."""
+    one = judged("ben")
+    if form == "mirrored":
+        (old,) = one.comparisons
+        said = dataclasses.replace(old, left=1, right=0, probability=0.0, shown_first=Side.RIGHT)
+        one = dataclasses.replace(one, comparisons=(said,))
+    write_preferences(tmp_path / "older.jsonl.gz", [judged("cem"), one])
+    right = (
+        r"older.jsonl.gz, line 2 has a judgment that .*people.jsonl, line 3 has too, .* right would be one of the two"
+    )
+    with pytest.raises(UserError, match=right):
+        check(people, tmp_path / "older.jsonl.gz")
+
+
+@pytest.mark.parametrize("changes", [
+    {"name": "cem"}, {"second": 7}, {"first": Side.RIGHT, "name": "ben"}, {"judged_at": None},
+], ids=str)  # fmt: skip
+def test_another_judgment_of_the_pair_is_none(tmp_path, people, changes):
+    write_preferences(tmp_path / "more.jsonl", [judged(**changes)])
+    check(people, tmp_path / "more.jsonl")
+
+
+def test_the_labels_of_a_judge_beside_their_orders_are_an_error(tmp_path):
+    """Each of them alone is none, also where one answer stands at two equal tasks, or both orders came at once."""
+    orders = tuple(
+        Comparison(left=0, right=1, weight=0.5, annotator="judge", judged_at=TIME, shown_first=side) for side in Side
+    )
+    mean = (Comparison(left=0, right=1, annotator="judge", judged_at=TIME),)
+    for name, comparisons in (("judged.orders.jsonl", orders), ("judged.jsonl", mean)):
+        one = Preference(prompt="p", responses=("a", "b"), comparisons=comparisons, dimension="wit", source=Source.AI)
+        write_preferences(tmp_path / name, [one, one])
+        check(tmp_path / name)
+    for specs in ([tmp_path / "judged*.jsonl"], [tmp_path / "judged.orders.jsonl", tmp_path / "judged.jsonl"]):
+        with pytest.raises(
+            UserError, match=r"right would be an AI judge's .orders.jsonl, or the labels that are its mean"
+        ):
+            check(*specs)
+
+
+def test_the_command_names_both(server, people):
+    done = server.run(
+        "-m", "rmjax.label", f"--report={people.parent / 'out'}", f"--data={people},{people.parent}/*.jsonl"
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith(
+        f"error: {people}, line 1 is given twice, by '{people}' and by '{people.parent}/"
+    )
+    assert json.loads(people.read_text().splitlines()[0])
+    assert not (people.parent / "out").exists()
