@@ -68,7 +68,6 @@ def effective_count(correct: Float[np.ndarray, "comparisons"], prompts: Int[np.n
     return min(count * independent / variance, float(count))
 
 
-_SAME = 1e-12  # statistics of redrawn prompts that differ by less are told apart by rounding alone
 _ALIKE = 0.01  # probabilities that differ by less are taken for the same, as those of saturated logprobs
 
 
@@ -134,8 +133,8 @@ def paired_bootstrap(
       seed: of the draws; equal seeds give equal intervals.
 
     Returns:
-      The mean on all comparisons, and the bounds; three NaN for no comparisons. Where no draw differs, as where all
-      comparisons are right, the draws say nothing of other prompts, and the interval is that of ``clustered_mean``.
+      The mean on all comparisons, and the bounds; three NaN for no comparisons. Where no prompt differs from another, as
+      where all comparisons are right, the interval has no width, and says nothing of other prompts.
     """
     if not correct.size:
         return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
@@ -144,10 +143,7 @@ def paired_bootstrap(
     sums = np.bincount(cluster, weights=correct.mean(axis=0, dtype=np.float64))
     counts = np.bincount(cluster).astype(np.float64)
     draws = _redrawn(np.stack([sums, counts], axis=1), samples, seed)
-    draws = draws[:, 0] / draws[:, 1]
-    if np.ptp(draws) < _SAME:
-        return clustered_mean(correct.mean(axis=0, dtype=np.float64), prompts, level=level)
-    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
+    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.5 - level / 2, 0.5 + level / 2])
     return Estimate(value=float(sums.sum() / counts.sum()), low=float(low), high=float(high))
 
 
@@ -183,7 +179,7 @@ def bootstrap(
     totals = np.stack([np.bincount(cluster, weights=column) for column in sums.T], axis=1)
     draws = statistic(_redrawn(totals, samples, seed))
     draws = draws[~np.isnan(draws)]
-    if np.ptp(draws) < _SAME:
+    if np.ptp(draws) < 1e-12:  # they differ by rounding alone
         return Estimate(value=value, low=missing, high=missing)
     low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
     return Estimate(value=value, low=float(low), high=float(high))
