@@ -133,8 +133,8 @@ def paired_bootstrap(
       seed: of the draws; equal seeds give equal intervals.
 
     Returns:
-      The mean on all comparisons, and the bounds; three NaN for no comparisons. Where no prompt differs from another, as
-      where all comparisons are right, the interval has no width, and says nothing of other prompts.
+      The mean on all comparisons, and the bounds; three NaN for no comparisons. Where no prompt differs from
+      another, as where all comparisons are right, the interval has no width, and says nothing of other prompts.
     """
     if not correct.size:
         return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
