@@ -135,6 +135,21 @@ def test_only_a_model_that_has_not_chosen_begins_a_further_round(tmp_path):
             store.begins(other)
 
 
+def test_a_round_of_which_another_start_took_pairs_is_not_kept_as_done(tmp_path):
+    """Else the same command would add nothing the next time: no pair of its own would ever come."""
+    store = Store(str(tmp_path / "job.sqlite"))
+    task, mine = Task(id="one", prompt="one", responses=("a", "b", "c")), Round(PairRule.LEAST_SURE, 1, "mine")
+    store.add([Pair(task, 0, 1)], ALL)
+    held = store.held()
+    assert store.begins(mine)
+    store.add([Pair(task, 0, 2)], Round(PairRule.LEAST_SURE, 1, "theirs"), held)
+    with pytest.raises(UserError, match=r"job.sqlite: another start has added pairs of 'one' meanwhile; right would"):
+        store.add([Pair(task, 1, 2)], mine, held)
+    assert of_pairs(store) == [("one", 0, 1), ("one", 0, 2)]
+    assert store.begins(mine)
+    assert store.add([Pair(task, 1, 2)], mine, store.held()) == 1
+
+
 def test_a_known_task_takes_further_pairs_unless_another_start_was_first(tmp_path):
     first, second = (Store(str(tmp_path / "job.sqlite")) for _ in range(2))
     task = Task(id="one", prompt="one", responses=("a", "b", "c"))

@@ -182,13 +182,22 @@ class Store:
           chosen_by: this round; it is kept.
           held: what ``held`` said when they were chosen. A task to which another start has added pairs since keeps
             those that it has.
+
+        Raises:
+          UserError: where that befalls a round that is not kept yet: kept now, it would never have those pairs.
         """
         with self.transaction() as database:
             known, there = _rounds(database), _held(database)
+            new = [pair for pair in pairs if there.get(pair.task.id, set()) == held.get(pair.task.id, set())]
             if chosen_by not in known:
+                if len(new) < len(pairs):
+                    taken = next(pair.task.id for pair in pairs if pair not in new)
+                    raise UserError(
+                        f"{self.path}: another start has added pairs of {taken!r} meanwhile; right would be the same "
+                        "command once more"
+                    )
                 rounds = json.dumps([[one.rule.value, one.per_task, one.scorer] for one in [*known, chosen_by]])
                 database.execute("INSERT OR REPLACE INTO settings VALUES ('rounds', ?)", (rounds,))
-            new = [pair for pair in pairs if there.get(pair.task.id, set()) == held.get(pair.task.id, set())]
             for pair in new:
                 row = (pair.task.id, pair.task.texts())
                 database.execute("INSERT INTO tasks VALUES (?, ?) ON CONFLICT DO NOTHING", row)
