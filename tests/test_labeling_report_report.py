@@ -161,8 +161,11 @@ def mirrored_check(one: Preference) -> Preference:
 def test_gold_that_fits_nothing_or_everything_is_an_error():
     people = planted(0, prompts=3)
     strange = PreferenceSet(spec="gold.jsonl", preferences=(record("another", ("a", "b", 1.0, None)),))
-    with pytest.raises(UserError, match=r"human\.jsonl: found no judgment of a pair of gold\.jsonl; right would be"):
-        report(people, gold=[strange])
+    check = dataclasses.replace(record("c", ("good", "bad", 1.0, "ann")), known_answer=Side.LEFT)
+    said = PreferenceSet(spec="said.gold.jsonl", preferences=(check,))  # it says its answer itself, whatever --gold is
+    for sets, names in (([people], r"human\.jsonl"), ([people, said], r"human\.jsonl and said\.gold\.jsonl")):
+        with pytest.raises(UserError, match=rf"^{names}: found no judgment of a pair of gold\.jsonl; right would be"):
+            report(*sets, gold=[strange])
     with pytest.raises(UserError, match=r"found 18 judgments, all of them of pairs with a known answer"):
         report(people, gold=[people])
 

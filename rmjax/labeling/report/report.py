@@ -6,7 +6,7 @@ The report is a part of labeling, which comes before data sets: it is given open
 import html
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from rmjax.labeling.report import plots
 from rmjax.labeling.report.given_twice import check_given_once
 from rmjax.labeling.report.judgments import tabulate
 from rmjax.labeling.report.statistics import Group, between_sources, groups_of
-from rmjax.preferences.record import PreferenceSet
+from rmjax.preferences.record import PreferenceSet, Text
 from rmjax.report_page import number, page, picture_section, table, write_together
 
 NUMBERS = "labels.json"
@@ -41,7 +41,7 @@ _AGREEMENT = (
     "Over pairs that several annotators judged: how often two of them say the same (left, tie, right), and how far "
     "that is above chance: 0 is chance, 1 always. Alpha of intervals reads the probabilities. An annotator who judged "
     "a pair several times has the mean as one vote; how often that was the same again stands last. Small numbers are "
-    "95 % intervals over redrawn prompts."
+    "95 % intervals over prompts; a kappa or alpha of those who always agree has none."
 )
 _BIASES = (
     "Of judgments that prefer one: how often the response shown first, and how often the longer one (in characters), "
@@ -86,7 +86,7 @@ def report_labels(
     tables = tabulate(itertools.chain.from_iterable(sets), itertools.chain.from_iterable(gold))
     known = sum(int((entry.gold >= 0).sum()) for entry in tables.values())
     names = " and ".join(entry.spec for entry in sets)
-    if gold and not known:
+    if gold and set(_pairs(gold)).isdisjoint(_pairs(sets)):
         answers = " and ".join(entry.spec for entry in gold)
         raise UserError(
             f"{names}: found no judgment of a pair of {answers}; right would be the same prompts, responses and "
@@ -107,6 +107,13 @@ def report_labels(
     if folder is not None:
         _write(epath.Path(folder), report, groups)
     return report
+
+
+def _pairs(sets: Sequence[PreferenceSet]) -> Iterator[tuple[str, Text, frozenset[Text]]]:
+    """By what the pairs of judgments are known again, whichever way round and however often they were judged."""
+    for one in itertools.chain.from_iterable(sets):
+        for comparison in one.comparisons:
+            yield one.dimension, one.prompt, frozenset(one.responses[at] for at in (comparison.left, comparison.right))
 
 
 def _write(folder: epath.Path, report: LabelReport, groups: Sequence[Group]) -> None:
