@@ -9,7 +9,7 @@ from rmjax.config import OnError
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import Comparison, Message, RowError
-from rmjax.preferences.tasks import Task, compared_pairs, each_once, read_tasks
+from rmjax.preferences.tasks import Task, compared_pairs, digest, each_once, read_tasks, task_of
 
 DEFAULTS = RowDefaults("helpfulness")
 USER = {"role": "user", "content": "Name a prime."}
@@ -206,3 +206,13 @@ def test_the_row_s_own_id_comes_with_its_labels(tmp_path, name, kept):
         assert task.to_judge(task.pairs(), "wit").id == kept
     (preference,) = read_preferences(written(tmp_path, compared), defaults=DEFAULTS)
     assert preference.id == kept
+    task = task_of(preference)  # as of a data set, whose rows are records when they come
+    assert task.to_judge(task.pairs(), "wit").id == kept
+    assert task.id == (kept or digest(task))
+
+
+def test_a_record_whose_id_is_a_gold_pairs_has_a_digest(tmp_path):
+    row = {"prompt": "Q", "responses": ["a", "b"], "id": "gold:1", "comparisons": [{"left": 0, "right": 1}]}
+    (preference,) = read_preferences(written(tmp_path, row), defaults=DEFAULTS)
+    assert preference.id == "gold:1"
+    assert task_of(preference).id == digest(task_of(preference))

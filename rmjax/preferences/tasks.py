@@ -111,7 +111,8 @@ def task_of(preference: Preference) -> Task:
         dimension=preference.dimension, utilities=preference.utilities, origin=preference.origin,
         fields=preference.fields,
     )  # fmt: skip
-    return dataclasses.replace(task, id=digest(task))
+    name = preference.id
+    return dataclasses.replace(task, id=digest(task) if name is None or name.startswith(GOLD) else name)
 
 
 def digest(task: Task) -> str:
