@@ -8,7 +8,7 @@ import pytest
 from rmjax.errors import UserError
 from rmjax.labeling.labeler import LABELERS, Labeler, find_labeler
 from rmjax.labeling.rule import BREVITY, RuleLabeler, brevity, characters, matches
-from rmjax.preferences.record import Comparison, Message, Preference, Source
+from rmjax.preferences.record import Comparison, Message, Preference, Side, Source
 
 
 def random_preference(seed: int) -> Preference:
@@ -44,6 +44,15 @@ def test_the_pairs_stay_and_the_judgments_are_new(seed):
         assert new == Comparison(
             left=old.left, right=old.right, weight=old.weight, probability=0.5 if left == right else float(left < right)
         )
+
+
+@pytest.mark.parametrize(("dimension", "kept"), [("brevity", Side.RIGHT), ("helpfulness", None)])
+def test_a_known_answer_stays_with_its_dimension(dimension, kept):
+    known = Preference(
+        prompt="q", responses=("much longer", "short"), comparisons=(Comparison(left=0, right=1),),
+        dimension=dimension, source=Source.HUMAN, known_answer=Side.RIGHT,
+    )  # fmt: skip
+    assert BREVITY.judge(known).known_answer is kept
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -35,7 +35,8 @@ class RuleLabeler:
     def judge(self, preference: Preference) -> Preference:
         """The same pairs judged by the rule; UserError when the measure of a response is not a finite number.
 
-        Utilities are dropped, for they belong to the dimension that was judged before.
+        Utilities are dropped, for they belong to the dimension that was judged before; so does a known answer, which
+        stays where the rule judges that one.
         """
         measures = [float(self.measure(preference.prompt, response)) for response in preference.responses]
         for index, value in enumerate(measures):
@@ -54,8 +55,9 @@ class RuleLabeler:
             for old in preference.comparisons
         )
         return dataclasses.replace(
-            preference, comparisons=comparisons, dimension=self.dimension, source=self.source, utilities=None
-        )
+            preference, comparisons=comparisons, dimension=self.dimension, source=self.source, utilities=None,
+            known_answer=preference.known_answer if preference.dimension == self.dimension else None,
+        )  # fmt: skip
 
     def _probability(self, left: float, right: float) -> float:
         if abs(left - right) <= self.tie_margin:
