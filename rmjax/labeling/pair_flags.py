@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from rmjax.errors import UserError
-from rmjax.files import in_bucket
 from rmjax.labeling.pairing import PairRule, Square, Sureness, choose_pairs, to_judge
 from rmjax.preferences.record import Preference
 from rmjax.preferences.tasks import Task
@@ -32,7 +31,7 @@ def scorer() -> str | None:
     workdir, head = _SCORER.value, _SCORER_HEAD.value
     if workdir is None:
         return None
-    place = workdir if in_bucket(workdir) else os.path.realpath(workdir)
+    place = workdir if "://" in workdir else os.path.realpath(workdir)  # in a bucket, or on the hub
     return place if head is None else f"{place} --scorer_head={head}"
 
 
