@@ -85,9 +85,10 @@ def length_controlled_accuracy(
     ``(P(right | the longer is preferred) + P(right | the shorter is preferred)) / 2`` over decided pairs of unequal
     length: the balanced accuracy (Brodersen et al., 2010, "The balanced accuracy and its posterior distribution") whose
     classes are the lengths of what is preferred. Whoever goes by length alone, either way, has exactly one half.
-    It is not the length-controlled win rate of Dubois et al. (2024, arXiv 2404.04475; ``labeling.length_control``), a
-    regression that has no fit where a model goes by length alone, which is what this has to find. Whoever follows
-    length the more surely the greater the difference keeps a little of it: labelers who like length do so too.
+    It is not the length-controlled win rate of Dubois et al. (2024, arXiv 2404.04475;
+    ``labeling.report.length_control``), a regression that has no fit where a model goes by length alone, which is what
+    this has to find. Whoever follows length the more surely the greater the difference keeps a little of it: labelers
+    who like length do so too.
 
     Args:
       differences: of the rewards, left less right.

@@ -7,7 +7,7 @@ at a time: the file stays locked while it is open, and the system unlocks it whe
     CREATE TABLE answers (question TEXT, vote INTEGER, attempt INTEGER, model TEXT, body TEXT, seconds REAL,
                           judged_at TEXT, PRIMARY KEY (question, vote, attempt)) WITHOUT ROWID
 
-``question`` is the digest that ``judge_question.question_key`` gives; ``vote`` counts from 0, and so does ``attempt``,
+``question`` is the digest that ``question.question_key`` gives; ``vote`` counts from 0, and so does ``attempt``,
 of which those before the last were nonsense.
 """
 
