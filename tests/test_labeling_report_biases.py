@@ -71,6 +71,15 @@ def test_the_slope_is_that_of_statsmodels(seed, soft):
     assert (slope.value, slope.low, slope.high) == pytest.approx((fit.params[0], low, high), rel=1e-7)
 
 
+def test_prompts_that_are_all_alike_bound_no_slope():
+    """Of each the shorter is preferred twice as often: of another prompt that says nothing."""
+    said = (("a", "bb", 1.0, "x"), ("a", "bb", 1.0, "y"), ("a", "bb", 0.0, "z"))
+    table = tabulate([record(f"p{place}", *said) for place in range(7)])["helpfulness"]
+    slope = length_slope(table)
+    assert slope.value == pytest.approx(np.log(2) / np.log(2 / 3))
+    assert np.isnan([slope.low, slope.high]).all()
+
+
 @pytest.mark.parametrize(("to", "share"), [(1, 1.0), (-1, 0.0)])
 def test_a_labeler_of_positions_is_found_out(to, share):
     found = judgments(0)

@@ -74,8 +74,9 @@ def length_slope(judgments: Judgments, *, level: float = 0.95) -> Estimate:
     """The b of logit P(left is preferred) = b * log_length_ratio, by maximum likelihood; probabilities may be soft.
 
     A response twice as long has 2**b times the odds. There is no intercept, for which response is left here is chance.
-    The interval is the normal one with the cluster-robust variance over prompts (Liang and Zeger, 1986). NaN where
-    no b is the best: all lengths are equal, or the longer is preferred always, or never.
+    The interval is the normal one with the cluster-robust variance over prompts (Liang and Zeger, 1986). Its bounds are
+    NaN where the prompts can't say how far others may differ: of one prompt, and where b is the best for each of them
+    alone. All three are NaN where no b is the best: all lengths are equal, or the longer is preferred always, or never.
     """
     x, y = log_length_ratio(judgments), judgments.probability
     rising, falling = np.maximum(x, 0).sum(), np.minimum(x, 0).sum()
@@ -89,10 +90,10 @@ def length_slope(judgments: Judgments, *, level: float = 0.95) -> Estimate:
     slope = float(root)  # pyright: ignore[reportArgumentType] a pair only with full_output, which isn't asked for
     _, cluster = np.unique(judgments.prompt, return_inverse=True)
     groups = int(cluster.max()) + 1
-    if groups < 2:
-        return Estimate(value=slope, low=math.nan, high=math.nan)
     expected = expit(slope * x)
     scores = np.bincount(cluster, weights=x * (y - expected))
+    if groups < 2 or np.abs(scores).max() < 1e-9 * np.abs(x).max():  # 0 but for rounding
+        return Estimate(value=slope, low=math.nan, high=math.nan)
     error = math.sqrt(groups / (groups - 1) * float(scores @ scores)) / float((x * x) @ (expected * (1 - expected)))
     half = NormalDist().inv_cdf(0.5 + level / 2) * error
     return Estimate(value=slope, low=slope - half, high=slope + half)
