@@ -136,22 +136,21 @@ def read_tasks(
 def _read_task(fields: Fields, preference: Preference) -> Task:
     task = dataclasses.replace(task_of(preference), rewards=fields.values.get("rewards"))
     try:
-        return dataclasses.replace(task, id=_read_id(fields) or task.id)
+        _check_id(fields)
     except RowError as error:
         return dataclasses.replace(task, id_error=error)
+    return task
 
 
-def _read_id(fields: Fields) -> str | None:
-    if not fields.has("id"):
-        return None
-    value = fields.values["id"]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+def _check_id(fields: Fields) -> None:
+    """RowError for an ``id`` that ``task_of`` doesn't take."""
+    value = fields.values.get("id")
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return
     name = fields.string("id", right="text or a whole number")
     if not name or name.startswith(GOLD):
         right = f"text that is not empty and doesn't begin with {GOLD!r}"
         raise fields.error("id", "bad id", found=shown(name), right=right)
-    return name
 
 
 def each_once(tasks: Iterable[Task], on_error: OnError = OnError.DEFAULT) -> tuple[Task, ...]:
