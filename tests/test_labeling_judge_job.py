@@ -218,15 +218,15 @@ def test_several_judgments_of_a_pair_are_one_question_with_their_weights(tmp_pat
     made = (
         Comparison(left=1, right=0, weight=0.5, annotator="mia"), Comparison(left=0, right=1, weight=0.25, margin=3.0),
     )  # fmt: skip
-    task = dataclasses.replace(task, comparisons=made, utilities=(1.0, 2.0))
+    task = dataclasses.replace(task, comparisons=made, utilities=(1.0, 2.0), known_answer=Side.RIGHT)
     with LocalJudge() as judge:
         chosen = settings(judge, tmp_path)
         label([task], chosen)
         (comparison,) = labels(chosen)[0].comparisons
-        assert labels(chosen)[0].utilities == (1.0, 2.0)
+        assert (labels(chosen)[0].utilities, labels(chosen)[0].known_answer) == ((1.0, 2.0), Side.RIGHT)
         other = settings(judge, tmp_path, dimension="honesty", output=str(tmp_path / "honest.jsonl"))
         label([task], other)
-        assert labels(other)[0].utilities is None
+        assert (labels(other)[0].utilities, labels(other)[0].known_answer) == (None, None)
     assert (comparison.left, comparison.right, comparison.weight, comparison.margin) == (1, 0, 0.75, 0.0)
     assert comparison.probability == pytest.approx(1 - expected(task, 0.0), abs=1e-9)
 

@@ -236,13 +236,9 @@ def _judged(
 ) -> Iterator[Preference]:
     for place, made in comparisons.items():
         old = preferences[place]
-        yield dataclasses.replace(
-            old,
-            comparisons=tuple(made),
-            dimension=settings.dimension,
-            source=Source.AI,
-            utilities=old.utilities if old.dimension == settings.dimension else None,
-        )
+        if old.dimension != settings.dimension:
+            old = dataclasses.replace(old, dimension=settings.dimension, utilities=None, known_answer=None)
+        yield dataclasses.replace(old, comparisons=tuple(made), source=Source.AI)
 
 
 def _tell_of_left_out(preferences: Sequence[Preference], tasks: Iterable[_Task], asked: Asked) -> None:
