@@ -10,10 +10,11 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.files import check_apart, check_bucket
+from rmjax.files import check_bucket
 from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
-from rmjax.scoring.best import best_of_n
+from rmjax.scoring.best import WRITTEN, best_of_n
 from rmjax.scoring.remote_scorer import open_scorer
+from rmjax.scoring.replaced import check_output
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the run.")
 _URL = flags.DEFINE_string("url", None, "A running server in its place, as http://127.0.0.1:8000.")
@@ -35,7 +36,7 @@ _ON_ERROR = flags.DEFINE_enum_class(
 def main() -> None:
     for path in (_INPUT.value, _OUTPUT.value):
         check_bucket(path)
-    check_apart(_INPUT.value, _OUTPUT.value)
+    check_output(_INPUT.value, _OUTPUT.value, WRITTEN)
     if _URL.value is None:
         from rmjax.training.machine import use_machine  # here alone: it imports jax, which takes many seconds
 

@@ -9,8 +9,9 @@ from absl import flags
 
 from rmjax.command import run
 from rmjax.config import OnError
-from rmjax.files import check_apart, check_bucket
+from rmjax.files import check_bucket
 from rmjax.model_config import DTYPE_READ_IN, LESS_SPREAD, ComputeDtype
+from rmjax.scoring.replaced import check_output
 from rmjax.scoring.scored_files import SCORING, score_file
 from rmjax.scoring.scorer import RewardScorer
 from rmjax.scoring.uncertain import UNCERTAIN, UncertainScorer
@@ -43,7 +44,7 @@ PESSIMISM = flags.DEFINE_float("pessimism", 0.0, LESS_SPREAD)
 def main() -> None:
     for path in (INPUT.value, OUTPUT.value):
         check_bucket(path)
-    check_apart(INPUT.value, OUTPUT.value)
+    check_output(INPUT.value, OUTPUT.value, SCORING.written)
     use_machine()
     scorer = RewardScorer.from_workdir(
         WORKDIR.value, STEP.value, normalized=NORMALIZE.value, head=HEAD.value, pessimism=PESSIMISM.value,

@@ -39,6 +39,16 @@ def test_the_input_is_not_replaced_and_that_is_said_before_a_model_is_looked_for
         assert rows.read_text() == text
 
 
+@pytest.mark.parametrize("command", ["score", "best_of_n"])
+def test_labels_are_not_replaced_and_that_is_said_before_a_model_is_looked_for(tmp_path, server, command):
+    labels, text = tmp_path / "labels.jsonl", '{"prompt": "why", "responses": ["it rains"], "source": "human"}\n'
+    labels.write_text(text)
+    given = [f"--workdir={tmp_path / 'nowhere'}", f"--input={tmp_path / 'rows.jsonl'}", f"--output={labels}"]
+    done = server.run("-m", f"rmjax.{command}", *given)
+    said = f"error: --output: {labels} is there already, and {labels}, line 1 has 'prompt', 'responses', 'source'; "
+    assert (done.returncode, said in done.stderr.splitlines()[-1], labels.read_text()) == (2, True, text), done.stderr
+
+
 def test_stdin_that_is_redirected_from_the_output_is_not_replaced(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "why", "response": "it rains"}\n')

@@ -7,10 +7,12 @@ from typing import Any
 from rmjax.config import OnError
 from rmjax.preferences.fields import Fields
 from rmjax.scoring import rows
+from rmjax.scoring.replaced import Written
 from rmjax.scoring.scored_files import FileScorer, RowTask, score_file
 from rmjax.scoring.source import Reward, of_head
 
 FIELDS = ("best", "best_index", "best_reward", "rewards")  # what a row gets
+WRITTEN = Written(fields=("best_reward",))
 
 
 def best_of_n(
@@ -37,7 +39,7 @@ def best_of_n(
       on_error: what happens to a row that can't be scored, or has fewer than n responses.
 
     Raises:
-      FileError, RowError, NonFiniteRewardsError: as ``score_file``.
+      FileError, RowError, UserError, NonFiniteRewardsError: as ``score_file``.
     """
 
     def parse(row: Mapping[str, Any], *, origin: str) -> rows.Request:
@@ -50,7 +52,7 @@ def best_of_n(
             return dict(zip(FIELDS, (None, None, None, values), strict=True))
         return dict(zip(FIELDS, (row["responses"][best], best, values[best], values), strict=True))
 
-    task = RowTask(parse=parse, answer=answer, unanswered=FIELDS[:3])
+    task = RowTask(parse=parse, answer=answer, unanswered=FIELDS[:3], written=WRITTEN)
     return score_file(scorer, source, target, on_error=on_error, task=task)
 
 

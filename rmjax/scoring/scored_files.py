@@ -10,14 +10,15 @@ from typing import Any, Protocol, runtime_checkable
 from absl import logging
 
 from rmjax.config import OnError
-from rmjax.files import check_apart
 from rmjax.preferences.files import decode_line
 from rmjax.preferences.record import RowError
 from rmjax.scoring import rows
+from rmjax.scoring.replaced import Written, check_output
 from rmjax.scoring.source import Reward
 
 ROWS_AT_ONCE = 1024
 CHARACTERS_AT_ONCE = 8_000_000  # what bounds the memory where rows are long
+SCORED = Written(fields=("reward", "rewards"), by_others=("best_reward",))
 
 
 @runtime_checkable
@@ -51,11 +52,13 @@ class RowTask:
       parse: what a row asks; RowError for one that can't be used.
       answer: of a row, what it asks and its rewards the fields that are added to it.
       unanswered: the fields, all null, of a row that can't be used; ``error`` comes besides.
+      written: by what its rows are known again in a file, which they may replace.
     """
 
     parse: Callable[..., rows.Request] = rows.parse_request
     answer: Callable[[Mapping[str, Any], rows.Request, list[Any]], dict[str, Any]] = rewards_of
     unanswered: tuple[str, ...] = ("reward",)
+    written: Written = SCORED
 
 
 SCORING = RowTask()
@@ -78,10 +81,10 @@ def score_file(
 
     Raises:
       FileError, RowError: for a file or a row that can't be read.
-      UserError: where both are one file, which would be lost.
+      UserError: where both are one file, or the target is one that this task hasn't written: it would be lost.
       NonFiniteRewardsError: where a reward is NaN or infinite, whatever ``on_error`` is: the model is at fault then.
     """
-    check_apart(source, target)
+    check_output(source, target, task.written)
     counts: Counter[str] = Counter()
     cut, began = 0, time.monotonic()
     with rows.opened_output(target) as stream:
