@@ -10,13 +10,14 @@ Hardware: two CPU cores, or one accelerator.
 
 from experiments import base
 from rmjax.config import ExperimentConfig
+from rmjax.preferences.record import UNNAMED_DIMENSION
 
 
 def get_config() -> ExperimentConfig:
     config = base.get_config()
     config.steps = 1000
     config.evaluate_every = 100
-    config.dimension = "preference"  # of rows that name none, where the command names none either
+    config.dimension = UNNAMED_DIMENSION  # of rows that name none, where the command names none either
     config.data.train = ()  # to be given
     config.data.validation_fraction = 0.1
     config.text.vocabulary_size = 8192

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from rmjax.errors import UserError
 
+UNNAMED_DIMENSION = "preference"  # of rows whose dimension neither they nor whoever trains on them names
+
 
 class Source(enum.Enum):
     """Who judged. A source is never lost on the way from the record to the report."""

@@ -1,5 +1,6 @@
 """From data specs to what the loop reads: the run's text contract, tokenized training and validation preferences."""
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -22,7 +23,9 @@ from rmjax.datasets.open import open_many
 from rmjax.datasets.split import split_by_prompt
 from rmjax.labels_config import LabelsConfig
 from rmjax.preferences.labels import check_annotators, check_labels, learned_from
+from rmjax.preferences.merge import merge_sets
 from rmjax.preferences.record import Preference, PreferenceSet
+from rmjax.training.data_warnings import warn_of_dimension, warn_of_repeated
 from rmjax.training.pretrained import text_folder
 from rmjax.training.processes import process_zero_first
 from rmjax.training.scoring_record import Conversation, golden_conversations
@@ -126,7 +129,11 @@ def _open(
 ) -> tuple[tuple[Preference, ...], tuple[Preference, ...], tuple[PreferenceSet, ...]]:
     """(training preferences, validation preferences, the data sets that they are of), as they were judged."""
     data = config.data
-    opened = open_many(data.train, data, dimension=config.dimension)
+    apart = dataclasses.replace(data, merge_prompts=False)  # rows are told apart by their places
+    opened = open_many(data.train, apart, dimension=config.dimension)
+    warn_of_repeated(opened)
+    warn_of_dimension(opened, config)
+    opened = merge_sets(opened) if data.merge_prompts else opened
     train = tuple(itertools.chain.from_iterable(opened))
     check_labels(train)
     check_annotators(train, config.labels)
