@@ -13,7 +13,11 @@ JUDGE = flags.DEFINE_enum("judge", "people", ["people", "openai", "rule"], "Who 
 TASKS = flags.DEFINE_multi_string(
     "tasks", [], "What is judged: rows {prompt, responses} or preferences; any data specs. May be repeated.",
 )  # fmt: skip
-DIMENSION = flags.DEFINE_string("dimension", None, "On what, as helpfulness, harmlessness, honesty or brevity.")
+DIMENSION = flags.DEFINE_string(
+    "dimension", None,
+    "On what, as helpfulness, harmlessness, honesty or brevity;\n"
+    "for --report, the dimension of rows that don't say their own.",
+)  # fmt: skip
 OUTPUT = flags.DEFINE_string("output", None, "The .jsonl or .jsonl.gz file of the judgments.")
 STORE = flags.DEFINE_string(
     "store", None, "The SQLite file that keeps the work; OUTPUT.sqlite, or a judge's OUTPUT.answers.sqlite."
