@@ -124,10 +124,24 @@ def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Su
     # The name is in the page's cookies; by the secret nobody can tell when the next gold pair comes.
     store.keep({"store": secrets.token_hex(4), "secret": secrets.token_hex(16)})
     added = store.add(pairs, wanted, held)
-    store.add_gold(gold)
+    golden = store.add_gold(gold)
     how = " by a model that is new to this store" if begins else ""
     if job.scorer and not begins and len(open_to) < len(tasks):
         how = " (of the other tasks this model has chosen before)"
     logging.info("%s: %d tasks, %d of them new; %d pairs added%s; %d gold pairs", job.store_path, len(tasks), len(new),
-                 added, how, len(gold))  # fmt: skip
+                 added, how, golden)  # fmt: skip
+    for name, (before, now) in store.serve_with(_changing(job)).items():
+        logging.warning("%s: last served %s, now %s", job.store_path, _in_words(name, before), _in_words(name, now))
     return store
+
+
+def _changing(job: PeopleJob) -> dict[str, str]:
+    """The flags that may be others at each start, but change what annotators are asked, or how often."""
+    return {
+        "annotators_per_pair": str(job.annotators_per_pair), "strength": str(job.strength).lower(),
+        "gold": job.gold or "", "gold_rate": str(job.gold_rate),
+    }  # fmt: skip
+
+
+def _in_words(name: str, value: str) -> str:
+    return f"with --{name}={value}" if value else f"without --{name}"

@@ -123,6 +123,17 @@ class Store:
         with self.transaction() as database:
             database.executemany("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING", list(proposed.items()))
 
+    def serve_with(self, flags: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """Keeps the flags of this start, which may change between two; (before, now) of those that did, by name.
+
+        None in a store that was not served with any of them yet.
+        """
+        with self.transaction() as database:
+            kept = database.execute("SELECT value FROM settings WHERE name = 'served'").fetchone()
+            before = json.loads(kept[0] if kept else "{}")
+            database.execute("INSERT OR REPLACE INTO settings VALUES ('served', ?)", (json.dumps(dict(flags)),))
+        return {name: (before[name], now) for name, now in flags.items() if before.get(name, now) != now}
+
     def setting(self, name: str) -> str:
         """What ``settle`` or ``keep`` has kept; UserError in a store where it wasn't yet."""
         with self.transaction() as database:
@@ -206,8 +217,11 @@ class Store:
                 )
         return len(new)
 
-    def add_gold(self, pairs: Sequence[GoldPair]) -> None:
-        """Adds the gold pairs that aren't there yet; UserError where one has another answer than in the store."""
+    def add_gold(self, pairs: Sequence[GoldPair]) -> int:
+        """Adds the gold pairs that aren't there yet; how many there are then, those of earlier starts included.
+
+        UserError where one has another answer than in the store.
+        """
         with self.transaction() as database:
             for pair in pairs:
                 kept = database.execute("SELECT gold FROM pairs WHERE task = ?", (pair.task.id,)).fetchone()
@@ -220,6 +234,8 @@ class Store:
                         f"{pair.task.origin}: the answer is {pair.answer.value}; right would be {kept['gold']}, as in "
                         f"{self.path}, or another --store"
                     )
+            (count,) = database.execute("SELECT count(*) FROM pairs WHERE gold IS NOT NULL").fetchone()
+        return count
 
     def durability(self) -> tuple[str, int]:
         """SQLite's journal mode and its level of synchronous (2 is FULL)."""
