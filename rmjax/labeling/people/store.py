@@ -15,7 +15,7 @@ from rmjax.errors import UserError
 from rmjax.labeling.pairing import Held, Pair, PairRule, Round
 from rmjax.labeling.people.gold import GoldPair
 from rmjax.labeling.sqlite_file import explained, opened
-from rmjax.preferences.tasks import Task
+from rmjax.preferences.tasks import Task, gold_name
 
 _APPLICATION = 0x726D6C62  # "rmlb", by which SQLite files of other programs are told apart
 _VERSION = 1
@@ -223,15 +223,17 @@ class Store:
         UserError where one has another answer than in the store.
         """
         with self.transaction() as database:
+            there = database.execute("SELECT task, gold FROM pairs WHERE gold IS NOT NULL")
+            answers = {gold_name(task): answer for task, answer in there}
             for pair in pairs:
-                kept = database.execute("SELECT gold FROM pairs WHERE task = ?", (pair.task.id,)).fetchone()
-                if kept is None:
+                name = gold_name(pair.task.id)
+                if name not in answers:
                     database.execute("INSERT INTO tasks VALUES (?, ?)", (pair.task.id, pair.task.texts()))
                     row = (pair.task.id, pair.answer.value)
                     database.execute("INSERT INTO pairs (task, left, right, gold) VALUES (?, 0, 1, ?)", row)
-                elif kept["gold"] != pair.answer.value:
+                elif answers[name] != pair.answer.value:
                     raise UserError(
-                        f"{pair.task.origin}: the answer is {pair.answer.value}; right would be {kept['gold']}, as in "
+                        f"{pair.task.origin}: the answer is {pair.answer.value}; right would be {answers[name]}, as in "
                         f"{self.path}, or another --store"
                     )
             (count,) = database.execute("SELECT count(*) FROM pairs WHERE gold IS NOT NULL").fetchone()
