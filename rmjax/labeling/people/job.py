@@ -1,6 +1,7 @@
 """A labeling job for people: tasks in, the page, judgments out."""
 
 import contextlib
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from absl import logging
 
 from rmjax.config import ConfigError, OnError
-from rmjax.files import check_bucket, in_bucket
+from rmjax.files import check_bucket, in_bucket, is_one_file
 from rmjax.labeling.pairing import PairRule, Round, Sureness, choose_pairs
 from rmjax.labeling.people.annotators import read_tokens
 from rmjax.labeling.people.gold import read_gold
@@ -102,8 +103,9 @@ def _check_not_lost(job: PeopleJob) -> None:
     files = (job.output, gold_path(job.output))
     check_store(files, job.store_path)
     known = [] if job.gold is None else find_files(job.gold)
-    if lost := {os.path.realpath(file) for file in known} & {os.path.realpath(file) for file in files}:
-        raise ConfigError(f"--gold: {lost.pop()} is where the judgments are written; right would be another --output")
+    for file, output in itertools.product(known, files):
+        if is_one_file(file, output):
+            raise ConfigError(f"--gold: {file} is where the judgments are written; right would be another --output")
     if os.path.exists(job.store_path):
         with contextlib.closing(Store(job.store_path, create=False)) as store:
             check_exported(store, job.output)
