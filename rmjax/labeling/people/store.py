@@ -109,11 +109,12 @@ class Store:
         """Keeps what may not change between two starts; UserError where it is another than at the first."""
         with self.transaction() as database:
             kept = dict(database.execute("SELECT name, value FROM settings").fetchall())
+            free = _free(database)
             for name, value in settings.items():
                 if kept.get(name, value) != value:
                     raise UserError(
                         f"--{name} is {value!r}; right would be {kept[name]!r}, with which {self.path} was begun, or "
-                        "another --store"
+                        f"another --store{free}"
                     )
                 if name not in kept:
                     database.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
@@ -150,17 +151,18 @@ class Store:
         """
         with self.transaction() as database:
             kept = dict(database.execute("SELECT id, texts FROM tasks WHERE id NOT GLOB 'gold:*'").fetchall())
+            free = _free(database)
         known = set(kept)
         for task in tasks:
             if kept.pop(task.id, texts := task.texts()) != texts:
                 raise UserError(
                     f"{task.origin}: the task {task.id!r} has other texts than in {self.path}; right would be the "
-                    "texts that were judged, or another id"
+                    f"texts that were judged, or another id{free}"
                 )
         if kept:
             raise UserError(
                 f"--tasks lacks {len(kept)} tasks of {self.path}, {next(iter(kept))!r} among them; right would be the "
-                "tasks that it was begun with, with new ones if you like, or another --store"
+                f"tasks that it was begun with, with new ones if you like, or another --store{free}"
             )
         return [task for task in tasks if task.id not in known]
 
@@ -175,13 +177,13 @@ class Store:
         False for the first round of a store, and for one that it knows. UserError for any other.
         """
         with self.transaction() as database:
-            known = _rounds(database)
+            known, free = _rounds(database), _free(database)
         if not known or wanted in known:
             return False
         if wanted.scorer is None or wanted.scorer in {one.scorer for one in known}:
             raise UserError(
                 f"{wanted} is not what {self.path} was begun with; right would be {' or '.join(map(str, known))}, "
-                "--pairs=least_sure with another --scorer_workdir, which adds pairs, or another --store"
+                f"--pairs=least_sure with another --scorer_workdir, which adds pairs, or another --store{free}"
             )
         return True
 
@@ -234,7 +236,7 @@ class Store:
                 elif answers[name] != pair.answer.value:
                     raise UserError(
                         f"{pair.task.origin}: the answer is {pair.answer.value}; right would be {answers[name]}, as in "
-                        f"{self.path}, or another --store"
+                        f"{self.path}, or another --store{_free(database)}"
                     )
             (count,) = database.execute("SELECT count(*) FROM pairs WHERE gold IS NOT NULL").fetchone()
         return count
@@ -249,6 +251,13 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _free(database: sqlite3.Connection) -> str:
+    """What an error says besides where nothing would be lost with the store."""
+    if database.execute("SELECT 1 FROM judgments LIMIT 1").fetchone():
+        return ""
+    return "; nobody has judged anything in it yet, so the store may be deleted while no page is served from it"
 
 
 def _held(database: sqlite3.Connection) -> dict[str, frozenset[tuple[int, int]]]:
