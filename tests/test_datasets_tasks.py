@@ -6,7 +6,8 @@ import pytest
 
 from rmjax.config import DataConfig
 from rmjax.datasets.spec import DataSpecError
-from rmjax.datasets.tasks import open_tasks
+from rmjax.datasets.tasks import open_tasks, task_files
+from rmjax.preferences.record import FileError
 
 
 def test_files_and_globs_are_opened_in_order(tmp_path):
@@ -16,6 +17,22 @@ def test_files_and_globs_are_opened_in_order(tmp_path):
     specs = [str(tmp_path / "b.jsonl"), str(tmp_path / "*.jsonl")]
     tasks = open_tasks(specs, DataConfig(), dimension="wit")
     assert [(one.prompt, len(one.pairs())) for one in tasks] == [("b", 3), ("a", 3), ("b", 3)]
+
+
+def test_files_in_a_list_with_commas_are_told_how_they_are_given(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "p", "responses": ["x", "y"]}\n')
+    one, other = f"{tmp_path}/a.jsonl", f"{tmp_path}/b.jsonl"
+    for read in (task_files, lambda specs: open_tasks(specs, DataConfig(), dimension="wit")):
+        with pytest.raises(
+            DataSpecError, match=f"each of its parts is one; right would be --tasks={one} --tasks={other}, for it"
+        ):
+            read([f"{one},{other}"])
+        with pytest.raises(FileError, match="no such file; right would be a file that exists"):
+            read([f"{one},{tmp_path}/none.jsonl"])
+    both = tmp_path / "a.jsonl,b.jsonl"
+    both.write_text((tmp_path / "a.jsonl").read_text())
+    assert task_files([str(both)]) == [str(both)]
 
 
 def test_a_prepared_data_set_is_a_source_of_tasks(monkeypatch):

@@ -181,8 +181,10 @@ def test_a_file_that_the_job_has_not_written_is_never_written_over(tmp_path):
     with pytest.raises(ConfigError, match=r"out.gold.jsonl is there, but no store"):
         serve(job, opened(tasks))
     Store(job.store_path).close()
-    for path in (gold, f"{tmp_path}/*.gold.jsonl"):
-        with pytest.raises(ConfigError, match=r"--gold: .*out.gold.jsonl is where the judgments are written"):
+    (tmp_path / "known.jsonl").hardlink_to(gold)
+    (tmp_path / "linked.jsonl").symlink_to(gold)
+    for path in (gold, f"{tmp_path}/*.gold.jsonl", f"{tmp_path}/known.jsonl", f"{tmp_path}/linked.jsonl"):
+        with pytest.raises(ConfigError, match=r"--gold: .*\.jsonl is where the judgments are written"):
             serve(dataclasses.replace(job, gold=path), opened(tasks))
 
 

@@ -1,9 +1,12 @@
 """Gold pairs keep exactly their answers."""
 
+import dataclasses
 import json
 
 import pytest
+from labeling_cases import make_store, make_tasks
 
+from rmjax.errors import UserError
 from rmjax.labeling.people.gold import read_gold
 from rmjax.preferences.record import RowError, Side
 
@@ -40,3 +43,20 @@ def test_gold_pairs_keep_the_answer_of_each_comparison(tmp_path):
 def test_a_pair_without_a_known_answer_is_no_gold(tmp_path, rows, message):
     with pytest.raises(RowError, match=message):
         read_gold(written(tmp_path, *rows), "helpfulness")
+
+
+def test_a_pair_is_known_again_by_its_texts_whichever_id_its_row_has(tmp_path):
+    row = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    named, plain = ([row | {"id": 7}, row | {"id": "again"}], [row])
+    pairs = {
+        name: read_gold(written(tmp_path, *rows, name=f"{name}.jsonl"), "helpfulness")
+        for name, rows in (("named", named), ("plain", plain))
+    }
+    assert [pair.task.own_id for pair in pairs["named"]] == ["7"]
+    assert [pair.task.own_id for pair in pairs["plain"]] == [None]
+    for first, then in (("named", "plain"), ("plain", "named")):
+        store = make_store(tmp_path / f"{first}.sqlite", make_tasks(1), pairs[first])
+        assert store.add_gold(pairs[then]) == 1
+        turned = dataclasses.replace(pairs[then][0], answer=Side.RIGHT)
+        with pytest.raises(UserError, match="the answer is right; right would be left, as in"):
+            store.add_gold([turned])

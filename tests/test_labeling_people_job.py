@@ -108,3 +108,29 @@ def test_other_flags_of_choosing_are_an_error_that_names_what_would_go_on(start)
     with pytest.raises(UserError, match=r"--pairs=least_sure --pairs_per_task=1 is not what"):
         start(rewarded, pairs=PairRule.LEAST_SURE, pairs_per_task=1)
     assert len(start(row("a"), pairs=PairRule.ROUND_ROBIN, pairs_per_task=1)) == 1
+
+
+def test_a_start_with_other_flags_than_the_last_one_says_which(start, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    gold = str(write_tasks(tmp_path / "gold.jsonl", [{"prompt": "Q", "chosen": "a", "rejected": "b"}]))
+    path = f"{tmp_path}/out.jsonl.sqlite"
+
+    def warned(**job) -> list[str]:
+        caplog.clear()
+        start(row("a"), **job)
+        return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    begun = {"annotators_per_pair": 2, "strength": True, "gold": gold, "gold_rate": 0.25}
+    assert not warned(**begun)
+    assert not warned(**begun)
+    caplog.set_level("INFO", logger="absl")
+    changed = [
+        f"{path}: last served with --annotators_per_pair=2, now with --annotators_per_pair=1",
+        f"{path}: last served with --strength=true, now with --strength=false",
+        f"{path}: last served with --gold={gold}, now without --gold",
+        f"{path}: last served with --gold_rate=0.25, now with --gold_rate=0.1",
+    ]
+    assert warned() == changed
+    assert "0 pairs added; 1 gold pairs" in caplog.text  # those that are there are asked all the same
+    assert not warned()
+    assert warned(gold=gold) == [f"{path}: last served without --gold, now with --gold={gold}"]

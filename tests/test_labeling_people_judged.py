@@ -20,6 +20,7 @@ from rmjax.preferences.tasks import Task
 
 HELPFULNESS = RowDefaults("helpfulness")
 GOLD = [{"prompt": f"Question {n}?", "chosen": f"Answer {n}.1", "rejected": f"Answer {n}.2"} for n in range(100, 104)]
+GOLD[0]["id"], GOLD[2]["id"] = "the first", "gold:2"
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_gold_judgments_are_exported_apart_and_reported(tmp_path, clock):
     assert {one.prompt for one in said} == {row["prompt"] for row in GOLD}
     assert {one.source for one in said} == {Source.HUMAN}
     assert [one.id for one in people] == [f"t{number}" for number in range(30) if number < len(people)]
-    assert {one.id for one in said} == {None}
+    assert [one.id for one in said] == [row.get("id") for row in GOLD]
     assert {one.known_answer for one in said} == {Side.LEFT}
     assert {one.known_answer for one in people} == {None}
     assert {comparison.weight for one in said for comparison in one.comparisons} == {1.0}

@@ -8,10 +8,12 @@ from labeling_cases import ALL, Annotator, Clock, make_store, make_tasks
 
 from rmjax.errors import UserError
 from rmjax.labeling.pairing import Pair, PairRule, Round, choose_pairs
+from rmjax.labeling.people.gold import GoldPair
 from rmjax.labeling.people.handing import Rules, find_progress
 from rmjax.labeling.people.judged import export_judged
 from rmjax.labeling.people.page import PageSettings
 from rmjax.labeling.people.store import Store
+from rmjax.preferences.record import Side
 from rmjax.preferences.tasks import Task
 
 
@@ -29,6 +31,32 @@ def test_a_store_goes_on_and_takes_new_tasks_but_no_others(tmp_path):
         store.settle({"dimension": "brevity"})
     store.add(choose_pairs(store.new_tasks(make_tasks(5)), PairRule.ALL), ALL)
     assert find_progress(store, "mia", Rules()).wanted == 5
+
+
+def test_what_does_not_fit_a_store_without_judgments_is_told_that_it_may_be_deleted(tmp_path):
+    gold = GoldPair(task=Task(id="gold:1", prompt="Q", responses=("a", "b")), answer=Side.LEFT)
+    store = make_store(tmp_path / "job.sqlite", make_tasks(3), (gold,))
+    unfit = (
+        lambda: store.new_tasks(make_tasks(2)),
+        lambda: store.new_tasks([Task(id="t0", prompt="Other?", responses=("a", "b"))]),
+        lambda: store.settle({"dimension": "brevity"}),
+        lambda: store.begins(Round(PairRule.ROUND_ROBIN, 2)),
+        lambda: store.add_gold([GoldPair(task=gold.task, answer=Side.RIGHT)]),
+    )
+    free = "; nobody has judged anything in it yet, so the store may be deleted while no page is served from it"
+
+    def faults() -> list[str]:
+        found = []
+        for work in unfit:
+            with pytest.raises(UserError) as error:
+                work()
+            found.append(str(error.value))
+        return found
+
+    before = faults()
+    assert all(fault.endswith(free) for fault in before)
+    Annotator(store, PageSettings(question="Which?"), Clock(), "mia").judge("skip")
+    assert faults() == [fault.removesuffix(free) for fault in before]
 
 
 def test_a_task_whose_id_looks_like_that_of_a_gold_pair_is_known_again(tmp_path):
@@ -127,7 +155,8 @@ def test_only_a_model_that_has_not_chosen_begins_a_further_round(tmp_path):
     ):
         known = (
             "--pairs=round_robin --pairs_per_task=1 or --pairs=least_sure --pairs_per_task=2 --scorer_workdir=a, "
-            "--pairs=least_sure with another --scorer_workdir, which adds pairs, or another --store"
+            "--pairs=least_sure with another --scorer_workdir, which adds pairs, or another --store; "
+            "nobody has judged anything .*"
         )
         with pytest.raises(
             UserError, match=f"^{other} is not what .*job.sqlite was begun with; right would be {known}$"

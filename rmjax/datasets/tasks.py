@@ -9,6 +9,7 @@ from rmjax.datasets.open import open_preferences
 from rmjax.datasets.spec import DataSpecError, FileSpec, parse_spec
 from rmjax.preferences.files import find_files
 from rmjax.preferences.groups import RowDefaults
+from rmjax.preferences.record import FileError
 from rmjax.preferences.tasks import Task, read_tasks, task_of
 
 
@@ -31,6 +32,7 @@ def open_tasks(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tup
         if parsed.labeler is not None:
             raise DataSpecError(spec, f"it names the labeler {parsed.labeler!r}", "the spec without it, to be judged")
         if isinstance(parsed, FileSpec):
+            _files(parsed)  # whose error says more than the reader's
             found, skipped = read_tasks(parsed.path, defaults=RowDefaults(dimension), on_error=data.on_error)
             if skipped:
                 logging.info("%s: %d rows skipped: %s", spec, skipped.total(), dict(skipped))
@@ -46,4 +48,24 @@ def open_tasks(specs: Iterable[str], data: DataConfig, *, dimension: str) -> tup
 def task_files(specs: Iterable[str]) -> list[str]:
     """The files that ``open_tasks`` reads of those specs that name files; raises as it does where there are none."""
     parsed = (parse_spec(spec) for spec in specs)
-    return [file for spec in parsed if isinstance(spec, FileSpec) for file in find_files(spec.path)]
+    return [file for spec in parsed if isinstance(spec, FileSpec) for file in _files(spec)]
+
+
+def _files(spec: FileSpec) -> list[str]:
+    """The files that it names; where there is none, but one for each part of a list with commas, the error says so."""
+    try:
+        return find_files(spec.path)
+    except FileError:
+        parts = spec.path.split(",")
+        if len(parts) < 2 or not all(map(_is_there, parts)):
+            raise
+        repeated = " ".join(f"--tasks={part}" for part in parts)
+        right = f"{repeated}, for it may be repeated, and commas belong to names"
+        raise DataSpecError(spec.text, "no such file, but each of its parts is one", right) from None
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return bool(find_files(path))
+    except FileError:
+        return False

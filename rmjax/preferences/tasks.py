@@ -21,6 +21,7 @@ from rmjax.preferences.row_forms import ROW_FORMS, RowForm
 from rmjax.preferences.write import plain
 
 GOLD = "gold:"  # begins the ids of pairs with a known answer, and no others
+_DIGITS = 16  # of a digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +59,13 @@ class Task:
     @property
     def own_id(self) -> str | None:
         """The id that the row had itself."""
-        return None if self.id.startswith(GOLD) or self.id == digest(self) else self.id
+        if self.id.startswith(GOLD):
+            return self.id[len(GOLD) + _DIGITS + 1 :] or None
+        return None if self.id == digest(self) else self.id
+
+    def as_gold(self, own_id: str | None) -> "Task":
+        """The task of a pair with a known answer, whose row may have an id of its own."""
+        return dataclasses.replace(self, id=f"{GOLD}{digest(self)}" + (f":{own_id}" if own_id else ""))
 
     def to_judge(self, pairs: Iterable[tuple[int, int]], dimension: str) -> Preference:
         """The task with some of its pairs, each with probability 0.5, for a labeler that judges that dimension.
@@ -117,7 +124,12 @@ def task_of(preference: Preference) -> Task:
 
 def digest(task: Task) -> str:
     """A name for the task's texts: 64 bits of their SHA-256, in hexadecimal."""
-    return hashlib.sha256(task.texts().encode()).hexdigest()[:16]
+    return hashlib.sha256(task.texts().encode()).hexdigest()[:_DIGITS]
+
+
+def gold_name(task_id: str) -> str:
+    """What of a gold pair's id is by its texts alone, whichever id its row has."""
+    return task_id[: len(GOLD) + _DIGITS]
 
 
 def read_tasks(

@@ -6,14 +6,15 @@ from rmjax.preferences.fields import shown
 from rmjax.preferences.groups import RowDefaults
 from rmjax.preferences.read import read_preferences
 from rmjax.preferences.record import RowError, Side
-from rmjax.preferences.tasks import GOLD, Task, digest
+from rmjax.preferences.tasks import Task, gold_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GoldPair:
     """A pair whose answer is known, by which the annotators' attention is checked.
 
-    ``task`` has exactly the two responses, and ``answer`` is the one that is better: left the first, right the second.
+    ``task`` has exactly the two responses and the row's own id, and ``answer`` is the one that is better: left the
+    first, right the second.
     """
 
     task: Task
@@ -42,9 +43,9 @@ def read_gold(path: str, dimension: str) -> tuple[GoldPair, ...]:
                 )  # fmt: skip
             pair = (preference.responses[comparison.left], preference.responses[comparison.right])
             task = Task(id="", prompt=preference.prompt, responses=pair, origin=preference.origin)
-            task = Task(id=GOLD + digest(task), prompt=task.prompt, responses=pair, origin=preference.origin)
+            task = task.as_gold(preference.id)
             answer = Side.LEFT if comparison.probability > 0.5 else Side.RIGHT
-            if found.setdefault(task.id, GoldPair(task=task, answer=answer)).answer is not answer:
+            if found.setdefault(gold_name(task.id), GoldPair(task=task, answer=answer)).answer is not answer:
                 raise RowError(
                     origin=preference.origin, field="probability", kind="two answers", found="both responses preferred",
                     right="one known answer for each pair",

@@ -7,6 +7,7 @@ transaction of the store; ``now`` is the time in seconds since 1970.
 import datetime
 import enum
 import hashlib
+import math
 import secrets
 import sqlite3
 import statistics
@@ -95,13 +96,26 @@ class Progress:
     median_seconds: float | None
     last: int | None
 
+    @property
+    def percent(self) -> int:
+        """How much of ``wanted`` is judged, which is 100 only where all is.
 
+        In steps of at least a twentieth and at least ten judgments, rounded down: a finer share would tell after each
+        answer whether it was to a gold pair, which are left out.
+        """
+        if self.judged >= self.wanted:
+            return 100
+        step = max(_LEAST_STEP, math.ceil(self.wanted / 20))
+        return 100 * (self.judged // step * step) // self.wanted
+
+
+_LEAST_STEP = 10  # judgments
 _COLUMNS = "SELECT * FROM leases JOIN pairs ON pairs.number = leases.pair JOIN tasks ON tasks.id = pairs.task"
 _FREE = """SELECT number FROM pairs WHERE {which}
   AND NOT EXISTS (SELECT 1 FROM standing WHERE standing.pair = pairs.number AND standing.annotator = :annotator)
   AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.pair = pairs.number AND leases.expires > :now)
-  ORDER BY number LIMIT 1"""
-_WANTED = _FREE.format(which="gold IS NULL AND judged < :most")
+  ORDER BY number"""
+_WANTED = _FREE.format(which="gold IS NULL AND judged < :most") + " LIMIT 1"
 _GOLD = _FREE.format(which="gold IS NOT NULL")
 
 
@@ -141,12 +155,16 @@ def _next_pair(database: sqlite3.Connection, annotator: str, rules: Rules, now: 
         return None
     (made,) = database.execute("SELECT count(*) FROM judgments WHERE annotator = ?", (annotator,)).fetchone()
     (secret,) = database.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()
-    # Drawn from what doesn't change, so that asking again doesn't draw again, and from what annotators can't know.
-    drawn = hashlib.sha256(f"{secret}\n{annotator}\n{made}".encode()).digest()
-    if int.from_bytes(drawn[:8]) / 2**64 < rules.gold_rate:
-        gold = database.execute(_GOLD, values).fetchone()
-        wanted = gold or wanted
+    if _drawn(secret, annotator, str(made)) < rules.gold_rate:
+        # In an order of the annotator's own: two who compare what they had can't tell by it which pairs are gold.
+        gold = [number for (number,) in database.execute(_GOLD, values)]
+        return min(gold, key=lambda number: _drawn(secret, annotator, f"gold {number}"), default=wanted["number"])
     return wanted["number"]
+
+
+def _drawn(secret: str, annotator: str, which: str) -> float:
+    """In [0, 1), of what doesn't change, so that asking again doesn't draw again, and annotators can't know."""
+    return int.from_bytes(hashlib.sha256(f"{secret}\n{annotator}\n{which}".encode()).digest()[:8]) / 2**64
 
 
 def _lease(

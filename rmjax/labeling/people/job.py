@@ -1,6 +1,7 @@
 """A labeling job for people: tasks in, the page, judgments out."""
 
 import contextlib
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from absl import logging
 
 from rmjax.config import ConfigError, OnError
-from rmjax.files import check_bucket, in_bucket
+from rmjax.files import check_bucket, in_bucket, is_one_file
 from rmjax.labeling.pairing import PairRule, Round, Sureness, choose_pairs
 from rmjax.labeling.people.annotators import read_tokens
 from rmjax.labeling.people.gold import read_gold
@@ -102,8 +103,9 @@ def _check_not_lost(job: PeopleJob) -> None:
     files = (job.output, gold_path(job.output))
     check_store(files, job.store_path)
     known = [] if job.gold is None else find_files(job.gold)
-    if lost := {os.path.realpath(file) for file in known} & {os.path.realpath(file) for file in files}:
-        raise ConfigError(f"--gold: {lost.pop()} is where the judgments are written; right would be another --output")
+    for file, output in itertools.product(known, files):
+        if is_one_file(file, output):
+            raise ConfigError(f"--gold: {file} is where the judgments are written; right would be another --output")
     if os.path.exists(job.store_path):
         with contextlib.closing(Store(job.store_path, create=False)) as store:
             check_exported(store, job.output)
@@ -124,10 +126,24 @@ def _filled(job: PeopleJob, opened: Sequence[Task], dimension: str, sureness: Su
     # The name is in the page's cookies; by the secret nobody can tell when the next gold pair comes.
     store.keep({"store": secrets.token_hex(4), "secret": secrets.token_hex(16)})
     added = store.add(pairs, wanted, held)
-    store.add_gold(gold)
+    golden = store.add_gold(gold)
     how = " by a model that is new to this store" if begins else ""
     if job.scorer and not begins and len(open_to) < len(tasks):
         how = " (of the other tasks this model has chosen before)"
     logging.info("%s: %d tasks, %d of them new; %d pairs added%s; %d gold pairs", job.store_path, len(tasks), len(new),
-                 added, how, len(gold))  # fmt: skip
+                 added, how, golden)  # fmt: skip
+    for name, (before, now) in store.serve_with(_changing(job)).items():
+        logging.warning("%s: last served %s, now %s", job.store_path, _in_words(name, before), _in_words(name, now))
     return store
+
+
+def _changing(job: PeopleJob) -> dict[str, str]:
+    """The flags that may be others at each start, but change what annotators are asked, or how often."""
+    return {
+        "annotators_per_pair": str(job.annotators_per_pair), "strength": str(job.strength).lower(),
+        "gold": job.gold or "", "gold_rate": str(job.gold_rate),
+    }  # fmt: skip
+
+
+def _in_words(name: str, value: str) -> str:
+    return f"with --{name}={value}" if value else f"without --{name}"

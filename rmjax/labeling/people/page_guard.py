@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_FORM_BYTES = 16 << 10
+_OTHER_NAME = "The page is at http://localhost or http://127.0.0.1, with its port; under other names it needs --tokens."
 _HEADERS = {
     # Nothing from elsewhere, no script or style but the page's own files, no frame around it.
     "Content-Security-Policy": (
@@ -57,7 +58,7 @@ class Guard:
     def _fault(self, method: str, headers: Headers) -> PlainTextResponse | None:
         host = _split(f"//{headers.get('host', '')}")
         if host is None or (self._hosts is not None and host.hostname not in self._hosts):
-            return PlainTextResponse("This name is not the page's.", 421)
+            return PlainTextResponse(_OTHER_NAME, 421)
         if method != "GET" and "origin" in headers:
             origin = _split(headers["origin"])
             if origin is None or origin.netloc != host.netloc:

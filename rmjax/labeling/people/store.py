@@ -15,7 +15,7 @@ from rmjax.errors import UserError
 from rmjax.labeling.pairing import Held, Pair, PairRule, Round
 from rmjax.labeling.people.gold import GoldPair
 from rmjax.labeling.sqlite_file import explained, opened
-from rmjax.preferences.tasks import Task
+from rmjax.preferences.tasks import Task, gold_name
 
 _APPLICATION = 0x726D6C62  # "rmlb", by which SQLite files of other programs are told apart
 _VERSION = 1
@@ -109,11 +109,12 @@ class Store:
         """Keeps what may not change between two starts; UserError where it is another than at the first."""
         with self.transaction() as database:
             kept = dict(database.execute("SELECT name, value FROM settings").fetchall())
+            free = _free(database)
             for name, value in settings.items():
                 if kept.get(name, value) != value:
                     raise UserError(
                         f"--{name} is {value!r}; right would be {kept[name]!r}, with which {self.path} was begun, or "
-                        "another --store"
+                        f"another --store{free}"
                     )
                 if name not in kept:
                     database.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
@@ -122,6 +123,17 @@ class Store:
         """Keeps settings that the store hasn't yet, as a name of its own; those that it has stay as they are."""
         with self.transaction() as database:
             database.executemany("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING", list(proposed.items()))
+
+    def serve_with(self, flags: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """Keeps the flags of this start, which may change between two; (before, now) of those that did, by name.
+
+        None in a store that was not served with any of them yet.
+        """
+        with self.transaction() as database:
+            kept = database.execute("SELECT value FROM settings WHERE name = 'served'").fetchone()
+            before = json.loads(kept[0] if kept else "{}")
+            database.execute("INSERT OR REPLACE INTO settings VALUES ('served', ?)", (json.dumps(dict(flags)),))
+        return {name: (before[name], now) for name, now in flags.items() if before.get(name, now) != now}
 
     def setting(self, name: str) -> str:
         """What ``settle`` or ``keep`` has kept; UserError in a store where it wasn't yet."""
@@ -139,17 +151,18 @@ class Store:
         """
         with self.transaction() as database:
             kept = dict(database.execute("SELECT id, texts FROM tasks WHERE id NOT GLOB 'gold:*'").fetchall())
+            free = _free(database)
         known = set(kept)
         for task in tasks:
             if kept.pop(task.id, texts := task.texts()) != texts:
                 raise UserError(
                     f"{task.origin}: the task {task.id!r} has other texts than in {self.path}; right would be the "
-                    "texts that were judged, or another id"
+                    f"texts that were judged, or another id{free}"
                 )
         if kept:
             raise UserError(
                 f"--tasks lacks {len(kept)} tasks of {self.path}, {next(iter(kept))!r} among them; right would be the "
-                "tasks that it was begun with, with new ones if you like, or another --store"
+                f"tasks that it was begun with, with new ones if you like, or another --store{free}"
             )
         return [task for task in tasks if task.id not in known]
 
@@ -164,13 +177,13 @@ class Store:
         False for the first round of a store, and for one that it knows. UserError for any other.
         """
         with self.transaction() as database:
-            known = _rounds(database)
+            known, free = _rounds(database), _free(database)
         if not known or wanted in known:
             return False
         if wanted.scorer is None or wanted.scorer in {one.scorer for one in known}:
             raise UserError(
                 f"{wanted} is not what {self.path} was begun with; right would be {' or '.join(map(str, known))}, "
-                "--pairs=least_sure with another --scorer_workdir, which adds pairs, or another --store"
+                f"--pairs=least_sure with another --scorer_workdir, which adds pairs, or another --store{free}"
             )
         return True
 
@@ -206,20 +219,27 @@ class Store:
                 )
         return len(new)
 
-    def add_gold(self, pairs: Sequence[GoldPair]) -> None:
-        """Adds the gold pairs that aren't there yet; UserError where one has another answer than in the store."""
+    def add_gold(self, pairs: Sequence[GoldPair]) -> int:
+        """Adds the gold pairs that aren't there yet; how many there are then, those of earlier starts included.
+
+        UserError where one has another answer than in the store.
+        """
         with self.transaction() as database:
+            there = database.execute("SELECT task, gold FROM pairs WHERE gold IS NOT NULL")
+            answers = {gold_name(task): answer for task, answer in there}
             for pair in pairs:
-                kept = database.execute("SELECT gold FROM pairs WHERE task = ?", (pair.task.id,)).fetchone()
-                if kept is None:
+                name = gold_name(pair.task.id)
+                if name not in answers:
                     database.execute("INSERT INTO tasks VALUES (?, ?)", (pair.task.id, pair.task.texts()))
                     row = (pair.task.id, pair.answer.value)
                     database.execute("INSERT INTO pairs (task, left, right, gold) VALUES (?, 0, 1, ?)", row)
-                elif kept["gold"] != pair.answer.value:
+                elif answers[name] != pair.answer.value:
                     raise UserError(
-                        f"{pair.task.origin}: the answer is {pair.answer.value}; right would be {kept['gold']}, as in "
-                        f"{self.path}, or another --store"
+                        f"{pair.task.origin}: the answer is {pair.answer.value}; right would be {answers[name]}, as in "
+                        f"{self.path}, or another --store{_free(database)}"
                     )
+            (count,) = database.execute("SELECT count(*) FROM pairs WHERE gold IS NOT NULL").fetchone()
+        return count
 
     def durability(self) -> tuple[str, int]:
         """SQLite's journal mode and its level of synchronous (2 is FULL)."""
@@ -231,6 +251,13 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _free(database: sqlite3.Connection) -> str:
+    """What an error says besides where nothing would be lost with the store."""
+    if database.execute("SELECT 1 FROM judgments LIMIT 1").fetchone():
+        return ""
+    return "; nobody has judged anything in it yet, so the store may be deleted while no page is served from it"
 
 
 def _held(database: sqlite3.Connection) -> dict[str, frozenset[tuple[int, int]]]:
