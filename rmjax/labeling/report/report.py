@@ -14,7 +14,7 @@ from etils import epath
 
 from rmjax.errors import UserError
 from rmjax.labeling.report import plots
-from rmjax.labeling.report.given_twice import check_given_once
+from rmjax.labeling.report.given_twice import given_once
 from rmjax.labeling.report.judgments import tabulate
 from rmjax.labeling.report.statistics import Group, between_sources, groups_of
 from rmjax.preferences.record import PreferenceSet, Text
@@ -82,7 +82,7 @@ def report_labels(
     Raises:
       UserError: where a judgment is given twice, and where none is of a pair that ``gold`` names, or all are.
     """
-    check_given_once(sets)
+    sets = given_once(sets)
     tables = tabulate(itertools.chain.from_iterable(sets), itertools.chain.from_iterable(gold))
     known = sum(int((entry.gold >= 0).sum()) for entry in tables.values())
     names = " and ".join(entry.spec for entry in sets)
