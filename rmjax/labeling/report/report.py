@@ -134,7 +134,7 @@ def _sections(numbers: dict[str, Any]) -> list[str]:
     if numbers["gold"]:
         sections.append(f"<p>Known answers: {html.escape(', '.join(numbers['gold']))}</p>")
     sections.append(_section("Judgments", _JUDGMENTS, _judgments(groups)))
-    judged = [group for group in groups if "agreement" in group]
+    judged = [group for group in groups if group["judgments"]]
     sections.append(_section("Agreement between annotators", _AGREEMENT, _agreement(judged)))
     if between:
         sections.append(_section("Agreement between sources", _COMMON, _sources(between)))
@@ -153,9 +153,9 @@ def _named(group: dict[str, Any]) -> list[str]:
     return [html.escape(group["dimension"]), html.escape(group["source"])]
 
 
-def _estimate(entry: dict[str, Any] | None) -> str:
+def _estimate(entry: dict[str, Any]) -> str:
     """A value with its interval."""
-    if entry is None or entry["value"] is None:
+    if entry["value"] is None:
         return "–"
     if entry["low"] is None:
         return number(entry["value"])
@@ -167,7 +167,7 @@ def _judgments(groups: Sequence[dict[str, Any]]) -> str:
             "median s", "10 % to 90 % s", "right on gold")  # fmt: skip
     rows = []
     for group in groups:
-        seconds = group.get("seconds", {"median": None, "p10": None, "p90": None})
+        seconds = group["seconds"]
         strengths = " · ".join(f"{html.escape(word)} {count}" for word, count in group["strength"].items())
         rows.append(
             [
@@ -193,7 +193,7 @@ def _agreement(groups: Sequence[dict[str, Any]]) -> str:
             *_named(group),
             number(group["agreement"]["pairs_judged_by_several"]),
             *(_estimate(group["agreement"][key]) for key in keys),
-            _estimate(group["agreement"]["with_themselves"].get("percent")),
+            _estimate(group["agreement"]["with_themselves"]["percent"]),
         ]
         for group in groups
     ]
@@ -219,7 +219,7 @@ def _ceiling(groups: Sequence[dict[str, Any]]) -> str:
     head = ("dimension", "source", "pairs", "q", "at most", "of soft labels", "least nll of soft labels")
     keys = ("agreement", "at_most", "soft", "least_nll")
     rows = [
-        [*_named(group), number(group["ceiling"]["pairs"]), *(_estimate(group["ceiling"].get(key)) for key in keys)]
+        [*_named(group), number(group["ceiling"]["pairs"]), *(_estimate(group["ceiling"][key]) for key in keys)]
         for group in groups
     ]
     return table(head, rows, names=2)
