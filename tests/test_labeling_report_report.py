@@ -213,6 +213,22 @@ def test_the_page_holds_everything_and_nothing_of_a_name_is_markup(tmp_path):
     assert f"{kappa['value']:.3f} <small>{kappa['low']:.3f} to {kappa['high']:.3f}</small>" in page
 
 
+def test_a_report_leaves_no_picture_of_an_earlier_one_and_nothing_else_is_removed(tmp_path):
+    report(planted(0), planted(3, names=("judge",), source=Source.AI), folder=tmp_path)
+    assert {path.name for path in tmp_path.glob("*.png")} == set(plots.NAMES)
+    (tmp_path / "mine.png").write_bytes(PNG)
+    report(planted(3, names=("judge",), source=Source.AI), folder=tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"biases.png", "length.png", "seconds.png", "mine.png", "labels.json", "report.html"}
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match=r"--report: .*out is a file; right would be a folder"):
+        report(planted(0), folder=tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_names_that_the_pictures_font_lacks_are_drawn_all_the_same(tmp_path):
     """A warning would be an error here."""
     named = planted(0, prompts=20, names=("mia 🦋", "王伟"))

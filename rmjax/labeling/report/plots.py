@@ -14,13 +14,14 @@ from rmjax.labeling.report.statistics import Group
 from rmjax.pictures import BLUE, GREY, INK, ORANGE, PALE, drawable, png, styled
 
 MOST_ANNOTATORS = 30  # in a picture: those with the most judgments
+NAMES = ("annotators.png", "sources.png", "biases.png", "length.png", "seconds.png")
 _DASHED = (0, (4, 3))
 
 Pictures = dict[str, tuple[bytes, str, str]]  # by file name: the picture, its title and what it shows
 
 
 def pictures(groups: Sequence[Group], between: Sequence[dict[str, Any]]) -> Pictures:
-    """The pictures that there is something to show in."""
+    """Those of ``NAMES`` that there is something to show in."""
     found: Pictures = {}
     several = [group for group in groups if group.numbers["annotator_pairs"]]
     many = any(len(group.numbers["annotators"]) > MOST_ANNOTATORS for group in groups)

@@ -6,6 +6,7 @@ The report is a part of labeling, which comes before data sets: it is given open
 import html
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,12 +77,16 @@ def report_labels(
         order of the responses; a text and messages are never equal.
       gold: pairs of which the answer is known, as preferences; judgments of them are counted as checks of attention,
         and nowhere else.
-      folder: where ``labels.json``, ``report.html`` and its pictures are written, all or none; None writes nothing.
+      folder: where ``labels.json``, ``report.html`` and its pictures are written, all or none, in the place of an
+        earlier report; None writes nothing.
       samples: how often prompts are redrawn for an interval.
 
     Raises:
-      UserError: where a judgment is given twice, and where none is of a pair that ``gold`` names, or all are.
+      UserError: where a judgment is given twice, where none is of a pair that ``gold`` names, or all are, and where
+        ``folder`` is a file.
     """
+    if folder is not None and epath.Path(folder).is_file():
+        raise UserError(f"--report: {os.fspath(folder)} is a file; right would be a folder, which may be there or not")
     sets = given_once(sets)
     tables = tabulate(itertools.chain.from_iterable(sets), itertools.chain.from_iterable(gold))
     known = sum(int((entry.gold >= 0).sum()) for entry in tables.values())
@@ -122,6 +127,8 @@ def _write(folder: epath.Path, report: LabelReport, groups: Sequence[Group]) -> 
     whole = page("What the labels say", [*_sections(report.numbers), *_picture_sections(pictures)])
     files = {name: picture for name, (picture, _, _) in pictures.items()}
     write_together(folder, {**files, NUMBERS: content.encode(), "report.html": whole.encode()})
+    for name in set(plots.NAMES) - files.keys():  # of an earlier report
+        (folder / name).unlink(missing_ok=True)
 
 
 def _picture_sections(pictures: dict[str, tuple[bytes, str, str]]) -> list[str]:
