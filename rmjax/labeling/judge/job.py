@@ -62,7 +62,8 @@ def label_with_ai(
     Args:
       preferences: what is to be judged.
       settings: by whom and how.
-      tell: is given the estimate before, and the report after, also where an error ended the run.
+      tell: is given the estimate before, and the report after, also where an error ended the run, unless it did before
+        anything was answered or tried in vain.
       first_wait_s: the longest first wait between two tries.
 
     Raises:
@@ -93,8 +94,9 @@ def label_with_ai(
         if asked.ended_by is None:
             _tell_of_left_out(preferences, tasks, asked)
             _write(preferences, made, settings)
-        every = [read_answer(body, ties=settings.ties) for key in questions for body in store.bodies(key)]
-        tell(_report(made, tasks, verdicts, asked, used(every, settings), settings))
+        if asked.ended_by is None or asked.answers or asked.failures:
+            every = [read_answer(body, ties=settings.ties) for key in questions for body in store.bodies(key)]
+            tell(_report(made, tasks, verdicts, asked, used(every, settings), settings))
     if asked.ended_by is not None:
         raise asked.ended_by
     if not made.averaged:
