@@ -179,7 +179,7 @@ def ceiling(judged: list[Said]) -> dict[str, Any]:
         "at_most": {"value": (1 + np.sqrt(max(2 * q - 1, 0))) / 2},
     }
     if judged[0].source is Source.HUMAN:
-        return found
+        return found | {key: {"value": None, "low": None, "high": None} for key in ("soft", "least_nll")}
     p = np.nanmean(table, axis=0)
     return found | {
         "soft": {"value": np.maximum(p, 1 - p).mean()},

@@ -156,7 +156,8 @@ class LocalJudge:
         else:
             headers = {"Retry-After": self.retry_after} if fault == "429" else {}
             key = request.headers.get("Authorization", "")
-            error = {"message": f"no, said of {body['model']} with {key}", "code": None}
+            part = f"{key[7:15]}***{key[-4:]}"  # as endpoints show a key, after "Bearer "
+            error = {"message": f"no, said of {body['model']} with {key}, {part}", "code": None}
             _send(request, int(fault), {"error": error}, headers)
 
 

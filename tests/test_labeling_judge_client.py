@@ -102,9 +102,10 @@ def test_the_wait_doubles_and_is_drawn(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("status", "message"), [
-    ("401", r"127.0.0.1 answered with status 401; look at the key in the environment variable OPENAI_API_KEY$"),
+    ("401", r"127.0.0.1 answered with status 401 \(.*no, said of local with Bearer \[key\], \[key\]\); "
+            r"look at the key in the environment variable OPENAI_API_KEY$"),
     ("403", r"status 403 \(.*\); look at the key in the environment variable OPENAI_API_KEY, or what it may do"),
-    ("404", r"status 404 \(.*\); look at --base_url and --model"),
+    ("404", r"status 404 \(.*\); look at --base_url and --model$"),
     ("402", r"the account can't pay"),
 ])  # fmt: skip
 def test_what_holds_for_every_question_ends_the_run_at_once(tmp_path, monkeypatch, status, message):
@@ -113,9 +114,17 @@ def test_what_holds_for_every_question_ends_the_run_at_once(tmp_path, monkeypatc
         chosen = settings(judge, tmp_path, concurrency=4)
         with pytest.raises(EndpointError, match=message) as raised:
             label_with_ai(pairs(50), chosen, tell=lambda _: None)
-    assert "sk-secret" not in str(raised.value)
+    assert not any(part in str(raised.value) for part in ("sk-sec", "***", "1234"))
     assert isinstance(raised.value, UserError)
     assert len(judge.requests) <= 4
+
+
+@pytest.mark.parametrize(("path", "said"), [("", "'/'"), ("/v2/", "'/v2'"), ("/v1/chat", "'/v1/chat'")])
+def test_an_address_that_does_not_end_in_v1_is_told_that_most_do(tmp_path, path, said):
+    with LocalJudge() as judge:
+        chosen = settings(judge, tmp_path, base_url=judge.url.removesuffix("/v1") + path)
+        with pytest.raises(EndpointError, match=rf"the address has the path {said}, and most endpoints want /v1 at"):
+            label(pairs(1), chosen)
 
 
 @pytest.mark.parametrize("status", ["401", "403"])
@@ -132,6 +141,16 @@ def ended(tasks, chosen: JudgeSettings, error: type[BaseException], first_wait_s
     with pytest.raises(error) as raised:
         label_with_ai(tasks, chosen, tell=told.append, first_wait_s=first_wait_s)
     return raised.value, [json.loads(one.to_json()) for one in told]
+
+
+def test_a_run_that_ends_at_its_first_question_has_no_report(tmp_path):
+    """But where something was tried in vain it has: that may be paid."""
+    for faults, told in ((["401"], 1), (["timeout", "401"], 2)):
+        with LocalJudge(fault=lambda name, tries, faults=faults: faults[min(tries, len(faults) - 1)]) as judge:
+            chosen = settings(judge, tmp_path, concurrency=1, timeout_s=0.3)
+            _, found = ended(pairs(1), chosen, EndpointError)
+        assert len(found) == told
+        assert "estimate" in found[0]
 
 
 def test_what_was_under_way_when_a_run_ends_is_kept_and_counted(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from local_judge import FAULTS, THINKING, LocalJudge
 
+from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
 from rmjax.labeling.judge.job import label_with_ai
 from rmjax.labeling.judge.settings import JudgeSettings
@@ -239,6 +240,30 @@ def test_fewer_pairs_are_a_run_of_its_own_that_a_longer_one_goes_on_from(tmp_pat
         assert len(labels(chosen)) == 4
         assert len(judge.requests) == 8
         label(tasks, chosen)
+        assert len(judge.requests) == 20
+
+
+def test_fewer_pairs_than_the_output_has_are_an_error_before_anything_is_asked(tmp_path):
+    """Of either file; whatever order the pairs come in, and however often."""
+    tasks = pairs(10)
+    with LocalJudge() as judge:
+        chosen = settings(judge, tmp_path)
+        label(tasks, chosen)
+        label([*tasks[::-1], tasks[0]], chosen)
+        before = Path(chosen.output).read_bytes()
+        new = dataclasses.replace(tasks[0], prompt="another")
+        said = r"labels.jsonl is there already, and 7 of its 10 pairs are not among the 4 that this run would write; "
+        for dry_run in (True, False):
+            with pytest.raises(ConfigError, match=said + r"right would be .*larger --limit.* another --output with "
+                               rf"--store={chosen.store_path}, "):  # fmt: skip
+                label([*tasks[:3], new], dataclasses.replace(chosen, dry_run=dry_run))
+        assert Path(chosen.output).read_bytes() == before
+        Path(chosen.output).unlink()
+        with pytest.raises(ConfigError, match=r"labels.orders.jsonl is there already, and 9 of its 10 pairs"):
+            label(tasks[:1], chosen)
+        other = dataclasses.replace(chosen, output=str(tmp_path / "few.jsonl"), store=chosen.store_path)
+        label(tasks[:3], other)
+        assert len(labels(other)) == 3
         assert len(judge.requests) == 20
 
 

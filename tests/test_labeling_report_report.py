@@ -172,11 +172,29 @@ def test_gold_that_fits_nothing_or_everything_is_an_error():
 
 def test_soft_labels_have_a_ceiling_of_their_own():
     hard = group(report(planted(0, prompts=10)), "human")["ceiling"]
-    assert "soft" not in hard
+    nothing = {"value": None, "low": None, "high": None}
+    assert hard["soft"] == hard["least_nll"] == nothing
     judged = tuple(record(f"p{place}", ("a", "b", 0.8, "judge"), source=Source.AI) for place in range(9))
     soft = group(report(PreferenceSet(spec="judge.jsonl", preferences=judged)), "ai")["ceiling"]
     assert soft["soft"]["value"] == pytest.approx(0.8)
     assert soft["agreement"]["value"] is None
+
+
+def test_every_group_and_every_annotator_has_the_same_entries(tmp_path):
+    """Of people, of judges with probabilities, of nobody named, and of checks of attention alone."""
+    check = dataclasses.replace(record("c", ("good", "bad", 1.0, "ann"), source=Source.RULE), known_answer=Side.LEFT)
+    judge = record("p", ("a", "b", 0.8, None), source=Source.AI)
+    others = PreferenceSet(spec="others.jsonl", preferences=(judge, check))
+    groups = report(planted(0, prompts=5), others, folder=tmp_path).numbers["groups"]
+    assert [entry["judgments"] for entry in groups] == [1, 30, 0]
+
+    def shape(entry):
+        return {key: shape(value) for key, value in entry.items()} if isinstance(entry, dict) else None
+
+    own = [{key: value for key, value in entry.items() if key != "strength"} for entry in groups]
+    assert shape(own[0]) == shape(own[1]) == shape(own[2])
+    assert shape(groups[1]["annotators"][0]) == shape(groups[2]["annotators"][0])
+    assert groups[0]["agreement"]["with_themselves"]["percent"]["value"] is None
 
 
 def test_the_page_holds_everything_and_nothing_of_a_name_is_markup(tmp_path):
@@ -193,6 +211,22 @@ def test_the_page_holds_everything_and_nothing_of_a_name_is_markup(tmp_path):
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     kappa = group(found, "human")["agreement"]["fleiss_kappa"]
     assert f"{kappa['value']:.3f} <small>{kappa['low']:.3f} to {kappa['high']:.3f}</small>" in page
+
+
+def test_a_report_leaves_no_picture_of_an_earlier_one_and_nothing_else_is_removed(tmp_path):
+    report(planted(0), planted(3, names=("judge",), source=Source.AI), folder=tmp_path)
+    assert {path.name for path in tmp_path.glob("*.png")} == set(plots.NAMES)
+    (tmp_path / "mine.png").write_bytes(PNG)
+    report(planted(3, names=("judge",), source=Source.AI), folder=tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"biases.png", "length.png", "seconds.png", "mine.png", "labels.json", "report.html"}
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match=r"--report: .*out is a file; right would be a folder"):
+        report(planted(0), folder=tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_names_that_the_pictures_font_lacks_are_drawn_all_the_same(tmp_path):

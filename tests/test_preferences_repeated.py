@@ -9,7 +9,7 @@ from label_cases import record
 from rmjax.config import DataConfig
 from rmjax.datasets.open import open_many
 from rmjax.errors import UserError
-from rmjax.labeling.report.given_twice import check_given_once
+from rmjax.labeling.report.given_twice import given_once
 from rmjax.preferences.record import Comparison, Preference, Side, Source
 from rmjax.preferences.repeated import repeated
 from rmjax.preferences.write import write_preferences
@@ -26,9 +26,9 @@ def again(*specs: object) -> dict[tuple[str, str], int]:
     }
     if found:
         with pytest.raises(UserError):
-            check_given_once(sets)
+            given_once(sets)
     else:
-        check_given_once(sets)
+        given_once(sets)
     return found
 
 

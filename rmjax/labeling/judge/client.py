@@ -24,6 +24,7 @@ FIRST_WAIT_S = 0.5  # at most, between two tries; it doubles
 LONGEST_WAIT_S = 60.0
 # Kinds of failures before which an endpoint may have worked; where there was "no connection" it was asked nothing.
 PERHAPS_PAID = ("timeout", "connection", "malformed answer")
+_KEY_PART = 6  # so many characters of a key are not shown
 _LATER = (408, 409, 429)  # and 500 and above
 _NEVER = {  # and what to look at
     401: f"the key in the environment variable {API_KEY}",
@@ -154,10 +155,11 @@ class JudgeClient:
         """What an answer with the status of an error means."""
         status, said = error.status_code, self._told(error)
         if status in _NEVER:
-            host = self._client.base_url.host
-            detail = "" if status == 401 else f" ({said})"  # some endpoints repeat a part of the key
             look = f"look at {_NEVER[status]}" if self._key or status == 404 else _NO_KEY
-            return EndpointError(f"{host} answered with status {status}{detail}; {look}")
+            path = self._client.base_url.path.rstrip("/")
+            if status == 404 and not path.endswith("/v1"):
+                look += f": the address has the path {path or '/'!r}, and most endpoints want /v1 at its end"
+            return EndpointError(f"{self._client.base_url.host} answered with status {status} ({said}); {look}")
         if status == 402 or error.code == "insufficient_quota":
             return EndpointError(f"{self._client.base_url.host}: the account can't pay ({said})")
         if status in _LATER or status >= 500:
@@ -165,9 +167,20 @@ class JudgeClient:
         return UnansweredError(f"refused with status {status}: {said}")
 
     def _told(self, error: Exception) -> str:
-        """The message of an error in at most 300 characters, without the key."""
+        """The message of an error in at most 300 characters, without the key, or words that have a part of it."""
         text = " ".join(str(error).split())
-        return (text.replace(self._key, "[key]") if self._key else text)[:300]
+        if self._key:
+            text = text.replace(self._key, "[key]")
+            text = " ".join("[key]" if _has_part(word, self._key) else word for word in text.split())
+        return text[:300]
+
+
+def _has_part(word: str, key: str) -> bool:
+    """Whether a word has a key's last 4 characters or any 6 in a row, as endpoints repeat it: ``sk-abc***wxyz``."""
+    parts = {key[at : at + _KEY_PART] for at in range(len(key) - _KEY_PART + 1)}
+    if len(key) > _KEY_PART:
+        parts.add(key[-4:])
+    return any(part in word for part in parts)
 
 
 async def pause(seconds: float, stopped: Callable[[], bool]) -> None:

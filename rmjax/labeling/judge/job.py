@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from absl import logging
 
+from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
 from rmjax.labeling.judge.answer import read_answer
 from rmjax.labeling.judge.client import FIRST_WAIT_S, PERHAPS_PAID
@@ -18,10 +19,14 @@ from rmjax.labeling.judge.store import AnswerStore
 from rmjax.labeling.judge.votes import Verdict, given_up, settled
 from rmjax.labeling.replaced import check_store, judgments, labels_replaced, not_replaced
 from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
+from rmjax.preferences.row_forms import RowDefaults, parse_row
 from rmjax.preferences.tasks import compared_pairs
 from rmjax.preferences.write import write_preferences
 
 _SHOWN = 20  # pairs left out that are told of one by one
+
+
+_Pair = tuple[Text, frozenset[Text]]  # by what a pair is known again: the prompt and both responses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,21 +62,24 @@ def label_with_ai(
     Args:
       preferences: what is to be judged.
       settings: by whom and how.
-      tell: is given the estimate before, and the report after, also where an error ended the run.
+      tell: is given the estimate before, and the report after, also where an error ended the run, unless it did before
+        anything was answered or tried in vain.
       first_wait_s: the longest first wait between two tries.
 
     Raises:
       UserError: for a store that can't be used, and for what the endpoint would say to every question.
-      ConfigError: for an output that holds anything but this model's labels of this dimension from this store.
+      ConfigError: for an output that holds anything but this model's labels of this dimension from this store, or
+        pairs that are not among the preferences'.
       ReportedError: when the endpoint stopped answering, a signal ended the run, or no pair could be judged.
     """
-    there = _replaced(settings)
+    there, held = _replaced(settings)
     tasks, questions = _planned(preferences, settings)
     if settings.dry_run and not os.path.exists(settings.store_path):
         tell(estimate(questions.values(), pairs=len(tasks), settings=settings))
         return
     with AnswerStore(settings.store_path) as store:
         _check_own(there, store, settings)
+        _check_none_lost(held, preferences, tasks, settings)
         unsettled = [key for key in questions if settled(key, store, settings) is None]
         hopeless = {key: reason for key in unsettled if (reason := given_up(key, store, settings)) is not None}
         missing = {key: questions[key] for key in unsettled if key not in hopeless}
@@ -86,21 +94,23 @@ def label_with_ai(
         if asked.ended_by is None:
             _tell_of_left_out(preferences, tasks, asked)
             _write(preferences, made, settings)
-        every = [read_answer(body, ties=settings.ties) for key in questions for body in store.bodies(key)]
-        tell(_report(made, tasks, verdicts, asked, used(every, settings), settings))
+        if asked.ended_by is None or asked.answers or asked.failures:
+            every = [read_answer(body, ties=settings.ties) for key in questions for body in store.bodies(key)]
+            tell(_report(made, tasks, verdicts, asked, used(every, settings), settings))
     if asked.ended_by is not None:
         raise asked.ended_by
     if not made.averaged:
         raise ReportedError(f"none of {len(tasks)} pairs could be judged; the first: {_first_reason(asked)}")
 
 
-def _replaced(settings: JudgeSettings) -> dict[str, tuple[str, str]]:
-    """The file and the place of labels that would be replaced, by the time at which they were made.
+def _replaced(settings: JudgeSettings) -> tuple[dict[str, tuple[str, str]], dict[str, set[_Pair]]]:
+    """The file and the place of labels that would be replaced, by the time at which they were made; the pairs by file.
 
     ConfigError where they are not of this dimension or not by this model, or their store is missing.
     """
     outputs = (settings.output, settings.orders_path)
     there: dict[str, tuple[str, str]] = {}
+    held: dict[str, set[_Pair]] = {}
     for output in outputs:
         for origin, row in labels_replaced(output, Source.AI, dimension=settings.dimension):
             for made in judgments(row, ("annotator", "judged_at")):
@@ -108,8 +118,29 @@ def _replaced(settings: JudgeSettings) -> dict[str, tuple[str, str]]:
                     who = repr(made[0]) if made else "another labeler"
                     raise not_replaced(output, origin, f"labels by {who}, not {settings.model!r}")
                 there.setdefault(made[1], (output, origin))
+            old = parse_row(row, origin=origin, defaults=RowDefaults(settings.dimension))
+            held.setdefault(output, set()).update(_pair(old, one.left, one.right) for one in old.comparisons)
     check_store(outputs, settings.store_path)
-    return there
+    return there, held
+
+
+def _pair(preference: Preference, left: int, right: int) -> _Pair:
+    return preference.prompt, frozenset((preference.responses[left], preference.responses[right]))
+
+
+def _check_none_lost(
+    held: Mapping[str, set[_Pair]], preferences: Sequence[Preference], tasks: Iterable[_Task], settings: JudgeSettings
+) -> None:
+    """ConfigError where a file that would be replaced has pairs that are not judged now: their labels would be lost."""
+    chosen = {_pair(preferences[task.place], task.left, task.right) for task in tasks}
+    for output, pairs in held.items():
+        if lost := len(pairs - chosen):
+            raise ConfigError(
+                f"--output: {output} is there already, and {lost} of its {len(pairs)} pairs are not among the "
+                f"{len(chosen)} that this run would write; right would be a run that chooses them too (a larger "
+                f"--limit, the same --tasks and --pairs), or another --output with --store={settings.store_path}, so "
+                "that no answer is paid twice"
+            )
 
 
 def _check_own(there: Mapping[str, tuple[str, str]], store: AnswerStore, settings: JudgeSettings) -> None:

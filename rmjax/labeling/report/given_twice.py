@@ -1,71 +1,65 @@
-"""What is given twice would count twice, and agree with itself: the report on labels refuses it."""
+"""What is given twice would count twice, and agree with itself: the report on labels refuses it.
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+Two rounds of an AI judge from one store are the exception: a judgment that both files have counts once.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from absl import logging
 
 from rmjax.errors import UserError
-from rmjax.preferences.record import Preference, PreferenceSet, Side, Text
+from rmjax.preferences.record import PreferenceSet, Source
+from rmjax.preferences.repeated import Stand, repeats
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A judgment whose time is known: where it stands, and which response its labeler saw first."""
+def given_once(sets: Sequence[PreferenceSet]) -> tuple[PreferenceSet, ...]:
+    """The sets with each judgment once; UserError where a row or a judgment is given twice, however its file is called.
 
-    file: str
-    origin: str
-    first: Text | None
-
-
-def check_given_once(sets: Sequence[PreferenceSet]) -> None:
-    """UserError where a row or a judgment is given twice, however its file is called.
-
-    A row is known again by its place, unless another labeler has judged it anew (``SPEC@LABELER``). A judgment is by
-    annotator, pair and time, over different files: an older export, a copy, or the labels of an AI judge beside
-    their ``.orders.jsonl``, of which they are the mean. In one file a stored answer may stand at several equal tasks.
+    What is given twice is what ``rmjax.preferences.repeated.repeats`` finds. A judgment of an AI judge that another
+    file has too, with the same order and probability, is left out there: a second round from the first one's store has
+    such.
     """
-    files: dict[str, str] = {}
-    rows: dict[tuple[object, ...], str] = {}
-    made: dict[tuple[object, ...], list[_Made]] = {}
-    for entry in sets:
-        for preference in entry:
-            name, comma, place = preference.origin.rpartition(", ")
-            if name not in files:
-                files[name] = os.path.realpath(name)
-            row = (files[name], place, preference.dimension, preference.source)
-            if comma and row in rows:
-                raise UserError(
-                    f"{preference.origin} is given twice, by {rows[row]!r} and by {entry.spec!r}, and would count "
-                    "twice; right would be each file, and each part of a data set, once"
-                )
-            rows[row] = entry.spec
-            for key, one in _judgments(preference, files[name]):
-                for other in made.setdefault(key, []):
-                    _check_another(one, other)
-                made[key].append(one)
+    left_out: dict[int, set[int]] = {}
+    for earlier, again in repeats(sets):
+        if again.comparison is None:
+            raise UserError(
+                f"{again.preference.origin} is given twice, by {earlier.spec!r} and by {again.spec!r}, and would count "
+                "twice; right would be each file, and each part of a data set, once"
+            )
+        if not _is_of_another_round(earlier, again):
+            right = "one of the two files"
+            if (earlier.shown_first is None) != (again.shown_first is None):
+                right = "an AI judge's .orders.jsonl, or the labels that are its mean, and not both"
+            raise UserError(
+                f"{again.preference.origin} has a judgment that {earlier.preference.origin} has too, and would count "
+                f"twice; right would be {right}"
+            )
+        left_out.setdefault(id(again.preference), set()).add(again.comparison)
+    if not left_out:
+        return tuple(sets)
+    logging.info("%d judgments of an AI judge stand in two files, and count once", sum(map(len, left_out.values())))
+    return tuple(dataclasses.replace(entry, preferences=tuple(_without(entry, left_out))) for entry in sets)
 
 
-def _judgments(preference: Preference, file: str) -> Iterator[tuple[tuple[object, ...], _Made]]:
-    """By what a judgment is known again, and the judgment, of each whose time is known."""
-    for one in preference.comparisons:
-        if one.judged_at is None:
-            continue
-        left, right = preference.responses[one.left], preference.responses[one.right]
-        about = (preference.dimension, preference.source, preference.prompt, frozenset((left, right)))
-        first = {None: None, Side.LEFT: left, Side.RIGHT: right}[one.shown_first]
-        yield (*about, one.annotator, one.judged_at), _Made(file, preference.origin, first)
+def _without(entry: PreferenceSet, left_out: dict[int, set[int]]):
+    """The rows without the judgments that are left out, by the identity of the row; those with none are gone."""
+    for preference in entry:
+        dropped = left_out.get(id(preference), ())
+        kept = tuple(one for place, one in enumerate(preference.comparisons) if place not in dropped)
+        if kept:
+            yield preference if not dropped else dataclasses.replace(preference, comparisons=kept)
 
 
-def _check_another(one: _Made, other: _Made) -> None:
-    """UserError where two judgments of one annotator, pair and time are the same: both orders of a pair aren't."""
-    if one.file == other.file:
-        return
-    if one.first == other.first:
-        right = "one of the two files"
-    elif one.first is None or other.first is None:
-        right = "an AI judge's .orders.jsonl, or the labels that are its mean, and not both"
-    else:
-        return
-    raise UserError(
-        f"{one.origin} has a judgment that {other.origin} has too, and would count twice; right would be {right}"
-    )
+def _is_of_another_round(earlier: Stand, again: Stand) -> bool:
+    """Whether an AI judge's answer stands in the files of two rounds: the same order, or the same mean."""
+    if again.preference.source is not Source.AI or earlier.shown_first != again.shown_first:
+        return False
+    probabilities = [
+        one.judgment.probability
+        if one.preference.responses[one.judgment.left] == again.preference.responses[again.judgment.left]
+        else 1 - one.judgment.probability
+        for one in (earlier, again)
+    ]
+    return math.isclose(*probabilities, abs_tol=1e-9)

@@ -14,15 +14,16 @@ from rmjax.labeling.report.statistics import Group
 from rmjax.pictures import BLUE, GREY, INK, ORANGE, PALE, drawable, png, styled
 
 MOST_ANNOTATORS = 30  # in a picture: those with the most judgments
+NAMES = ("annotators.png", "sources.png", "biases.png", "length.png", "seconds.png")
 _DASHED = (0, (4, 3))
 
 Pictures = dict[str, tuple[bytes, str, str]]  # by file name: the picture, its title and what it shows
 
 
 def pictures(groups: Sequence[Group], between: Sequence[dict[str, Any]]) -> Pictures:
-    """The pictures that there is something to show in."""
+    """Those of ``NAMES`` that there is something to show in."""
     found: Pictures = {}
-    several = [group for group in groups if group.numbers.get("annotator_pairs")]
+    several = [group for group in groups if group.numbers["annotator_pairs"]]
     many = any(len(group.numbers["annotators"]) > MOST_ANNOTATORS for group in groups)
     most = f" Only the {MOST_ANNOTATORS} annotators with the most judgments are shown." if many else ""
     if several:
@@ -35,7 +36,7 @@ def pictures(groups: Sequence[Group], between: Sequence[dict[str, Any]]) -> Pict
     if rows:
         caption = "How often the judgments go that way, with 95 % intervals; the dashed line is no bias."
         found["biases.png"] = (_dots(rows), "First shown, longer", caption + most)
-    sloped = [group for group in groups if len(group.judgments) and group.numbers["longer_preferred"]["count"] > 0]
+    sloped = [group for group in groups if group.numbers["longer_preferred"]["count"] > 0]
     if sloped:
         caption = (
             "How often the longer response is preferred, by how much longer it is; a dot is a sixth of the judgments, "

@@ -6,6 +6,7 @@ The report is a part of labeling, which comes before data sets: it is given open
 import html
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from etils import epath
 
 from rmjax.errors import UserError
 from rmjax.labeling.report import plots
-from rmjax.labeling.report.given_twice import check_given_once
+from rmjax.labeling.report.given_twice import given_once
 from rmjax.labeling.report.judgments import tabulate
 from rmjax.labeling.report.statistics import Group, between_sources, groups_of
 from rmjax.preferences.record import PreferenceSet, Text
@@ -76,13 +77,17 @@ def report_labels(
         order of the responses; a text and messages are never equal.
       gold: pairs of which the answer is known, as preferences; judgments of them are counted as checks of attention,
         and nowhere else.
-      folder: where ``labels.json``, ``report.html`` and its pictures are written, all or none; None writes nothing.
+      folder: where ``labels.json``, ``report.html`` and its pictures are written, all or none, in the place of an
+        earlier report; None writes nothing.
       samples: how often prompts are redrawn for an interval.
 
     Raises:
-      UserError: where a judgment is given twice, and where none is of a pair that ``gold`` names, or all are.
+      UserError: where a judgment is given twice, where none is of a pair that ``gold`` names, or all are, and where
+        ``folder`` is a file.
     """
-    check_given_once(sets)
+    if folder is not None and epath.Path(folder).is_file():
+        raise UserError(f"--report: {os.fspath(folder)} is a file; right would be a folder, which may be there or not")
+    sets = given_once(sets)
     tables = tabulate(itertools.chain.from_iterable(sets), itertools.chain.from_iterable(gold))
     known = sum(int((entry.gold >= 0).sum()) for entry in tables.values())
     names = " and ".join(entry.spec for entry in sets)
@@ -122,6 +127,8 @@ def _write(folder: epath.Path, report: LabelReport, groups: Sequence[Group]) -> 
     whole = page("What the labels say", [*_sections(report.numbers), *_picture_sections(pictures)])
     files = {name: picture for name, (picture, _, _) in pictures.items()}
     write_together(folder, {**files, NUMBERS: content.encode(), "report.html": whole.encode()})
+    for name in set(plots.NAMES) - files.keys():  # of an earlier report
+        (folder / name).unlink(missing_ok=True)
 
 
 def _picture_sections(pictures: dict[str, tuple[bytes, str, str]]) -> list[str]:
@@ -134,7 +141,7 @@ def _sections(numbers: dict[str, Any]) -> list[str]:
     if numbers["gold"]:
         sections.append(f"<p>Known answers: {html.escape(', '.join(numbers['gold']))}</p>")
     sections.append(_section("Judgments", _JUDGMENTS, _judgments(groups)))
-    judged = [group for group in groups if "agreement" in group]
+    judged = [group for group in groups if group["judgments"]]
     sections.append(_section("Agreement between annotators", _AGREEMENT, _agreement(judged)))
     if between:
         sections.append(_section("Agreement between sources", _COMMON, _sources(between)))
@@ -153,9 +160,9 @@ def _named(group: dict[str, Any]) -> list[str]:
     return [html.escape(group["dimension"]), html.escape(group["source"])]
 
 
-def _estimate(entry: dict[str, Any] | None) -> str:
+def _estimate(entry: dict[str, Any]) -> str:
     """A value with its interval."""
-    if entry is None or entry["value"] is None:
+    if entry["value"] is None:
         return "–"
     if entry["low"] is None:
         return number(entry["value"])
@@ -167,7 +174,7 @@ def _judgments(groups: Sequence[dict[str, Any]]) -> str:
             "median s", "10 % to 90 % s", "right on gold")  # fmt: skip
     rows = []
     for group in groups:
-        seconds = group.get("seconds", {"median": None, "p10": None, "p90": None})
+        seconds = group["seconds"]
         strengths = " · ".join(f"{html.escape(word)} {count}" for word, count in group["strength"].items())
         rows.append(
             [
@@ -193,7 +200,7 @@ def _agreement(groups: Sequence[dict[str, Any]]) -> str:
             *_named(group),
             number(group["agreement"]["pairs_judged_by_several"]),
             *(_estimate(group["agreement"][key]) for key in keys),
-            _estimate(group["agreement"]["with_themselves"].get("percent")),
+            _estimate(group["agreement"]["with_themselves"]["percent"]),
         ]
         for group in groups
     ]
@@ -219,7 +226,7 @@ def _ceiling(groups: Sequence[dict[str, Any]]) -> str:
     head = ("dimension", "source", "pairs", "q", "at most", "of soft labels", "least nll of soft labels")
     keys = ("agreement", "at_most", "soft", "least_nll")
     rows = [
-        [*_named(group), number(group["ceiling"]["pairs"]), *(_estimate(group["ceiling"].get(key)) for key in keys)]
+        [*_named(group), number(group["ceiling"]["pairs"]), *(_estimate(group["ceiling"][key]) for key in keys)]
         for group in groups
     ]
     return table(head, rows, names=2)

@@ -41,9 +41,7 @@ def groups_of(tables: dict[str, Judgments], *, samples: int) -> list[Group]:
                 continue
             judgments = everything.where(everything.gold < 0)
             numbers: dict[str, Any] = {"dimension": dimension, "source": source}
-            numbers |= _about(judgments) | {"gold": biases.gold_accuracy(everything)}
-            if len(judgments):
-                numbers |= _numbers(judgments, samples)
+            numbers |= _about(judgments) | {"gold": biases.gold_accuracy(everything)} | _numbers(judgments, samples)
             numbers["annotators"] = [*_annotators(everything)]
             plain = to_plain(numbers)
             groups.append(Group(dimension=dimension, source=source, judgments=judgments, numbers=plain))
@@ -111,7 +109,7 @@ def _repeats(judgments: Judgments) -> dict[str, Any]:
     """How often a named annotator who judged a pair several times, as in both orders, said the same again."""
     named = judgments.where(judgments.annotator >= 0)
     if not len(named):
-        return {"pairs": 0}
+        return {"pairs": 0, "percent": biases.NOTHING}
     who = np.stack([named.pair, named.annotator], axis=1)
     units, places = np.unique(who, axis=0, return_inverse=True)
     places = places.reshape(-1)
@@ -150,8 +148,8 @@ def _ceiling(votes: Votes, means: Votes, judgments: Judgments, samples: int) -> 
         "agreement": (agreed := _share(decided, prompts)),
         "at_most": ceiling.ceiling_at_most(agreed),
     }
-    if np.isin(judgments.probability, (0, 0.5, 1)).all():
-        return numbers  # no labeler gave a probability; the shares of a few votes are none
+    if np.isin(judgments.probability, (0, 0.5, 1)).all():  # no labeler gave a probability; shares of few votes are none
+        return numbers | {"soft": biases.NOTHING, "least_nll": biases.NOTHING}
     soft = ceiling.soft_sums(means)
     return numbers | {
         "soft": bootstrap(soft, means.prompt, ceiling.soft_ceiling, samples=samples),
