@@ -18,9 +18,10 @@ h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.6rem; }}
 p {{ max-width: 46rem; color: #555; }} img {{ max-width: 100%; height: auto; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }}
-th, td {{ padding: .4rem .7rem; text-align: right; border-bottom: 1px solid #e6e6e6; white-space: nowrap; }}
-th {{ border-bottom: 2px solid #8a8a8a; white-space: normal; vertical-align: bottom; }}
-th.name, td.name {{ text-align: left; }} small {{ color: #777; }}
+th, td {{ padding: .4rem .6rem; text-align: right; border-bottom: 1px solid #e6e6e6; vertical-align: top; }}
+th {{ border-bottom: 2px solid #8a8a8a; vertical-align: bottom; }}
+th.name, td.name {{ text-align: left; }} td.name {{ white-space: nowrap; }}
+small {{ color: #777; }} td small {{ display: inline-block; white-space: nowrap; }}
 </style></head><body>
 <h1>{title}</h1>
 {sections}

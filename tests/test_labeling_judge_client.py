@@ -119,14 +119,6 @@ def test_what_holds_for_every_question_ends_the_run_at_once(tmp_path, monkeypatc
     assert len(judge.requests) <= 4
 
 
-@pytest.mark.parametrize(("path", "said"), [("", "'/'"), ("/v2/", "'/v2'"), ("/v1/chat", "'/v1/chat'")])
-def test_an_address_that_does_not_end_in_v1_is_told_that_most_do(tmp_path, path, said):
-    with LocalJudge() as judge:
-        chosen = settings(judge, tmp_path, base_url=judge.url.removesuffix("/v1") + path)
-        with pytest.raises(EndpointError, match=rf"the address has the path {said}, and most endpoints want /v1 at"):
-            label(pairs(1), chosen)
-
-
 @pytest.mark.parametrize("status", ["401", "403"])
 def test_an_endpoint_that_wants_a_key_where_there_is_none_is_told_where_it_goes(tmp_path, status):
     with LocalJudge(fault=lambda name, tries: status) as judge:

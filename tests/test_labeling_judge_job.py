@@ -13,6 +13,7 @@ from local_judge import FAULTS, THINKING, LocalJudge
 
 from rmjax.config import ConfigError
 from rmjax.errors import ReportedError
+from rmjax.labeling.judge.client import EndpointError
 from rmjax.labeling.judge.job import label_with_ai
 from rmjax.labeling.judge.settings import JudgeSettings
 from rmjax.preferences.groups import RowDefaults
@@ -278,3 +279,11 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(tmp_path):
     assert (found["pairs"], found["questions"], found["calls"], found["most_calls"]) == (10, 20, 20, 60)
     assert found["cost"] == pytest.approx((found["prompt_tokens"] * 2 + found["completion_tokens"] * 8) / 1e6)
     assert found["most_cost"] == pytest.approx(3 * found["cost"])
+
+
+@pytest.mark.parametrize(("path", "said"), [("", "'/'"), ("/v2/", "'/v2'"), ("/v1/chat", "'/v1/chat'")])
+def test_an_address_that_does_not_end_in_v1_is_told_that_most_do(tmp_path, path, said):
+    with LocalJudge() as judge:
+        chosen = settings(judge, tmp_path, base_url=judge.url.removesuffix("/v1") + path)
+        with pytest.raises(EndpointError, match=rf"the address has the path {said}, and most endpoints want /v1 at"):
+            label(pairs(1), chosen)

@@ -68,8 +68,10 @@ def _rows(groups: Sequence[Group]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _kappas(groups: Sequence[Group]) -> bytes:
     with styled():
         matrices = [_kappa_matrix(group) for group in groups]
-        sizes = [1.6 + 0.55 * len(names) for names, _ in matrices]
-        figure = Figure(figsize=(max(3.2, sum(sizes) + len(sizes)), max(sizes) + 0.9))
+        sizes = [0.55 * len(names) for names, _ in matrices]
+        labels = [0.3 + 0.075 * max(map(len, names)) for names, _ in matrices]  # inches that the names take
+        width = sum(sizes) + sum(labels) + 0.5 * len(sizes)
+        figure = Figure(figsize=(max(2.4, width), max(sizes) + max(labels) + 0.4))
         grid = figure.subplots(1, len(groups), squeeze=False, width_ratios=sizes)[0]
         for axes, group, (names, values) in zip(grid, groups, matrices, strict=True):
             axes.imshow(values, cmap="RdBu", vmin=-1, vmax=1)
