@@ -54,10 +54,8 @@ class RuleLabeler:
             )
             for old in preference.comparisons
         )
-        return dataclasses.replace(
-            preference, comparisons=comparisons, dimension=self.dimension, source=self.source, utilities=None,
-            known_answer=preference.known_answer if preference.dimension == self.dimension else None,
-        )  # fmt: skip
+        judged = preference.on(self.dimension)
+        return dataclasses.replace(judged, comparisons=comparisons, source=self.source, utilities=None)
 
     def _probability(self, left: float, right: float) -> float:
         if abs(left - right) <= self.tie_margin:

@@ -1,5 +1,6 @@
 """The record that everything starts from: one prompt, its responses, and the comparisons made between them."""
 
+import dataclasses
 import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,8 @@ class Message:
 
 
 Text = str | tuple[Message, ...]
+PairKey = tuple[Text, frozenset[Text]]
+"""By what a pair is known again, whichever way round it is laid: the prompt and both responses."""
 
 
 def response_field(fields: tuple[str, ...], place: int) -> str:
@@ -113,6 +116,16 @@ class Preference:
     id: str | None = field(default=None, compare=False)
     origin: str = field(default="", compare=False)
     fields: tuple[str, ...] = field(default=(), compare=False)
+
+    def pair(self, left: int, right: int) -> PairKey:
+        """By what the pair of these two responses is known again."""
+        return self.prompt, frozenset((self.responses[left], self.responses[right]))
+
+    def on(self, dimension: str) -> "Preference":
+        """The record as one of that dimension, without the utilities and the known answer of another."""
+        if dimension == self.dimension:
+            return self
+        return dataclasses.replace(self, dimension=dimension, utilities=None, known_answer=None)
 
 
 class RowError(UserError):

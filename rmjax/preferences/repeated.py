@@ -82,8 +82,7 @@ def _judgments(stand: Stand) -> Iterator[tuple[tuple[object, ...], Stand]]:
     preference = stand.preference
     for place, one in enumerate(preference.comparisons):
         if one.judged_at is not None:
-            pair = frozenset((preference.responses[one.left], preference.responses[one.right]))
-            about = (preference.dimension, preference.source, preference.prompt, pair)
+            about = (preference.dimension, preference.source, *preference.pair(one.left, one.right))
             yield (*about, one.annotator, one.judged_at), Stand(stand.spec, stand.name, preference, place)
 
 

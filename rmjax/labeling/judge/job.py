@@ -18,15 +18,12 @@ from rmjax.labeling.judge.settings import JudgeSettings
 from rmjax.labeling.judge.store import AnswerStore
 from rmjax.labeling.judge.votes import Verdict, given_up, settled
 from rmjax.labeling.replaced import check_store, judgments, labels_replaced, not_replaced
-from rmjax.preferences.record import Comparison, Preference, Side, Source, Text
+from rmjax.preferences.record import Comparison, PairKey, Preference, Side, Source, Text
 from rmjax.preferences.row_forms import RowDefaults, parse_row
 from rmjax.preferences.tasks import compared_pairs
 from rmjax.preferences.write import write_preferences
 
 _SHOWN = 20  # pairs left out that are told of one by one
-
-
-_Pair = tuple[Text, frozenset[Text]]  # by what a pair is known again: the prompt and both responses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,14 +100,14 @@ def label_with_ai(
         raise ReportedError(f"none of {len(tasks)} pairs could be judged; the first: {_first_reason(asked)}")
 
 
-def _replaced(settings: JudgeSettings) -> tuple[dict[str, tuple[str, str]], dict[str, set[_Pair]]]:
+def _replaced(settings: JudgeSettings) -> tuple[dict[str, tuple[str, str]], dict[str, set[PairKey]]]:
     """The file and the place of labels that would be replaced, by the time at which they were made; the pairs by file.
 
     ConfigError where they are not of this dimension or not by this model, or their store is missing.
     """
     outputs = (settings.output, settings.orders_path)
     there: dict[str, tuple[str, str]] = {}
-    held: dict[str, set[_Pair]] = {}
+    held: dict[str, set[PairKey]] = {}
     for output in outputs:
         for origin, row in labels_replaced(output, Source.AI, dimension=settings.dimension):
             for made in judgments(row, ("annotator", "judged_at")):
@@ -119,20 +116,16 @@ def _replaced(settings: JudgeSettings) -> tuple[dict[str, tuple[str, str]], dict
                     raise not_replaced(output, origin, f"labels by {who}, not {settings.model!r}")
                 there.setdefault(made[1], (output, origin))
             old = parse_row(row, origin=origin, defaults=RowDefaults(settings.dimension))
-            held.setdefault(output, set()).update(_pair(old, one.left, one.right) for one in old.comparisons)
+            held.setdefault(output, set()).update(old.pair(one.left, one.right) for one in old.comparisons)
     check_store(outputs, settings.store_path)
     return there, held
 
 
-def _pair(preference: Preference, left: int, right: int) -> _Pair:
-    return preference.prompt, frozenset((preference.responses[left], preference.responses[right]))
-
-
 def _check_none_lost(
-    held: Mapping[str, set[_Pair]], preferences: Sequence[Preference], tasks: Iterable[_Task], settings: JudgeSettings
+    held: Mapping[str, set[PairKey]], preferences: Sequence[Preference], tasks: Iterable[_Task], settings: JudgeSettings
 ) -> None:
     """ConfigError where a file that would be replaced has pairs that are not judged now: their labels would be lost."""
-    chosen = {_pair(preferences[task.place], task.left, task.right) for task in tasks}
+    chosen = {preferences[task.place].pair(task.left, task.right) for task in tasks}
     for output, pairs in held.items():
         if lost := len(pairs - chosen):
             raise ConfigError(
@@ -266,10 +259,8 @@ def _judged(
     preferences: Sequence[Preference], comparisons: dict[int, list[Comparison]], settings: JudgeSettings
 ) -> Iterator[Preference]:
     for place, made in comparisons.items():
-        old = preferences[place]
-        if old.dimension != settings.dimension:
-            old = dataclasses.replace(old, dimension=settings.dimension, utilities=None, known_answer=None)
-        yield dataclasses.replace(old, comparisons=tuple(made), source=Source.AI)
+        judged = preferences[place].on(settings.dimension)
+        yield dataclasses.replace(judged, comparisons=tuple(made), source=Source.AI)
 
 
 def _tell_of_left_out(preferences: Sequence[Preference], tasks: Iterable[_Task], asked: Asked) -> None:

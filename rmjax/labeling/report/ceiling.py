@@ -23,8 +23,8 @@ def ceiling_at_most(agreed: Estimate) -> Estimate:
     Then q is the mean of p**2 + (1 - p)**2 = (1 + (2p - 1)**2) / 2, and a model that knows every p agrees in the mean
     of max(p, 1 - p) = (1 + |2p - 1|) / 2. By Jensen's inequality that mean is at most the value here, reached where all
     pairs are equally hard, and as |2p - 1| >= (2p - 1)**2 it is at least q, reached where each pair is either certain
-    or a coin's. Below q = 1/2, which is chance, the value is 1/2. It never falls as q grows, so the
-    bounds of q give its own.
+    or a coin's. Below q = 1/2, which is chance, the value is 1/2. It never falls
+    as q grows, so the bounds of q give its own.
     """
 
     def at_most(agreement: float) -> float:

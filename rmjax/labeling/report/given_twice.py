@@ -5,12 +5,12 @@ Two rounds of an AI judge from one store are the exception: a judgment that both
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from absl import logging
 
 from rmjax.errors import UserError
-from rmjax.preferences.record import PreferenceSet, Source
+from rmjax.preferences.record import Preference, PreferenceSet, Source
 from rmjax.preferences.repeated import Stand, repeats
 
 
@@ -43,7 +43,7 @@ def given_once(sets: Sequence[PreferenceSet]) -> tuple[PreferenceSet, ...]:
     return tuple(dataclasses.replace(entry, preferences=tuple(_without(entry, left_out))) for entry in sets)
 
 
-def _without(entry: PreferenceSet, left_out: dict[int, set[int]]):
+def _without(entry: PreferenceSet, left_out: dict[int, set[int]]) -> Iterator[Preference]:
     """The rows without the judgments that are left out, by the identity of the row; those with none are gone."""
     for preference in entry:
         dropped = left_out.get(id(preference), ())

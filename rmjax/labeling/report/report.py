@@ -118,7 +118,7 @@ def _pairs(sets: Sequence[PreferenceSet]) -> Iterator[tuple[str, Text, frozenset
     """By what the pairs of judgments are known again, whichever way round and however often they were judged."""
     for one in itertools.chain.from_iterable(sets):
         for comparison in one.comparisons:
-            yield one.dimension, one.prompt, frozenset(one.responses[at] for at in (comparison.left, comparison.right))
+            yield one.dimension, *one.pair(comparison.left, comparison.right)
 
 
 def _write(folder: epath.Path, report: LabelReport, groups: Sequence[Group]) -> None:
