@@ -1,9 +1,15 @@
 """Judgments for tests: random ones, as arrays and as records."""
 
+import dataclasses
+import pathlib
+
 import numpy as np
 
 from rmjax.labeling.report.judgments import Judgments, Votes, verdicts
 from rmjax.preferences.record import Comparison, Preference, Side, Source
+from rmjax.preferences.write import write_preferences
+
+TIME = "2026-01-31T09:30:00.000+00:00"
 
 
 def votes(probability: np.ndarray, prompts: np.ndarray | None = None) -> Votes:
@@ -68,6 +74,39 @@ def record(
     return Preference(
         prompt=prompt, responses=responses, comparisons=comparisons, dimension="helpfulness", source=source
     )
+
+
+def judged(name: str = "mia", second: int = 0, first: Side | None = Side.LEFT, **fields) -> Preference:
+    """That the first of two responses is better, said by somebody at a time and in an order."""
+    fields = {"shown_first": first, "judged_at": TIME.replace("00.000", f"{second:02}.000"), **fields}
+    return record("p", ("a", "b", 1.0, name), **fields)
+
+
+def write_people(folder: pathlib.Path) -> pathlib.Path:
+    """Two annotators, one of whom judged the pair twice: all different judgments."""
+    file = folder / "people.jsonl"
+    write_preferences(file, [judged(), judged(second=1), judged("ben")])
+    return file
+
+
+def write_judge(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """An AI judge's labels and its orders, of two equal tasks that one answer stands at."""
+    orders = tuple(
+        Comparison(left=0, right=1, weight=0.5, annotator="judge", judged_at=TIME, shown_first=side) for side in Side
+    )
+    mean = (Comparison(left=0, right=1, annotator="judge", judged_at=TIME),)
+    files = folder / "judged.jsonl", folder / "judged.orders.jsonl"
+    for file, comparisons in zip(files, (mean, orders), strict=True):
+        one = Preference(prompt="p", responses=("a", "b"), comparisons=comparisons, dimension="wit", source=Source.AI)
+        write_preferences(file, [one, one])
+    return files
+
+
+def older(one: Preference) -> Preference:
+    """A judgment that left is better, with left and right exchanged, as another export may have it."""
+    (old,) = one.comparisons
+    said = dataclasses.replace(old, left=1, right=0, probability=0.0, shown_first=Side.RIGHT)
+    return dataclasses.replace(one, comparisons=(said,))
 
 
 def mirrored(preference: Preference) -> Preference:

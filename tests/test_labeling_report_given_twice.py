@@ -5,7 +5,7 @@ import json
 import pathlib
 
 import pytest
-from label_cases import record
+from label_cases import TIME, judged, older, write_judge, write_people
 
 from rmjax.config import DataConfig
 from rmjax.datasets.open import open_many
@@ -15,24 +15,14 @@ from rmjax.labeling.report.report import report_labels
 from rmjax.preferences.record import Comparison, Preference, PreferenceSet, Side, Source
 from rmjax.preferences.write import write_preferences
 
-TIME = "2026-01-31T09:30:00.000+00:00"
-
 
 def check(*specs: object) -> tuple[PreferenceSet, ...]:
     return given_once(open_many(map(str, specs), DataConfig(), dimension="helpfulness"))
 
 
-def judged(name: str = "mia", second: int = 0, first: Side | None = Side.LEFT, **fields) -> Preference:
-    fields = {"shown_first": first, "judged_at": TIME.replace("00.000", f"{second:02}.000"), **fields}
-    return record("p", ("a", "b", 1.0, name), **fields)
-
-
 @pytest.fixture
 def people(tmp_path) -> pathlib.Path:
-    """Two annotators, one of whom judged the pair twice: all different judgments."""
-    file = tmp_path / "people.jsonl"
-    write_preferences(file, [judged(), judged(second=1), judged("ben")])
-    return file
+    return write_people(tmp_path)
 
 
 def test_one_file_by_two_names_is_an_error(tmp_path, people, monkeypatch):
@@ -65,9 +55,7 @@ def test_a_judgment_that_another_file_has_too_is_an_error(tmp_path, people, form
     """As in an older export; however the file has the responses."""
     one = judged("ben")
     if form == "mirrored":
-        (old,) = one.comparisons
-        said = dataclasses.replace(old, left=1, right=0, probability=0.0, shown_first=Side.RIGHT)
-        one = dataclasses.replace(one, comparisons=(said,))
+        one = older(one)
     write_preferences(tmp_path / "older.jsonl.gz", [judged("cem"), one])
     right = (
         r"older.jsonl.gz, line 2 has a judgment that .*people.jsonl, line 3 has too, .* right would be one of the two"
@@ -86,14 +74,8 @@ def test_another_judgment_of_the_pair_is_none(tmp_path, people, changes):
 
 def test_the_labels_of_a_judge_beside_their_orders_are_an_error(tmp_path):
     """Each of them alone is none, also where one answer stands at two equal tasks, or both orders came at once."""
-    orders = tuple(
-        Comparison(left=0, right=1, weight=0.5, annotator="judge", judged_at=TIME, shown_first=side) for side in Side
-    )
-    mean = (Comparison(left=0, right=1, annotator="judge", judged_at=TIME),)
-    for name, comparisons in (("judged.orders.jsonl", orders), ("judged.jsonl", mean)):
-        one = Preference(prompt="p", responses=("a", "b"), comparisons=comparisons, dimension="wit", source=Source.AI)
-        write_preferences(tmp_path / name, [one, one])
-        check(tmp_path / name)
+    for file in write_judge(tmp_path):
+        check(file)
     for specs in ([tmp_path / "judged*.jsonl"], [tmp_path / "judged.orders.jsonl", tmp_path / "judged.jsonl"]):
         with pytest.raises(
             UserError, match=r"right would be an AI judge's .orders.jsonl, or the labels that are its mean"

@@ -1,20 +1,17 @@
 """What is there more than once is counted, where the report on labels refuses it."""
 
-import dataclasses
 import pathlib
 
 import pytest
-from label_cases import record
+from label_cases import judged, older, write_judge, write_people
 
 from rmjax.config import DataConfig
 from rmjax.datasets.open import open_many
 from rmjax.errors import UserError
 from rmjax.labeling.report.given_twice import given_once
-from rmjax.preferences.record import Comparison, Preference, Side, Source
+from rmjax.preferences.record import Side
 from rmjax.preferences.repeated import repeated
 from rmjax.preferences.write import write_preferences
-
-TIME = "2026-01-31T09:30:00.000+00:00"
 
 
 def again(*specs: object) -> dict[tuple[str, str], int]:
@@ -32,17 +29,9 @@ def again(*specs: object) -> dict[tuple[str, str], int]:
     return found
 
 
-def judged(name: str = "mia", second: int = 0, first: Side | None = Side.LEFT, **fields) -> Preference:
-    fields = {"shown_first": first, "judged_at": TIME.replace("00.000", f"{second:02}.000"), **fields}
-    return record("p", ("a", "b", 1.0, name), **fields)
-
-
 @pytest.fixture
 def people(tmp_path) -> pathlib.Path:
-    """Two annotators, one of whom judged the pair twice: all different judgments."""
-    file = tmp_path / "people.jsonl"
-    write_preferences(file, [judged(), judged(second=1), judged("ben")])
-    return file
+    return write_people(tmp_path)
 
 
 def test_a_file_is_known_again_by_any_name(people, tmp_path, monkeypatch):
@@ -71,9 +60,7 @@ def test_what_another_labeler_says_of_the_rows_is_not_there_again(people):
 def test_a_judgment_that_an_older_export_has_is_there_again(people, tmp_path, mirrored):
     one = judged("ben")
     if mirrored:
-        (old,) = one.comparisons
-        said = dataclasses.replace(old, left=1, right=0, probability=0.0, shown_first=Side.RIGHT)
-        one = dataclasses.replace(one, comparisons=(said,))
+        one = older(one)
     write_preferences(tmp_path / "older.jsonl", [judged("cem"), one])
     assert again(people, tmp_path / "older.jsonl") == {("people.jsonl", "older.jsonl"): 1}
 
@@ -87,14 +74,8 @@ def test_another_judgment_of_the_pair_is_not(people, tmp_path, changes):
 
 
 def test_a_judges_mean_is_there_with_both_of_its_orders(tmp_path):
-    orders = tuple(
-        Comparison(left=0, right=1, weight=0.5, annotator="judge", judged_at=TIME, shown_first=side) for side in Side
-    )
-    mean = (Comparison(left=0, right=1, annotator="judge", judged_at=TIME),)
-    for name, comparisons in (("judged.orders.jsonl", orders), ("judged.jsonl", mean)):
-        one = Preference(prompt="p", responses=("a", "b"), comparisons=comparisons, dimension="wit", source=Source.AI)
-        write_preferences(tmp_path / name, [one, one])
-        assert again(tmp_path / name) == {}  # one answer may stand at two equal tasks
+    for file in write_judge(tmp_path):
+        assert again(file) == {}  # one answer may stand at two equal tasks
     names = ("judged.jsonl", "judged.orders.jsonl")
     assert again(*(tmp_path / name for name in names)) == {names: 4}
     assert again(*(tmp_path / name for name in names[::-1])) == {names[::-1]: 2}
